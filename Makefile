@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# keelson: one non-recursive Makefile. A room (folder) adds what is special to it in its own rules.mk.
+#
+#   make            build everything into build/
+#   make up/down    start or stop a one-node cluster on this machine (root)
+#   make test       every test; SANITIZE=1 under ASan and UBSan
+#   make bench      the benchmark tables of docs/benchmarks.md
+#   make lint       dependency directions, banned functions, formatting facts
+#   make install    PREFIX=/usr/local
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+SANITIZE ?= 0
+ifeq ($(SANITIZE),1)
+B := build/sanitize
+SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT := -O1
+else
+B := build
+SAN_FLAGS :=
+OPT := -O2
+endif
+
+CC := gcc
+CLANG := clang
+BPFTOOL := $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+PREFIX ?= /usr/local
+STATE ?= /var/lib/keelson
+
+CFLAGS ?= $(OPT) -g
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror \
+	-fno-strict-aliasing -fvisibility=hidden -ffunction-sections -fdata-sections -fstack-protector-strong -fPIE \
+	$(SAN_FLAGS) $(CFLAGS) -I. -Ilib -I$(B)/gen -MMD -MP
+ALL_LDFLAGS = -pie -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now $(SAN_FLAGS) $(LDFLAGS)
+
+# Packages, until the first `make deps` the dev files may be missing: say so once.
+PKGS_base :=
+PKGS_io := libuv openssl libnghttp2 libcurl libnl-route-3.0 libnl-3.0
+PKGS_kube := jansson yaml-0.1
+PKGS_all := $(PKGS_io) $(PKGS_kube) libnl-genl-3.0 libmnl libnftnl libprotobuf-c libbpf
+LIBS_io := -luv -lssl -lcrypto -lnghttp2 -lcurl -lnl-route-3 -lnl-3
+LIBS_kube := -ljansson -lyaml
+
+INCLUDES := $(shell pkg-config --cflags-only-I $(PKGS_all) 2>/dev/null)
+
+# Rooms. R_dir lists the folder's own sources; main.c is the program, the rest is an archive that tests link too.
+LIB_ROOMS := base io kube
+PROGRAMS := keelson-apiserver keelson-scheduler keelson-controllers keelson-agent keelson-proxy keelson-cni keelson
+ROOM_keelson-apiserver := apiserver
+ROOM_keelson-scheduler := scheduler
+ROOM_keelson-controllers := controllers
+ROOM_keelson-agent := agent
+ROOM_keelson-proxy := proxy
+ROOM_keelson-cni := cni
+ROOM_keelson := cli
+ROOMS := $(foreach p,$(PROGRAMS),$(ROOM_$(p)))
+
+find_c = $(filter-out %_test.c %_fuzz.c,$(shell find $(1) -name '*.c' 2>/dev/null | sort))
+find_tests = $(shell find $(1) -name '*_test.c' 2>/dev/null | sort)
+
+LIB_AR := $(foreach r,kube io base,$(B)/lib/lib$(r).a)
+LIB_LDLIBS := $(LIBS_kube) $(LIBS_io)
+
+# A room's rules.mk may set LDLIBS_<room> (extra libraries), GEN_<room> (generated files needed before compiling), and
+# add EXTRA_TARGETS, TEST_SCRIPTS and prerequisites of its own.
+EXTRA_TARGETS :=
+TEST_SCRIPTS :=
+-include $(sort $(wildcard lib/*/rules.mk bpf/rules.mk proxy/rules.mk cni/rules.mk agent/rules.mk apiserver/rules.mk \
+	scheduler/rules.mk controllers/rules.mk cli/rules.mk tests/rules.mk docs/rules.mk))
+
+define lib_room
+SRC_lib_$(1) := $$(call find_c,lib/$(1))
+GENSRC_lib_$(1) ?=
+OBJ_lib_$(1) := $$(SRC_lib_$(1):%.c=$(B)/obj/%.o) $$(GENSRC_lib_$(1):%.c=%.o)
+$(B)/lib/lib$(1).a: $$(OBJ_lib_$(1))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@ar rcs $$@ $$^
+$$(OBJ_lib_$(1)): | $$(GEN_$(1))
+endef
+$(foreach r,$(LIB_ROOMS),$(eval $(call lib_room,$(r))))
+
+define program
+SRC_$(ROOM_$(1)) := $$(filter-out $(ROOM_$(1))/main.c,$$(call find_c,$(ROOM_$(1))))
+GENSRC_$(ROOM_$(1)) ?=
+OBJ_$(ROOM_$(1)) := $$(SRC_$(ROOM_$(1)):%.c=$(B)/obj/%.o) $$(GENSRC_$(ROOM_$(1)):%.c=%.o)
+$(B)/lib/$(ROOM_$(1)).a: $$(OBJ_$(ROOM_$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@ar rcs $$@ $$^
+$$(OBJ_$(ROOM_$(1))) $(B)/obj/$(ROOM_$(1))/main.o: | $$(GEN_$(ROOM_$(1)))
+$(B)/bin/$(1): $(B)/obj/$(ROOM_$(1))/main.o $(B)/lib/$(ROOM_$(1)).a $$(LIB_AR)
+	@mkdir -p $$(@D)
+	@echo "  LINK $$@"
+	@$(CC) $$(ALL_LDFLAGS) -o $$@ $(B)/obj/$(ROOM_$(1))/main.o $(B)/lib/$(ROOM_$(1)).a $$(LIB_AR) $$(LDLIBS_$(ROOM_$(1))) $$(LIB_LDLIBS) -lpthread -lm
+endef
+# A program whose main.c is not there yet is not built.
+BUILT := $(foreach p,$(PROGRAMS),$(if $(wildcard $(ROOM_$(p))/main.c),$(p)))
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) $(ALL_CFLAGS) $(INCLUDES) $(CFLAGS_$(firstword $(subst /, ,$<))) -c $< -o $@
+# Generated sources live under $(B)/gen.
+$(B)/gen/%.o: $(B)/gen/%.c
+	@echo "  CC   $<"
+	@$(CC) $(ALL_CFLAGS) $(INCLUDES) $(GENCFLAGS) -c $< -o $@
+
+all: $(BUILT:%=$(B)/bin/%) $(EXTRA_TARGETS)
+
+# Unit tests: x_test.c beside x.c, cmocka, linked with its room's archive and the libraries.
+UNIT_SRC := $(call find_tests,lib $(ROOMS) bpf)
+UNIT_BIN := $(UNIT_SRC:%.c=$(B)/test/%)
+room_of = $(filter $(ROOMS),$(firstword $(subst /, ,$(1))))
+define unit_test
+$(B)/test/$(1:%.c=%): $(B)/obj/$(1:%.c=%.o) $(if $(call room_of,$(1)),$(B)/lib/$(call room_of,$(1)).a) $$(LIB_AR)
+	@mkdir -p $$(@D)
+	@echo "  LINK $$@"
+	@$(CC) $$(ALL_LDFLAGS) -o $$@ $(B)/obj/$(1:%.c=%.o) $(if $(call room_of,$(1)),$(B)/lib/$(call room_of,$(1)).a) $$(LIB_AR) \
+		$$(LDLIBS_$(or $(call room_of,$(1)),$(firstword $(subst /, ,$(1))))) $$(LIB_LDLIBS) -lcmocka -lpthread -lm
+endef
+$(foreach t,$(UNIT_SRC),$(eval $(call unit_test,$(t))))
+$(foreach t,$(UNIT_SRC),$(eval $(B)/obj/$(t:%.c=%.o): | $(GEN_$(or $(call room_of,$(t)),$(word 2,$(subst /, ,$(t)))))))
+unit-build: $(UNIT_BIN)
+# `make unit T=lib/kube/codec` builds and runs one; `make unit` all.
+unit: $(if $(T),$(B)/test/$(T)_test,$(UNIT_BIN))
+	@set -e; for t in $^; do echo "  RUN  $$t"; $$t; done
+
+clean:
+	rm -rf build
+
+lint:
+	@tools/lint.sh
+
+deps:
+	@tools/deps.sh
+
+.PHONY: all clean lint deps unit unit-build
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
