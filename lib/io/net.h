@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 
+#include <stdint.h>
+
 #include "base/err.h"
 
 struct ip_addr {
