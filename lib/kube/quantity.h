@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* resource.Quantity: parsing, canonical form, comparison, sums. Values beyond int64 nano are refused. */
+/* resource.Quantity: parsing, canonical form, comparison, sums. Magnitudes are capped at 2^63-1, as upstream's are. */
 #ifndef KEELSON_KUBE_QUANTITY_H
 #define KEELSON_KUBE_QUANTITY_H
 
@@ -12,7 +12,7 @@ struct quantity {
 	enum quantity_format format;
 };
 enum { QUANTITY_TEXT_SIZE = 64 };
-/* 0, -EINVAL (not a quantity) or -ERANGE. Rounds up below nano, as Kubernetes does. */
+/* 0 or -EINVAL (not a quantity). Rounds away from zero below nano, as Kubernetes does. */
 int quantity_parse(const char *s, struct quantity *ret);
 /* Canonical form: "100m", "1Gi", "1500m", "1e3". */
 void quantity_format(const struct quantity *q, char out[static QUANTITY_TEXT_SIZE]);
