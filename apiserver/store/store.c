@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The store's index and its group commit. Writes queue up in `queued` while a transaction (`flying`) is being made durable on the
+ * thread pool; when it is, its writes are applied to the index in order, told to the hooks and answered, and the queue
+ * becomes the next transaction. `latest` maps each key with a write under way to the newest such write. When a
+ * transaction fails, everything behind it fails too, because it may have been based on it.
+ */
+#include "apiserver/store/store.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apiserver/store/engine.h"
+#include "base/file.h"
+#include "base/map.h"
+#include "base/str.h"
+
+/* A transaction takes at most this much; the rest of the queue waits for the next one. */
+enum { STORE_MAX_BATCH = 1000 };
+/* Before the JSON of each value. */
+struct value_head {
+	uint64_t revision;
+	uint32_t head_len, meta_off, meta_len, reserved;
+};
+_Static_assert(sizeof(struct value_head) == 24, "stored on disk");
+
+struct pending {
+	struct pending *next;
+	struct store_object *object;
+	bool deleted;
+	store_done_fn done;
+	void *user;
+	char *key; /* "place/key", as on disk and in `latest` */
+	struct value_head head;
+};
+
+struct place {
+	struct store_object **items; /* sorted by key */
+	size_t count, cap;
+};
+
+struct store {
+	uv_loop_t *loop;
+	struct store_hooks hooks;
+	struct engine *engine;
+	int lock_fd;
+	struct place places[STORE_MAX_RESOURCES];
+	uint64_t revision, assigned, loaded;
+	bool was_empty, broken;
+	struct map *latest; /* borrowed struct pending */
+	struct pending *queued, **queued_tail, *flying;
+	struct engine_op *ops;
+	size_t op_count;
+	uint64_t flying_revision;
+	struct err flying_err;
+	int flying_status;
+	uv_work_t work;
+	uv_check_t check;
+	uv_idle_t idle;
+	unsigned open_handles;
+};
+
+struct store_object *store_object_new(uint16_t resource, const char *key, uint64_t revision, struct bytes *json,
+				      uint32_t head_len, uint32_t meta_off, uint32_t meta_len, json_t *labels,
+				      char *fields)
+{
+	size_t len = strlen(key) + 1;
+	struct store_object *o = mem_alloc(sizeof(*o) + len);
+	*o = (struct store_object){ .refs = 1, .resource = resource, .revision = revision, .json = json,
+		.head_len = head_len, .meta_off = meta_off, .meta_len = meta_len, .labels = labels, .fields = fields };
+	memcpy(o->key, key, len);
+	return o;
+}
+
+struct store_object *store_object_ref(struct store_object *o)
+{
+	o->refs++;
+	return o;
+}
+
+struct store_object *store_object_unref(struct store_object *o)
+{
+	if (!o || --o->refs)
+		return NULL;
+	bytes_unref(o->json);
+	json_decref(o->labels);
+	free(o->fields);
+	free(o);
+	return NULL;
+}
+
+static size_t lower_bound(const struct place *p, const char *key)
+{
+	size_t lo = 0, hi = p->count;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (strcmp(p->items[mid]->key, key) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* The slot of key, or NULL; *ret_at where it is or would be. */
+static struct store_object **place_find(const struct place *p, const char *key, size_t *ret_at)
+{
+	*ret_at = lower_bound(p, key);
+	return *ret_at < p->count && strcmp(p->items[*ret_at]->key, key) == 0 ? &p->items[*ret_at] : NULL;
+}
+
+static void place_insert(struct place *p, size_t at, struct store_object *o)
+{
+	MEM_GROW(p->items, p->cap, p->count + 1);
+	memmove(&p->items[at + 1], &p->items[at], (p->count - at) * sizeof(*p->items));
+	p->items[at] = o;
+	p->count++;
+}
+
+static void place_remove(struct place *p, size_t at)
+{
+	p->count--;
+	memmove(&p->items[at], &p->items[at + 1], (p->count - at) * sizeof(*p->items));
+}
+
+/* Opening */
+
+struct load {
+	struct store *s;
+	struct err *err;
+};
+
+static int load_one(const char *key, size_t key_len, const void *value, size_t len, void *user)
+{
+	struct load *l = user;
+	struct value_head head;
+	_cleanup_free_ char *full = mem_strndup(key, key_len);
+	char *rest = strchr(full, ':'); /* "apps/deployments:default/web" */
+	int resource;
+	if (len < sizeof(head))
+		return err_set(l->err, EPROTO, "the store's entry %s is broken (%zu bytes)", full, len);
+	memcpy(&head, value, sizeof(head));
+	if (!rest)
+		return err_set(l->err, EPROTO, "the store's entry %s has no place", full);
+	*rest++ = '\0';
+	resource = l->s->hooks.place_find(full);
+	if (resource < 0)
+		return 0;
+	struct bytes *json = bytes_new((const char *)value + sizeof(head), len - sizeof(head));
+	struct store_object *o = NULL;
+	if (head.meta_off <= json->len && head.meta_len <= json->len - head.meta_off)
+		o = l->s->hooks.restore((uint16_t)resource, rest, head.revision, json, head.head_len, head.meta_off,
+					head.meta_len, l->s->hooks.user);
+	else
+		bytes_unref(json);
+	if (!o)
+		return err_set(l->err, EPROTO, "the store's entry %s:%s is not readable", full, rest);
+	struct place *p = &l->s->places[resource];
+	place_insert(p, lower_bound(p, rest), o);
+	return 0;
+}
+
+static void on_check(uv_check_t *check);
+
+static void on_idle(uv_idle_t *idle)
+{
+	/* Its presence keeps the loop from blocking before on_check() runs. */
+	(void)idle;
+}
+
+int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks, struct store **ret, struct err *err)
+{
+	struct store *s = mem_new(struct store);
+	struct load l = { s, err };
+	_cleanup_free_ char *lock = str_printf("%s/lock", dir);
+	int rc;
+	s->loop = loop;
+	s->hooks = *hooks;
+	s->lock_fd = -1;
+	s->queued_tail = &s->queued;
+	s->latest = map_new(NULL);
+	rc = file_mkdir_p(dir, 0700);
+	if (rc)
+		err_set(err, -rc, "make the directory %s: %s", dir, strerror(-rc));
+	if (!rc) {
+		rc = file_lock(lock, false, &s->lock_fd);
+		if (rc)
+			err_set(err, -rc, rc == -EWOULDBLOCK ? "another API server uses the store in %s" : "lock the store in %s", dir);
+	}
+	if (!rc)
+		rc = engine_open(dir, &s->engine, err);
+	if (!rc)
+		rc = engine_load(s->engine, load_one, &l, &s->revision, err);
+	uv_check_init(loop, &s->check);
+	uv_idle_init(loop, &s->idle);
+	s->check.data = s->idle.data = s->work.data = s;
+	s->assigned = s->loaded = s->revision;
+	s->was_empty = s->revision == 0;
+	if (rc) {
+		store_close(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+/* Reading */
+
+uint64_t store_revision(const struct store *s)
+{
+	return s->revision;
+}
+
+uint64_t store_loaded_revision(const struct store *s)
+{
+	return s->loaded;
+}
+
+bool store_was_empty(const struct store *s)
+{
+	return s->was_empty;
+}
+
+struct store_object *store_get(const struct store *s, uint16_t resource, const char *key)
+{
+	size_t at;
+	struct store_object **slot = place_find(&s->places[resource], key, &at);
+	return slot ? *slot : NULL;
+}
+
+/* "apps/deployments:default/web": how a write is named on disk. Own. */
+static char *full_key(const struct store *s, uint16_t resource, const char *key)
+{
+	return str_printf("%s:%s", s->hooks.place_name(resource), key);
+}
+
+struct store_object *store_latest(const struct store *s, uint16_t resource, const char *key)
+{
+	if (map_count(s->latest)) {
+		_cleanup_free_ char *full = full_key(s, resource, key);
+		const struct pending *p = map_get(s->latest, full);
+		if (p)
+			return p->deleted ? NULL : p->object;
+	}
+	return store_get(s, resource, key);
+}
+
+struct store_object **store_objects(const struct store *s, uint16_t resource, size_t *ret_count)
+{
+	*ret_count = s->places[resource].count;
+	return s->places[resource].items;
+}
+
+size_t store_lower_bound(const struct store *s, uint16_t resource, const char *key)
+{
+	return lower_bound(&s->places[resource], key);
+}
+
+/* Writing */
+
+uint64_t store_reserve(struct store *s)
+{
+	return ++s->assigned;
+}
+
+static void pending_free(struct pending *p)
+{
+	store_object_unref(p->object);
+	free(p->key);
+	free(p);
+}
+
+static int enqueue(struct store *s, struct store_object *object, bool deleted, uint64_t expected, store_done_fn done,
+		   void *user)
+{
+	const struct store_object *latest = store_latest(s, object->resource, object->key);
+	struct pending *p;
+	if (latest ? latest->revision != expected : expected != 0) {
+		store_object_unref(object);
+		return latest && !expected ? -EEXIST : -ESTALE;
+	}
+	p = mem_new(struct pending);
+	*p = (struct pending){ .object = object, .deleted = deleted, .done = done, .user = user };
+	p->key = full_key(s, object->resource, object->key);
+	p->head = (struct value_head){ object->revision, object->head_len, object->meta_off, object->meta_len, 0 };
+	if (strlen(p->key) > ENGINE_MAX_KEY) {
+		pending_free(p);
+		return -ENAMETOOLONG;
+	}
+	*s->queued_tail = p;
+	s->queued_tail = &p->next;
+	map_set(s->latest, p->key, p);
+	if (!s->flying && !uv_is_active((uv_handle_t *)&s->check)) {
+		uv_check_start(&s->check, on_check);
+		uv_idle_start(&s->idle, on_idle);
+	}
+	return 0;
+}
+
+int store_put(struct store *s, struct store_object *object, uint64_t expected, store_done_fn done, void *user)
+{
+	return enqueue(s, object, false, expected, done, user);
+}
+
+int store_delete(struct store *s, struct store_object *object, uint64_t expected, store_done_fn done, void *user)
+{
+	return enqueue(s, object, true, expected, done, user);
+}
+
+/* Moves up to STORE_MAX_BATCH queued writes into the transaction under way. */
+static void take_batch(struct store *s)
+{
+	struct pending **end = &s->queued, *p;
+	size_t n = 0, i = 0;
+	while (*end && n < STORE_MAX_BATCH) {
+		s->flying_revision = (*end)->object->revision;
+		end = &(*end)->next;
+		n++;
+	}
+	s->flying = s->queued;
+	s->queued = *end;
+	*end = NULL;
+	if (!s->queued)
+		s->queued_tail = &s->queued;
+	s->ops = mem_new_n(struct engine_op, n);
+	s->op_count = n;
+	for (p = s->flying; p; p = p->next, i++) {
+		s->ops[i].key = p->key;
+		if (p->deleted)
+			continue;
+		s->ops[i].head = &p->head;
+		s->ops[i].head_len = sizeof(p->head);
+		s->ops[i].body = p->object->json->data;
+		s->ops[i].body_len = p->object->json->len;
+	}
+}
+
+static void commit_work(uv_work_t *work)
+{
+	struct store *s = work->data;
+	s->flying_status = engine_commit(s->engine, s->ops, s->op_count, s->flying_revision, &s->flying_err);
+}
+
+static void apply(struct store *s, struct pending *p)
+{
+	struct place *place = &s->places[p->object->resource];
+	size_t at;
+	struct store_object **slot = place_find(place, p->object->key, &at), *old = slot ? *slot : NULL;
+	if (p->deleted) {
+		if (old) {
+			place_remove(place, at);
+			s->hooks.changed(STORE_DELETED, p->object, old, s->hooks.user);
+		}
+	} else if (old) {
+		*slot = store_object_ref(p->object);
+		s->hooks.changed(STORE_MODIFIED, p->object, old, s->hooks.user);
+	} else {
+		place_insert(place, at, store_object_ref(p->object));
+		s->hooks.changed(STORE_ADDED, p->object, NULL, s->hooks.user);
+	}
+	store_object_unref(old);
+}
+
+static void forget_latest(struct store *s, const struct pending *p)
+{
+	if (map_get(s->latest, p->key) == p)
+		map_del(s->latest, p->key);
+}
+
+static void finish_list(struct store *s, struct pending *list, int status, const char *why)
+{
+	/* The whole transaction is shown before anybody is answered. */
+	for (struct pending *p = list; p; p = p->next) {
+		forget_latest(s, p);
+		if (!status)
+			apply(s, p);
+	}
+	if (!status)
+		s->hooks.committed(s->hooks.user);
+	while (list) {
+		struct pending *p = list;
+		list = p->next;
+		if (p->done)
+			p->done(status, why, p->object, p->user);
+		pending_free(p);
+	}
+}
+
+static void batch_done(struct store *s)
+{
+	struct pending *list = TAKE(s->flying), *behind = NULL;
+	struct err err = s->flying_err;
+	int status = s->flying_status;
+	s->flying_err = (struct err){ 0 };
+	free(TAKE(s->ops));
+	if (!status) {
+		s->revision = s->flying_revision;
+	} else {
+		behind = TAKE(s->queued);
+		s->queued_tail = &s->queued;
+	}
+	finish_list(s, list, status, err_msg(&err));
+	finish_list(s, behind, status, err_msg(&err));
+	if (status && status != -ENOSPC && status != -EBUSY) {
+		s->broken = true;
+		s->hooks.broken(err_msg(&err), s->hooks.user);
+	}
+	err_done(&err);
+}
+
+static void start_batch(struct store *s);
+
+static void after_work(uv_work_t *work, int status)
+{
+	struct store *s = work->data;
+	(void)status; /* never cancelled */
+	batch_done(s);
+	if (s->queued && !s->flying)
+		start_batch(s);
+}
+
+static void start_batch(struct store *s)
+{
+	take_batch(s);
+	uv_queue_work(s->loop, &s->work, commit_work, after_work);
+}
+
+static void on_check(uv_check_t *check)
+{
+	struct store *s = check->data;
+	uv_check_stop(&s->check);
+	uv_idle_stop(&s->idle);
+	if (s->queued && !s->flying)
+		start_batch(s);
+}
+
+static void close_cb(uv_handle_t *h)
+{
+	struct store *s = h->data;
+	if (--s->open_handles == 0)
+		free(s);
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	/* The commit on the thread pool comes back through the loop. */
+	while (s->flying)
+		uv_run(s->loop, UV_RUN_ONCE);
+	while (s->queued && !s->broken) {
+		take_batch(s);
+		commit_work(&s->work);
+		batch_done(s);
+	}
+	s->engine = engine_close(s->engine);
+	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++) {
+		for (size_t j = 0; j < s->places[i].count; j++)
+			store_object_unref(s->places[i].items[j]);
+		free(s->places[i].items);
+	}
+	s->latest = map_free(s->latest);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	s->open_handles = 2;
+	uv_close((uv_handle_t *)&s->check, close_cb);
+	uv_close((uv_handle_t *)&s->idle, close_cb);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The API server's store: all objects in memory as immutable bytes with a small index, one global revision, and
+ * an engine below that makes writes durable in groups. Loop thread only (the engine's commit runs on the thread pool).
+ *
+ * What always holds: store_get() and the listings show durable state only; a write is shown, and its done is called, after
+ * its transaction is on disk; transactions are applied in the order of their revisions.
+ */
+#ifndef KEELSON_APISERVER_STORE_H
+#define KEELSON_APISERVER_STORE_H
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+/* An object at one revision. Immutable, reference-counted (not atomically: loop thread). */
+struct store_object {
+	uint32_t refs;
+	uint16_t resource;           /* its place: below STORE_MAX_RESOURCES, given by the owner */
+	uint64_t revision;
+	struct bytes *json;          /* the whole object, resourceVersion included; starts {"kind":..,"apiVersion":..,"metadata": */
+	uint32_t head_len;           /* bytes before "metadata", so that {"metadata" + rest is an item of a list */
+	uint32_t meta_off, meta_len; /* the value of "metadata" in json */
+	json_t *labels;              /* NULL without */
+	char *fields;                /* values of the resource's field labels, each NUL-terminated; NULL without */
+	char key[];                  /* "namespace/name" or "name" */
+};
+/* key is copied; json, labels and fields are moved. Own. */
+struct store_object *store_object_new(uint16_t resource, const char *key, uint64_t revision, struct bytes *json,
+				      uint32_t head_len, uint32_t meta_off, uint32_t meta_len, json_t *labels,
+				      char *fields);
+struct store_object *store_object_ref(struct store_object *o);
+struct store_object *store_object_unref(struct store_object *o); /* NULL is fine; returns NULL */
+DEFINE_CLEANUP(struct store_object *, store_object_unref)
+
+enum { STORE_MAX_RESOURCES = 512 };
+struct store;
+
+enum store_change { STORE_ADDED, STORE_MODIFIED, STORE_DELETED };
+struct store_hooks {
+	/* The name of a resource's place on disk ("pods", "apps/deployments"), a literal; NULL: no such place. */
+	const char *(*place_name)(uint16_t resource);
+	/* The place of a name; negative when unknown (the data is left alone). */
+	int (*place_find)(const char *name);
+	/* Fills in labels and fields of an object that was loaded. The new reference is the caller's. NULL: it is not readable. */
+	struct store_object *(*restore)(uint16_t resource, const char *key, uint64_t revision, struct bytes *json,
+					uint32_t head_len, uint32_t meta_off, uint32_t meta_len, void *user);
+	/* A durable change: object is the new state, for STORE_DELETED the last state with the revision of the deletion; old is
+	 * NULL for STORE_ADDED. All borrowed. */
+	void (*changed)(enum store_change change, struct store_object *object, struct store_object *old, void *user);
+	/* All changes of one transaction were told. */
+	void (*committed)(void *user);
+	/* The engine failed in a way that only a restart mends. */
+	void (*broken)(const char *why, void *user);
+	void *user;
+};
+
+/* Takes the directory's lock (-EWOULDBLOCK: another server has it) and loads everything. hooks are copied. */
+int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks, struct store **ret, struct err *err);
+/* Commits what is queued (blocking), closes. Every done is called before it returns. */
+void store_close(struct store *s);
+
+uint64_t store_revision(const struct store *s);        /* of the last durable transaction */
+uint64_t store_loaded_revision(const struct store *s); /* what was there when it was opened */
+bool store_was_empty(const struct store *s);           /* nothing was there when it was opened */
+
+struct store_object *store_get(const struct store *s, uint16_t resource, const char *key); /* borrow; NULL */
+/* With writes not yet durable: what the next write of this key has to be based on. Borrow; NULL. */
+struct store_object *store_latest(const struct store *s, uint16_t resource, const char *key);
+/* Objects of a resource in order of their keys: the array and its length, borrowed, valid until control returns to the loop. */
+struct store_object **store_objects(const struct store *s, uint16_t resource, size_t *ret_count);
+/* The first index whose key is >= key. */
+size_t store_lower_bound(const struct store *s, uint16_t resource, const char *key);
+
+/* The revision the next write must carry. A revision that is not used leaves a gap. */
+uint64_t store_reserve(struct store *s);
+/* status 0, or -errno with a sentence (-ENOSPC: the disk is full). Never called from inside store_put() or store_delete(). */
+typedef void (*store_done_fn)(int status, const char *why, struct store_object *object, void *user);
+/* expected: the revision store_latest() showed, 0 when the key must not exist. -EEXIST or -ESTALE when that is not so (done is
+ * then not called), -ENAMETOOLONG. object is moved in every case. done may be NULL. */
+int store_put(struct store *s, struct store_object *object, uint64_t expected, store_done_fn done, void *user);
+/* object: the last state with the revision of the deletion; moved. */
+int store_delete(struct store *s, struct store_object *object, uint64_t expected, store_done_fn done, void *user);
+
+#endif
