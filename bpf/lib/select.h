@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The one decision: which frontend does a destination name, and which backend does a client get. Socket hooks and tc
+ * share it.
+ */
+#ifndef KEELSON_BPF_LIB_SELECT_H
+#define KEELSON_BPF_LIB_SELECT_H
+
+#include "bpf/lib/maps.h"
+
+#define V4MAPPED bpf_htonl(0xffff)
+#define NSEC_PER_SEC 1000000000ULL
+/* How often a reader overtaken by an update starts again. */
+#define SELECT_TRIES 4
+
+struct select_dst {
+	__u32 addr[4];
+	__be16 port;
+	__u8 proto;
+};
+
+static __always_inline void addr_copy(__u32 *to, const __u32 *from)
+{
+	to[0] = from[0];
+	to[1] = from[1];
+	to[2] = from[2];
+	to[3] = from[3];
+}
+
+static __always_inline int addr_same(const __u32 *a, const __u32 *b)
+{
+	return a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0];
+}
+
+static __always_inline void addr_from_v4(__u32 *to, __u32 v4)
+{
+	to[0] = 0;
+	to[1] = 0;
+	to[2] = V4MAPPED;
+	to[3] = v4;
+}
+
+static __always_inline int addr_is_v4(const __u32 *a)
+{
+	return a[0] == 0 && a[1] == 0 && a[2] == V4MAPPED;
+}
+
+static __always_inline int addr_is_loopback(const __u32 *a)
+{
+	if (addr_is_v4(a)) /* connecting to 0.0.0.0 or :: means this host */
+		return (a[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) || a[3] == 0;
+	return a[0] == 0 && a[1] == 0 && a[2] == 0 && (a[3] == bpf_htonl(1) || a[3] == 0);
+}
+
+static __always_inline int frontend_lookup(struct abi_frontend_key *key, struct abi_frontend *ret)
+{
+	for (int i = 0; i < SELECT_TRIES; i++) {
+		struct abi_frontend *f = bpf_map_lookup_elem(&frontends, key);
+		if (!f)
+			return 0;
+		*ret = *f;
+		barrier();
+		if (ret->check_addr == key->addr[3] && ret->check_port == key->port && ret->check_proto == key->proto)
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline void frontend_key(struct abi_frontend_key *key, const struct select_dst *dst)
+{
+	addr_copy(key->addr, dst->addr);
+	key->port = dst->port;
+	key->proto = dst->proto;
+	key->scope = ABI_SCOPE_ADDRESS;
+}
+
+static __always_inline void frontend_key_node_port(struct abi_frontend_key *key)
+{
+	key->addr[0] = key->addr[1] = key->addr[2] = key->addr[3] = 0;
+	key->scope = ABI_SCOPE_NODE_PORT;
+}
+
+static __always_inline int is_node_port(const struct abi_config *c, __be16 port)
+{
+	__u16 p = bpf_ntohs(port);
+	return p >= c->node_port_min && p <= c->node_port_max;
+}
+
+static __always_inline int is_node_addr(const __u32 *addr)
+{
+	struct abi_node_addr_key key;
+	addr_copy(key.addr, addr);
+	return bpf_map_lookup_elem(&node_addrs, &key) != 0;
+}
+
+static __always_inline int in_service_range(const struct abi_config *c, const __u32 *addr)
+{
+	return (addr[3] & c->service_mask[3]) == c->service_net[3] &&
+	       (addr[2] & c->service_mask[2]) == c->service_net[2] &&
+	       (addr[1] & c->service_mask[1]) == c->service_net[1] &&
+	       (addr[0] & c->service_mask[0]) == c->service_net[0] && c->service_mask[0] != 0;
+}
+
+/* Copies backend id if it still has this generation. */
+static __always_inline int backend_get(__u32 id, __u32 generation, struct abi_backend *ret)
+{
+	struct abi_backend *b = bpf_map_lookup_elem(&backends, &id);
+	if (!b || *(volatile __u32 *)&b->generation != generation || generation == 0)
+		return 0;
+	*ret = *b;
+	barrier();
+	return *(volatile __u32 *)&b->generation == generation;
+}
+
+static __always_inline int backend_alive(__u32 id, __u32 generation)
+{
+	struct abi_backend *b = bpf_map_lookup_elem(&backends, &id);
+	return b && generation != 0 && *(volatile __u32 *)&b->generation == generation;
+}
+
+struct select_result {
+	struct abi_backend backend;
+	__u32 id;
+};
+enum select_verdict { SELECT_OK, SELECT_NONE, SELECT_DROP, SELECT_OVERTAKEN };
+
+static __always_inline int select_random(__u32 set_id, struct select_result *ret)
+{
+	for (int i = 0; i < SELECT_TRIES; i++) {
+		__u64 *word = bpf_map_lookup_elem(&sets, &set_id);
+		if (!word)
+			return SELECT_NONE;
+		__u64 w = *(volatile __u64 *)word;
+		__u32 n = ABI_SET_COUNT(w);
+		if (n == 0)
+			return ABI_SET_FLAGS(w) & ABI_SET_DROP ? SELECT_DROP : SELECT_NONE;
+		/* Multiply-shift: as even as a modulo and no division. */
+		__u32 at = ABI_SET_BASE(w) + (__u32)(((__u64)bpf_get_prandom_u32() * n) >> 32);
+		__u64 *slot = bpf_map_lookup_elem(&slots, &at);
+		if (!slot)
+			continue;
+		__u64 s = *(volatile __u64 *)slot;
+		ret->id = ABI_SLOT_BACKEND(s);
+		if (backend_get(ret->id, ABI_SLOT_GENERATION(s), &ret->backend) && ret->backend.set_id == set_id)
+			return SELECT_OK;
+	}
+	return SELECT_OVERTAKEN;
+}
+
+/* client is read only when the frontend has affinity. */
+static __always_inline int select_backend(const struct abi_frontend *f, struct abi_affinity_key *client,
+					  struct select_result *ret)
+{
+	if (!f->affinity_s)
+		return select_random(f->set_id, ret);
+
+	client->set_id = f->set_id;
+	__u64 now = bpf_ktime_get_ns();
+	struct abi_affinity *a = bpf_map_lookup_elem(&affinity, client);
+	if (a && now - a->last_ns < (__u64)f->affinity_s * NSEC_PER_SEC &&
+	    backend_get(a->backend_id, a->generation, &ret->backend) && ret->backend.set_id == f->set_id &&
+	    ret->backend.flags & ABI_BACKEND_NEW) {
+		a->last_ns = now;
+		ret->id = a->backend_id;
+		return SELECT_OK;
+	}
+	int verdict = select_random(f->set_id, ret);
+	if (verdict == SELECT_OK) {
+		struct abi_affinity n = { .last_ns = now, .backend_id = ret->id, .generation = ret->backend.generation };
+		bpf_map_update_elem(&affinity, client, &n, BPF_ANY);
+	}
+	return verdict;
+}
+
+static __always_inline void stats_connection(__u32 set_id)
+{
+	struct abi_stats *s = bpf_map_lookup_elem(&stats, &set_id);
+	if (s)
+		__sync_fetch_and_add(&s->connections, 1);
+}
+
+static __always_inline void stats_refused(__u32 set_id)
+{
+	struct abi_stats *s = bpf_map_lookup_elem(&stats, &set_id);
+	if (s)
+		__sync_fetch_and_add(&s->refused, 1);
+}
+
+#endif
