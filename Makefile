@@ -27,13 +27,14 @@ endif
 CC := gcc
 CLANG := clang
 BPFTOOL := $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+VERSION := 0.1.0
 PREFIX ?= /usr/local
 STATE ?= /var/lib/keelson
 
 CFLAGS ?= $(OPT) -g
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror \
 	-fno-strict-aliasing -fvisibility=hidden -ffunction-sections -fdata-sections -fstack-protector-strong -fPIE \
-	$(SAN_FLAGS) $(CFLAGS) -I. -Ilib -I$(B)/gen -MMD -MP
+	$(SAN_FLAGS) $(CFLAGS) -I. -Ilib -I$(B)/gen -DKEELSON_VERSION='"$(VERSION)"' -MMD -MP
 ALL_LDFLAGS = -pie -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now $(SAN_FLAGS) $(LDFLAGS)
 
 # Packages, until the first `make deps` the dev files may be missing: say so once.

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a node on this machine is: its options, the paths in its state directory, and cluster.json, which remembers
+ * what `keelson up` was asked for and what it changed on the machine, so that `keelson down` can undo it.
+ */
+#ifndef KEELSON_CLI_CLUSTER_H
+#define KEELSON_CLI_CLUSTER_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "io/net.h"
+#include "kube/json.h"
+
+#define CLUSTER_DEFAULT_STATE "/var/lib/keelson"
+
+struct cluster {
+	char *state;                /* absolute path of the state directory */
+	char *bin_dir;              /* where the daemons are: the directory of this program */
+	char *id;                   /* "node", or the netns' name: names cgroup and pins */
+	char *netns;                /* NULL: the host's network */
+	char *node_name, *node_ip;
+	char *service_cidr, *cluster_cidr, *cluster_dns, *cluster_domain;
+	char *runtime_endpoint;     /* NULL: a containerd of our own */
+	char *cgroup2;              /* mount point of the cgroup2 hierarchy */
+	struct strlist images;      /* archives to import, absolute paths */
+	bool netns_created;         /* we made it, down removes it */
+	bool lo_address;            /* we gave the netns' lo the node's address */
+	json_t *sysctls;            /* object: name -> value before us */
+};
+
+void cluster_done(struct cluster *c);
+/* Fills what the options left out (node name, address, ranges). Must run inside the node's network namespace. */
+int cluster_complete(struct cluster *c, struct err *err);
+/* DIR/rest, own. */
+char *cluster_path(const struct cluster *c, const char *rest);
+/* "<cgroup2>/keelson-<id>[/rest]", own. rest may be NULL. */
+char *cluster_cgroup(const struct cluster *c, const char *rest);
+/* 0, -ENOENT when this directory holds no cluster, or another error. */
+int cluster_load(const char *state, struct cluster *ret, struct err *err);
+int cluster_save(const struct cluster *c, struct err *err);
+
+/* Moves the process into the node's network namespace (single-threaded callers only). No netns: nothing to do. */
+int cluster_enter_netns(const struct cluster *c, struct err *err);
+/* Moves the process into <cgroup>/system. */
+int cluster_enter_cgroup(const struct cluster *c, struct err *err);
+
+#endif

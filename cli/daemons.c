@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Command lines of the daemons, as docs/architecture.md gives them, and containerd's configuration. */
+#include "cli/daemons.h"
+
+#include "base/mem.h"
+
+static const struct daemon_info table[DAEMON_MAX] = {
+	[DAEMON_CONTAINERD] = { "containerd", false, "unix" },
+	[DAEMON_APISERVER] = { "apiserver", false, "https://127.0.0.1:6443/readyz" },
+	[DAEMON_SCHEDULER] = { "scheduler", true, "http://127.0.0.1:10259/healthz" },
+	[DAEMON_CONTROLLERS] = { "controllers", true, "http://127.0.0.1:10257/healthz" },
+	[DAEMON_PROXY] = { "proxy", true, "http://127.0.0.1:10249/healthz" },
+	[DAEMON_AGENT] = { "agent", true, "http://127.0.0.1:10248/healthz" },
+};
+
+const struct daemon_info *daemon_info(enum daemon_id id)
+{
+	BUG_ON(id >= DAEMON_MAX);
+	return &table[id];
+}
+
+bool daemon_wanted(const struct cluster *c, enum daemon_id id)
+{
+	return id != DAEMON_CONTAINERD || !c->runtime_endpoint;
+}
+
+char *containerd_socket(const struct cluster *c)
+{
+	const char *path = c->runtime_endpoint ? str_after(c->runtime_endpoint, "unix://") : NULL;
+
+	return path ? mem_strdup(path) : cluster_path(c, "containerd/containerd.sock");
+}
+
+/* One option of a command line: flag and a value made of a printf format. */
+static void option(struct strlist *argv, const char *flag, const char *fmt, ...) _printf_(3, 4);
+static void option(struct strlist *argv, const char *flag, const char *fmt, ...)
+{
+	struct strbuf b = { 0 };
+	va_list ap;
+
+	va_start(ap, fmt);
+	strbuf_vaddf(&b, fmt, ap);
+	va_end(ap);
+	strlist_add(argv, flag);
+	strlist_take(argv, strbuf_take(&b));
+}
+
+static void apiserver_argv(const struct cluster *c, struct strlist *a)
+{
+	option(a, "--data-dir", "%s/store", c->state);
+	option(a, "--listen", "0.0.0.0:6443");
+	option(a, "--advertise-address", "%s", c->node_ip);
+	option(a, "--tls-cert", "%s/pki/apiserver.crt", c->state);
+	option(a, "--tls-key", "%s/pki/apiserver.key", c->state);
+	option(a, "--client-ca", "%s/pki/ca.crt", c->state);
+	option(a, "--sa-key", "%s/pki/sa.key", c->state);
+	option(a, "--sa-public", "%s/pki/sa.pub", c->state);
+	option(a, "--service-cidr", "%s", c->service_cidr);
+	option(a, "--node-port-range", "30000-32767");
+	option(a, "--agent-client-cert", "%s/pki/apiserver-agent-client.crt", c->state);
+	option(a, "--agent-client-key", "%s/pki/apiserver-agent-client.key", c->state);
+	option(a, "--agent-ca", "%s/pki/ca.crt", c->state);
+	option(a, "--cluster-domain", "%s", c->cluster_domain);
+}
+
+static void agent_argv(const struct cluster *c, struct strlist *a)
+{
+	_cleanup_free_ char *sock = containerd_socket(c);
+
+	option(a, "--kubeconfig", "%s/pki/agent.kubeconfig", c->state);
+	option(a, "--state", "%s", c->state);
+	option(a, "--node-name", "%s", c->node_name);
+	option(a, "--node-ip", "%s", c->node_ip);
+	option(a, "--runtime-endpoint", "unix://%s", sock);
+	option(a, "--cgroup-root", "/keelson-%s", c->id);
+	option(a, "--cluster-dns", "%s", c->cluster_dns);
+	option(a, "--cluster-domain", "%s", c->cluster_domain);
+	option(a, "--cluster-cidr", "%s", c->cluster_cidr);
+	option(a, "--service-cidr", "%s", c->service_cidr);
+	option(a, "--tls-cert", "%s/pki/agent-server.crt", c->state);
+	option(a, "--tls-key", "%s/pki/agent-server.key", c->state);
+	option(a, "--client-ca", "%s/pki/ca.crt", c->state);
+	option(a, "--listen", "%s:10250", c->node_ip);
+	option(a, "--health-listen", "127.0.0.1:10248");
+	option(a, "--pause-image", "keelson.local/pause:1");
+}
+
+static void proxy_argv(const struct cluster *c, struct strlist *a)
+{
+	_cleanup_free_ char *subtree = cluster_cgroup(c, NULL);
+
+	option(a, "--kubeconfig", "%s/pki/proxy.kubeconfig", c->state);
+	option(a, "--node-name", "%s", c->node_name);
+	option(a, "--node-ip", "%s", c->node_ip);
+	/* On the host the whole machine is the node; in a namespace only the node's own processes and pods are. */
+	option(a, "--cgroup", "%s", c->netns ? subtree : c->cgroup2);
+	option(a, "--pin-dir", "%s/bpf/%s", c->state, c->id);
+	option(a, "--service-cidr", "%s", c->service_cidr);
+	option(a, "--cluster-cidr", "%s", c->cluster_cidr);
+	option(a, "--cluster-dns", "%s", c->cluster_dns);
+	option(a, "--cluster-domain", "%s", c->cluster_domain);
+	option(a, "--listen", "127.0.0.1:10249");
+	option(a, "--node-port-range", "30000-32767");
+}
+
+void daemon_argv(const struct cluster *c, enum daemon_id id, bool cleanup, struct strlist *a)
+{
+	if (id == DAEMON_CONTAINERD) {
+		strlist_add(a, "containerd");
+		option(a, "--config", "%s/containerd/config.toml", c->state);
+		return;
+	}
+	strlist_addf(a, "%s/keelson-%s", c->bin_dir, daemon_info(id)->name);
+	switch (id) {
+	case DAEMON_APISERVER:
+		apiserver_argv(c, a);
+		break;
+	case DAEMON_SCHEDULER:
+		option(a, "--kubeconfig", "%s/pki/scheduler.kubeconfig", c->state);
+		option(a, "--listen", "127.0.0.1:10259");
+		break;
+	case DAEMON_CONTROLLERS:
+		option(a, "--kubeconfig", "%s/pki/controllers.kubeconfig", c->state);
+		option(a, "--root-ca", "%s/pki/ca.crt", c->state);
+		option(a, "--cluster-cidr", "%s", c->cluster_cidr);
+		option(a, "--node-cidr-mask", "24");
+		option(a, "--listen", "127.0.0.1:10257");
+		break;
+	case DAEMON_PROXY:
+		proxy_argv(c, a);
+		break;
+	default:
+		agent_argv(c, a);
+	}
+	if (cleanup)
+		strlist_add(a, "--cleanup");
+}
+
+void containerd_config(const struct cluster *c, struct strbuf *out)
+{
+	_cleanup_free_ char *d = cluster_path(c, "containerd");
+
+	strbuf_addf(out,
+		    "# Written by keelson up; changes are lost.\n"
+		    "version = 2\nroot = \"%s/root\"\nstate = \"%s/state\"\noom_score = 0\n"
+		    "disabled_plugins = [\"io.containerd.snapshotter.v1.aufs\", \"io.containerd.snapshotter.v1.btrfs\", "
+		    "\"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\", "
+		    "\"io.containerd.internal.v1.tracing\", \"io.containerd.tracing.processor.v1.otlp\"]\n"
+		    "[grpc]\n  address = \"%s/containerd.sock\"\n[ttrpc]\n  address = \"%s/containerd.sock.ttrpc\"\n"
+		    "[plugins.\"io.containerd.internal.v1.opt\"]\n  path = \"%s/opt\"\n",
+		    d, d, d, d, d);
+	strbuf_addf(out,
+		    "[plugins.\"io.containerd.grpc.v1.cri\"]\n"
+		    "  sandbox_image = \"keelson.local/pause:1\"\n"
+		    "  disable_apparmor = true\n  enable_selinux = false\n  disable_tcp_service = true\n"
+		    "  restrict_oom_score_adj = true\n"
+		    "  stream_server_address = \"127.0.0.1\"\n  stream_server_port = \"0\"\n"
+		    "  netns_mounts_under_state_dir = true\n"
+		    "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n    bin_dir = \"%s\"\n    conf_dir = \"%s/cni/conf\"\n"
+		    "  [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n    default_runtime_name = \"runc\"\n"
+		    "    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n"
+		    "      runtime_type = \"io.containerd.runc.v2\"\n"
+		    "      [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n"
+		    "        BinaryName = \"runc\"\n        SystemdCgroup = false\n",
+		    c->bin_dir, c->state);
+}

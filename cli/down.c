@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* keelson down: stops the daemons and the pods, and takes away everything the node made on the machine. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "cli/command.h"
+#include "cli/node.h"
+#include "cli/supervisor.h"
+
+/* Ends with no supervisor running. A dead one's daemons are adopted by a new one, only to be stopped in order. */
+static int stop(const struct cluster *c, struct err *err)
+{
+	_cleanup_strbuf_ struct strbuf answer = { 0 };
+	_cleanup_free_ char *lock = cluster_path(c, "lock");
+	_cleanup_close_ int fd = -1;
+	int r = supervisor_ask(c->state, "stop", &answer, err);
+
+	if (r == -ECONNREFUSED) {
+		_cleanup_free_ char *logs = cluster_path(c, "logs");
+
+		if (!file_exists(logs))
+			return 0; /* `up` failed before there was anything to supervise */
+		err_done(err);
+		r = supervisor_stop_now(c, err);
+	} else if (r == 0 && !str_starts(answer.data, "stopped\n")) {
+		r = err_set(err, EIO, "the supervisor answered: %s (log: %s/logs/supervisor.log)",
+			    answer.data ? answer.data : "nothing", c->state);
+	}
+	int locked = file_lock(lock, true, &fd);
+
+	if (r == 0 && locked < 0)
+		r = err_set(err, -locked, "cannot lock %s: %s", lock, strerror(-locked));
+	return r;
+}
+
+int command_down(int argc, char **argv)
+{
+	_cleanup_(cluster_done) struct cluster c = { 0 };
+	_cleanup_err_ struct err stop_err = { 0 }, err = { 0 };
+	bool purge = argc > 1 && str_eq(argv[argc - 1], "--purge");
+	int r = command_load("down", argc - purge, argv, &c, NULL);
+
+	if (r >= 0)
+		return r;
+	/* The namespace may be gone with a reboot; then so is all that was in it. */
+	cluster_enter_netns(&c, NULL);
+	int failed = stop(&c, &stop_err);
+
+	if (failed < 0)
+		fprintf(stderr, "keelson down: %s\n", err_msg(&stop_err));
+	r = node_remove(&c, &err);
+	if (r < 0)
+		return command_fail(&err);
+	if (failed < 0)
+		return 1;
+	if (purge) {
+		r = file_rm_rf(c.state);
+		if (r < 0)
+			err_set(&err, -r, "cannot remove %s: %s", c.state, strerror(-r));
+	} else {
+		json_object_clear(c.sysctls);
+		r = cluster_save(&c, &err);
+	}
+	if (r < 0)
+		return command_fail(&err);
+	printf("cluster down; %s\n", purge ? "nothing is left" : "its data stays for the next up (--purge removes it)");
+	return 0;
+}

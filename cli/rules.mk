@@ -1,0 +1,1 @@
+LDLIBS_cli := -lnftnl -lmnl
