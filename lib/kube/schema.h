@@ -39,12 +39,17 @@ enum {
 	SCHEMA_PATCH_REPLACE = 1 << 3,
 	SCHEMA_RETAIN_KEYS = 1 << 4,
 	SCHEMA_MAP_ATOMIC = 1 << 5,  /* x-kubernetes-map-type: atomic */
+	/* A pointer in Go: a zero value that is present is not an absent one. Without it, a zero (0, false, "", an empty
+	 * message) that arrives in protobuf means "not set". Lists and maps never have it. */
+	SCHEMA_POINTER = 1 << 6,
 };
 
 struct schema_message;
 struct schema_field {
 	const char *name;                     /* JSON name */
-	const struct schema_message *message; /* NULL for scalars */
+	/* NULL for scalars, but for lists of strings that protobuf wraps in a message of their own (its field 1): Verbs, and
+	 * ExtraValue as the element of SCHEMA_MAP_OF_LISTS. */
+	const struct schema_message *message;
 	const char *format;                   /* OpenAPI format ("int32", "date-time"...) or NULL */
 	const char *merge_key;                /* patchMergeKey or NULL */
 	const char *const *list_map_keys;     /* NULL-terminated, or NULL */
@@ -56,6 +61,7 @@ enum {
 	SCHEMA_MSG_TYPE_META = 1 << 0, /* has apiVersion and kind in JSON (protobuf: in the envelope) */
 	SCHEMA_MSG_ATOMIC = 1 << 1,    /* mapType atomic */
 	SCHEMA_MSG_LIST = 1 << 2,      /* metadata is ListMeta and items are objects */
+	SCHEMA_MSG_HAS_INLINE = 1 << 3, /* a field of it is SCHEMA_INLINE */
 };
 struct schema_message {
 	const char *name;                  /* "io.k8s.api.core.v1.Pod" */
@@ -110,6 +116,14 @@ const struct schema_resource *schema_resource_of_kind(const char *group, const c
 size_t schema_resource_count(void);
 const struct schema_resource *schema_resource_at(size_t i); /* grouped by group and version, in discovery's order */
 const struct schema_subresource *schema_subresource_find(const struct schema_resource *r, const char *name);
+/* What people and OpenAPI want to know of fields and messages of the table; NULL where nothing is noted (and for
+ * messages that are not of the table). Borrow. */
+const char *schema_field_doc(const struct schema_field *f);     /* a sentence */
+const char *schema_field_default(const struct schema_field *f); /* JSON */
+const char *schema_field_enum(const struct schema_field *f);    /* "Always|IfNotPresent|Never", sorted */
+/* The Go type's name where it is not the plain one: "v1.PullPolicy", "[]v1.IPFamily", "v1.ResourceList". */
+const char *schema_field_go_type(const struct schema_field *f);
+const char *schema_message_doc(const struct schema_message *m);
 size_t schema_message_count(void);
 const struct schema_message *schema_message_at(size_t i);
 /* "v1" or "apps/v1" for a group and version, into out (at least 96 bytes). */
