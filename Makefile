@@ -111,7 +111,39 @@ $(B)/gen/%.o: $(B)/gen/%.c
 	@echo "  CC   $<"
 	@$(CC) $(ALL_CFLAGS) $(INCLUDES) $(GENCFLAGS) -c $< -o $@
 
+# Images of the demo, made locally: no registry is needed. Static with musl, so an image is its one program.
+IMAGES := pause hello busybox
+IMAGE_TARS := $(IMAGES:%=$(B)/images/%.tar)
+$(B)/images/root/pause/pause: examples/images/pause.c
+$(B)/images/root/hello/hello: examples/hello/hello.c
+$(B)/images/root/pause/pause $(B)/images/root/hello/hello:
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@musl-gcc -std=gnu17 -O2 -Wall -Wextra -Werror -static -s -o $@ $<
+$(B)/images/root/busybox/bin/busybox: /bin/busybox
+	@mkdir -p $(@D) $(B)/images/root/busybox/tmp
+	@cp $< $@
+	@for a in $$($< --list); do [ $$a = busybox ] || ln -sf busybox $(@D)/$$a; done
+CONFIG_pause := {"Entrypoint":["/pause"]}
+CONFIG_hello := {"Entrypoint":["/hello"],"ExposedPorts":{"8080/tcp":{}}}
+CONFIG_busybox := {"Cmd":["sh"],"Env":["PATH=/bin"]}
+$(B)/images/pause.tar: $(B)/images/root/pause/pause
+$(B)/images/hello.tar: $(B)/images/root/hello/hello
+$(B)/images/busybox.tar: $(B)/images/root/busybox/bin/busybox
+$(IMAGE_TARS): $(B)/images/%.tar: tools/mkimage.sh
+	@echo "  IMG  $@"
+	@tools/mkimage.sh $(B)/images/root/$* keelson.local/$*:1 $@ '$(CONFIG_$*)'
+
 all: $(BUILT:%=$(B)/bin/%) $(EXTRA_TARGETS)
+images: $(IMAGE_TARS)
+
+# The packages come first, and only then is make asked again: pkg-config's answers are read at its start.
+up:
+	@tools/deps.sh
+	@$(MAKE) --no-print-directory -j$$(nproc) all images
+	@tools/up.sh $(abspath $(B)/bin) $(abspath $(B)/images) $(STATE)
+down:
+	@$(B)/bin/keelson down --state $(STATE) --purge
 
 # Unit tests: x_test.c beside x.c, cmocka, linked with its room's archive and the libraries.
 UNIT_SRC := $(call find_tests,lib $(ROOMS) bpf)
@@ -140,6 +172,6 @@ lint:
 deps:
 	@tools/deps.sh
 
-.PHONY: all clean lint deps unit unit-build
+.PHONY: all images up down test bench install clean lint deps unit unit-build
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# kubectl.sh SUITE DIR: unpacks the kubernetes-client package of a Debian suite (bookworm, trixie, sid) into DIR, without
+# installing it; prints the path of its kubectl. The package source is the machine's own with only the suite changed.
+set -eu
+suite=$1 dir=$2
+kubectl=$dir/usr/bin/kubectl
+if [ ! -x "$kubectl" ]; then
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/parts" "$dir"
+	# Only the main archive's stanza or lines: security and update suites have other names.
+	if [ -f /etc/apt/sources.list.d/debian.sources ]; then
+		awk -v suite="$suite" 'BEGIN { RS = ""; ORS = "\n\n" } !/-security/ { gsub(/Suites:[^\n]*/, "Suites: " suite); print }' \
+			/etc/apt/sources.list.d/debian.sources >"$work/debian.sources"
+		list=$work/debian.sources
+	else
+		sed -n "s/^\(deb .*\) bookworm \(.*\)/\1 $suite \2/p" /etc/apt/sources.list >"$work/sources.list"
+		list=$work/sources.list
+	fi
+	chmod 755 "$work"
+	set -- -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts="$work/parts" -o Dir::State::lists="$work/lists" \
+		-o Dir::Cache::archives="$work/archives" -o Acquire::Languages=none -o APT::Sandbox::User=root \
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
+	apt-get -qq "$@" update >&2
+	(cd "$work" && apt-get -qq "$@" download kubernetes-client >&2)
+	dpkg-deb -x "$work"/kubernetes-client_*.deb "$dir"
+fi
+echo "$kubectl"
