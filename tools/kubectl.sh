@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# kubectl.sh SUITE DIR: unpacks the kubernetes-client package of a Debian suite (bookworm, trixie, sid) into DIR, without
+# kubectl.sh SUITE DIR: unpacks the kubectl of a Debian suite (bookworm, trixie, sid) into DIR, without
 # installing it; prints the path of its kubectl. The package source is the machine's own with only the suite changed.
 set -eu
 suite=$1 dir=$2
@@ -23,7 +23,10 @@ if [ ! -x "$kubectl" ]; then
 		-o Dir::Cache::archives="$work/archives" -o Acquire::Languages=none -o APT::Sandbox::User=root \
 		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
 	apt-get -qq "$@" update >&2
-	(cd "$work" && apt-get -qq "$@" download kubernetes-client >&2)
-	dpkg-deb -x "$work"/kubernetes-client_*.deb "$dir"
+	# Newer suites have kubectl in a package of its own; kubernetes-client then only depends on it.
+	package=kubernetes-client
+	apt-cache "$@" show kubectl >/dev/null 2>&1 && package=kubectl
+	(cd "$work" && apt-get -qq "$@" download $package >&2)
+	dpkg-deb -x "$work"/${package}_*.deb "$dir"
 fi
 echo "$kubectl"
