@@ -18,10 +18,12 @@ if [ ! -x "$kubectl" ]; then
 		sed -n "s/^\(deb .*\) bookworm \(.*\)/\1 $suite \2/p" /etc/apt/sources.list >"$work/sources.list"
 		list=$work/sources.list
 	fi
+	: >"$work/status" # what is installed here must not be taken for what the suite has
 	chmod 755 "$work"
+	: >"$work/status" # what is installed here must not be taken for what the suite has
 	set -- -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts="$work/parts" -o Dir::State::lists="$work/lists" \
 		-o Dir::Cache::archives="$work/archives" -o Acquire::Languages=none -o APT::Sandbox::User=root \
-		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Dir::State::status="$work/status"
 	apt-get -qq "$@" update >&2
 	# Newer suites have kubectl in a package of its own; kubernetes-client then only depends on it.
 	package=kubernetes-client
