@@ -163,6 +163,60 @@ unit-build: $(UNIT_BIN)
 unit: $(if $(T),$(B)/test/$(T)_test,$(UNIT_BIN))
 	@set -e; for t in $^; do echo "  RUN  $$t"; $$t; done
 
+# Fuzz targets: tests/fuzz/x_fuzz.c, libFuzzer, everything under it instrumented. The comment `fuzz: links a b c` in its
+# first lines names the rooms it needs, in link order.
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
+FUZZ_CFLAGS = -std=gnu17 -D_GNU_SOURCE -O1 -g -w -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=undefined -I. -Ilib -I$(B)/gen -DKEELSON_VERSION='"$(VERSION)"' -MMD -MP
+$(B)/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CLANG) $(FUZZ_CFLAGS) $(INCLUDES) -c $< -o $@
+$(B)/fuzz/obj/gen/%.o: $(B)/gen/%.c
+	@mkdir -p $(@D)
+	@$(CLANG) $(FUZZ_CFLAGS) $(INCLUDES) $(GENCFLAGS) -c $< -o $@
+define fuzz_room
+$(B)/fuzz/lib/$(1).a: $$(patsubst %.c,$(B)/fuzz/obj/%.o,$$(SRC_$(2))) $$(patsubst $(B)/gen/%.c,$(B)/fuzz/obj/gen/%.o,$$(GENSRC_$(2)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@ar rcs $$@ $$^
+$$(patsubst %.c,$(B)/fuzz/obj/%.o,$$(SRC_$(2))): | $$(GEN_$(1))
+endef
+$(foreach r,$(LIB_ROOMS),$(eval $(call fuzz_room,$(r),lib_$(r))))
+$(foreach r,$(ROOMS),$(eval $(call fuzz_room,$(r),$(r))))
+fuzz_links = $(shell sed -n 's,.*fuzz: links \([a-z ]*\).*,\1,p' $(1) | head -n 1)
+define fuzz_target
+$(B)/fuzz/$(1:tests/fuzz/%.c=%): $(B)/fuzz/obj/$(1:%.c=%.o) $(patsubst %,$(B)/fuzz/lib/%.a,$(call fuzz_links,$(1)))
+	@echo "  FUZZ $$@"
+	@$(CLANG) -fsanitize=fuzzer,address,undefined -o $$@ $$^ $(foreach r,$(call fuzz_links,$(1)),$$(LDLIBS_$(r))) $$(LIB_LDLIBS) -lpthread -lm
+$(B)/fuzz/obj/$(1:%.c=%.o): | $(foreach r,$(call fuzz_links,$(1)),$$(GEN_$(r)))
+endef
+$(foreach t,$(FUZZ_SRC),$(eval $(call fuzz_target,$(t))))
+fuzz: $(FUZZ_BIN)
+
+# Everything: unit tests and fuzz targets two at a time, then the scripts, which use the whole machine.
+# FUZZ_SECONDS, SEED, T (a word that names must contain) come from the environment.
+test:
+	@tools/deps.sh test
+	@$(MAKE) --no-print-directory -j$$(nproc) all images unit-build $(if $(filter 1,$(SANITIZE)),,fuzz)
+	@$(MAKE) --no-print-directory test-run
+test-run:
+	@B=$(B) SANITIZE=$(SANITIZE) tests/run.sh $(UNIT_BIN) $(if $(filter 1,$(SANITIZE)),,$(FUZZ_BIN)) -- $(TEST_SCRIPTS)
+
+bench:
+	@tools/deps.sh test
+	@$(MAKE) --no-print-directory -j$$(nproc) all images
+	@B=$(B) tests/bench/run.sh
+
+MANPAGES := $(sort $(wildcard docs/man/*.8))
+install: all images
+	install -d $(DESTDIR)$(PREFIX)/lib/keelson $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/keelson/images \
+		$(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(BUILT:%=$(B)/bin/%) $(DESTDIR)$(PREFIX)/lib/keelson
+	ln -sf ../lib/keelson/keelson $(DESTDIR)$(PREFIX)/bin/keelson
+	install -m 644 $(IMAGE_TARS) $(DESTDIR)$(PREFIX)/share/keelson/images
+	$(if $(MANPAGES),install -m 644 $(MANPAGES) $(DESTDIR)$(PREFIX)/share/man/man8)
+
 clean:
 	rm -rf build
 
@@ -172,6 +226,6 @@ lint:
 deps:
 	@tools/deps.sh
 
-.PHONY: all images up down test bench install clean lint deps unit unit-build
+.PHONY: all images fuzz up down test test-run bench install clean lint deps unit unit-build
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
