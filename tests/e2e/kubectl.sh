@@ -1,0 +1,106 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What a user does with kubectl, with the oldest and the newest one that Debian has, without special flags.
+. "$(dirname "$0")/lib.sh"
+
+old=$("$root/tools/kubectl.sh" bookworm "$root/build/tools/kubectl-bookworm") || exit 1
+new=$("$root/tools/kubectl.sh" sid "$root/build/tools/kubectl-sid") || exit 1
+
+check "keelson up" up
+says "up again changes nothing" "the cluster is up" up
+says "status shows healthy daemons" "apiserver +[0-9]+ .* ok" "$bin/keelson" status --state "$state"
+
+scenario() { # NAMESPACE: everything in a namespace of its own
+	local ns=$1 pod out
+	n() { K -n "$ns" "$@"; }
+	ready() { matches "^$2/$2" n get deployment "$1" -o 'jsonpath={.status.readyReplicas}/{.spec.replicas}'; }
+
+	check "create namespace" K create namespace "$ns"
+	check "apply" n apply -f "$root/examples/hello/hello.yaml"
+	says "apply again: unchanged" "deployment.apps/hello unchanged" n apply -f "$root/examples/hello/hello.yaml"
+	check "rollout status" n rollout status deployment/hello --timeout=60s
+	check "wait for pods" n wait --for=condition=Ready pod -l app=hello --timeout=60s
+	says "get -o wide" "hello-.* 1/1 +Running +0 .* 10\.244\." n get pods -o wide
+	is "get -o jsonpath" "3" n get deployment hello -o 'jsonpath={.status.availableReplicas}'
+	says "get -o yaml" "^  uid: " n get service hello -o yaml
+	says "get all" "replicaset.apps/hello-" n get all
+	says "get nodes" "$netns +Ready" K get nodes
+	says "describe" "Started container hello|Started +.*container" n describe pods -l app=hello
+	says "describe deployment" "ScalingReplicaSet" n describe deployment hello
+	says "explain" "[Rr]eplicas" n explain deployment.spec
+	pod=$(n get pods -l app=hello -o 'jsonpath={.items[0].metadata.name}')
+
+	n get pods -w >"$work/watch" 2>&1 &
+	background+=($!)
+	check "create deployment" n create deployment web --image=keelson.local/hello:1
+	check "the watch sees it" eventually 30 matches "web-.*1/1" cat "$work/watch"
+	kill "${background[-1]}" 2>/dev/null
+	check "label" n label deployment web tier=front
+	says "get by label" "web" n get deployments -l tier=front
+	check "annotate" n annotate deployment web note=x
+	is "annotation is there" "x" n get deployment web -o 'jsonpath={.metadata.annotations.note}'
+	check "scale up" n scale deployment web --replicas=2
+	check "scaled" eventually 60 ready web 2
+	check "expose" n expose deployment web --port=80 --target-port=8080
+	check "the exposed Service answers by name" eventually 30 n exec "$pod" -- /hello get http://web/
+	check "set image to a missing one" n set image deployment/web hello=keelson.local/absent:1
+	check "its pod says why" eventually 60 matches "ErrImagePull|ImagePullBackOff|ErrImageNeverPull" n get pods
+	is "the old pods keep running" "2" n get deployment web -o 'jsonpath={.status.availableReplicas}'
+	check "rollout undo" n rollout undo deployment/web
+	check "rolled back" n rollout status deployment/web --timeout=60s
+	check "rolling update" n set env deployment/hello GREETING=hi
+	check "rolled out" n rollout status deployment/hello --timeout=90s
+	says "rollout history" "^2 " n rollout history deployment/hello
+	pod=$(n get pods -l app=hello --field-selector=status.phase=Running -o 'jsonpath={.items[0].metadata.name}')
+
+	check "run a pod" n run box --image=keelson.local/busybox:1 --restart=Never -- sh -c \
+		'i=0; while [ $i -lt 600 ]; do echo line $i; i=$((i+1)); sleep 0.2; done'
+	check "it runs" n wait --for=condition=Ready pod/box --timeout=60s
+	says "logs" "line 0" n logs box
+	timeout 5 "$bin/keelson" exec --state "$state" -- "$kubectl" --kubeconfig "$state/admin.kubeconfig" -n "$ns" logs -f box >"$work/follow" 2>&1
+	check "logs -f follows" test "$(wc -l <"$work/follow")" -gt 5
+	is "exec" "42" n exec box -- sh -c 'echo $((6*7))'
+	n exec box -- sh -c 'exit 7' >/dev/null 2>&1
+	check "exec gives the exit code" test $? = 7
+	is "exec -i" "HELLO" bash -c "echo hello | '$bin/keelson' exec --state '$state' -- '$kubectl' --kubeconfig '$state/admin.kubeconfig' -n '$ns' exec -i box -- tr a-z A-Z"
+	out=$(script -qec "'$bin/keelson' exec --state '$state' -- '$kubectl' --kubeconfig '$state/admin.kubeconfig' -n '$ns' exec -it box -- sh -c 'tty; stty size'" /dev/null </dev/null 2>&1)
+	if grep -q '/dev/pts/' <<<"$out"; then ok "exec -it has a terminal"; else not_ok "exec -it has a terminal" "$out"; fi
+	head -c 300000 /dev/urandom >"$work/blob"
+	check "cp to a pod" n cp "$work/blob" "$ns/box:/tmp/blob"
+	check "cp from a pod" n cp "$ns/box:/tmp/blob" "$work/blob.back"
+	check "the copy is the same" cmp "$work/blob" "$work/blob.back"
+	K -n "$ns" port-forward "pod/$pod" 18080:8080 >"$work/forward" 2>&1 &
+	background+=($!)
+	check "port-forward" eventually 20 matches "from pod $pod" in_node curl -s --max-time 3 --noproxy '*' http://127.0.0.1:18080/
+	kill "${background[-1]}" 2>/dev/null
+	check "delete a pod" n delete pod box --grace-period=1
+	refuses "it is gone" n get pod box
+	check "delete the rest" n delete deployment,service --all
+	check "pods go with their deployment" eventually 60 matches "No resources found" n get pods
+	check "delete namespace" K delete namespace "$ns" --timeout=60s
+	refuses "the namespace is gone" K get namespace "$ns"
+}
+
+bad_input() {
+	says "a wrong field is refused by name" "unknown field .*spec.replicaz" K create -f - <<<'{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bad"},"spec":{"replicaz":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}}}'
+	says "a wrong name is refused" "is invalid: metadata.name: Invalid value: \"Bad_Name\"" K create configmap Bad_Name
+	says "a missing image is named" "spec.containers\[0\].image: Required value" K create -f - <<<'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"bad"},"spec":{"containers":[{"name":"c"}]}}'
+	says "a mistyped field is refused" "cannot unmarshal|expected|invalid" K create --validate=false -f - <<<'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"bad"},"data":{"a":5}}'
+	says "malformed YAML is refused" "error" K create -f - <<<'a: [b'
+	says "a missing object is said so" 'pods "nothing" not found' K get pod nothing
+	says "an existing object is said so" 'namespaces "default" already exists' K create namespace default
+	says "a pod that fits nowhere says why" "Insufficient memory" eventually_event
+}
+eventually_event() {
+	K create -f - <<<'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"huge"},"spec":{"containers":[{"name":"c","image":"keelson.local/hello:1","resources":{"requests":{"memory":"900Ti"}}}]}}' >/dev/null
+	eventually 20 matches "Insufficient memory" K describe pod huge
+	K describe pod huge
+	K delete pod huge --grace-period=0 --force >/dev/null 2>&1
+}
+
+for kubectl in "$old" "$new"; do
+	echo "# kubectl: $("$kubectl" version --client 2>/dev/null | head -n 1)"
+	scenario "e2e-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
+	bad_input
+done
+finish

@@ -1,0 +1,1 @@
+TEST_SCRIPTS += tests/e2e/kubectl.sh tests/e2e/network.sh tests/e2e/crash.sh tests/e2e/down.sh
