@@ -50,6 +50,17 @@ void kube_call_cancel(struct kube_call *call);
 #define KUBE_STRATEGIC_PATCH "application/strategic-merge-patch+json"
 #define KUBE_JSON_PATCH "application/json-patch+json"
 
+/* A streamed GET (a watch, a log): on_data gets the pieces of a 2xx answer, done the end; see io/http_client.h. The call
+ * must be cancelled before the client is freed, or not at all: freeing the client ends it without a call. */
+struct http_call *kube_stream(struct kube_client *c, const char *path, unsigned idle_timeout_ms, http_data_fn on_data,
+			      http_done_fn done, void *user);
+/* A GET whose answer is handed on as text, for lists too long to be decoded at once. */
+struct http_call *kube_get_text(struct kube_client *c, const char *path, http_done_fn done, void *user);
+/* What an answer that is no success says: Status.reason and Status.message, or the transport's error. *ret_status is
+ * the decoded body (own) that reason and message live in; NULL when there was none. */
+void kube_refusal(const struct http_answer *a, json_t **ret_status, const char **ret_reason, const char **ret_message);
+uv_loop_t *kube_client_loop(const struct kube_client *c);
+
 /* The path of a resource: "/api/v1/..." or "/apis/group/...". namespace, name, subresource may be NULL. Own. */
 char *kube_path(const char *api_version, const char *plural, const char *ns, const char *name, const char *sub);
 
