@@ -9,7 +9,7 @@ build="gcc make pkg-config clang llvm bpftool libbpf-dev libuv1-dev libssl-dev l
 libjansson-dev libyaml-dev libsqlite3-dev libnl-3-dev libnl-genl-3-dev libnl-route-3-dev libmnl-dev libnftnl-dev
 libprotobuf-c-dev protobuf-c-compiler zlib1g-dev musl-tools"
 run="containerd runc iproute2 busybox-static curl"
-test="libcmocka-dev libclang-rt-14-dev nftables containernetworking-plugins jq python3 openssl procps util-linux"
+test="nghttp2-client libcmocka-dev libclang-rt-14-dev nftables containernetworking-plugins jq python3 openssl procps util-linux"
 
 wanted="$build $run"
 [ "${1:-}" = test ] && wanted="$wanted $test"
