@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Entries of the store. What always holds for an entry's text: it starts {"kind":K,"apiVersion":V,"metadata":{ and in
+ * metadata resourceVersion stands before labels and annotations, so that it can be found without parsing.
+ */
+#include "apiserver/registry/entry.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "apiserver/validate/validate.h"
+#include "kube/json.h"
+
+static char *place_names[STORE_MAX_RESOURCES];
+
+static void place_names_init(void)
+{
+	size_t n = schema_resource_count();
+	BUG_ON(n > STORE_MAX_RESOURCES);
+	for (size_t i = 0; i < n; i++) {
+		const struct schema_resource *r = schema_resource_at(i);
+		if (r->storage_id != r->id || !r->list_message)
+			continue;
+		place_names[i] = str_empty(r->group) ? mem_strdup(r->plural) : str_printf("%s/%s", r->group, r->plural);
+	}
+}
+
+const char *entry_place_name(uint16_t resource)
+{
+	static bool done;
+	if (!done) {
+		place_names_init();
+		done = true;
+	}
+	return resource < STORE_MAX_RESOURCES ? place_names[resource] : NULL;
+}
+
+int entry_place_find(const char *name)
+{
+	for (size_t i = 0; i < schema_resource_count(); i++)
+		if (str_eq(entry_place_name((uint16_t)i), name))
+			return (int)i;
+	return -1;
+}
+
+const struct schema_resource *entry_storage(const struct schema_resource *r)
+{
+	return r->storage_id == r->id ? r : schema_resource_at(r->storage_id);
+}
+
+const char *const *entry_field_labels(const struct schema_resource *storage)
+{
+	static const char *const none[] = { NULL };
+	static const struct {
+		const char *group, *plural;
+		const char *const labels[12];
+	} kept[] = {
+		{ "", "pods", { "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+				"spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs",
+				"status.nominatedNodeName", "spec.host" } },
+		{ "", "nodes", { "spec.unschedulable" } },
+		{ "", "namespaces", { "status.phase" } },
+		{ "", "secrets", { "type" } },
+		{ "", "services", { "spec.clusterIP", "spec.type" } },
+		{ "", "replicationcontrollers", { "status.replicas" } },
+		{ "", "events", { "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
+				  "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
+				  "reason", "reportingComponent", "source", "type" } },
+		{ "batch", "jobs", { "status.successful" } },
+		{ "certificates.k8s.io", "certificatesigningrequests", { "spec.signerName" } },
+		{ "resource.k8s.io", "resourceslices", { "spec.nodeName", "spec.driver" } },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		if (str_eq(storage->plural, kept[i].plural) && str_eq(storage->group, kept[i].group))
+			return kept[i].labels;
+	return none;
+}
+
+const char *entry_field(const struct store_object *o, unsigned field)
+{
+	const char *p = o->fields;
+	if (!p)
+		return "";
+	while (field--)
+		p += strlen(p) + 1;
+	return p;
+}
+
+static char *fields_of(const struct schema_resource *storage, const json_t *object)
+{
+	const char *const *labels = entry_field_labels(storage);
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	char buf[256];
+	if (!*labels)
+		return NULL;
+	for (; *labels; labels++) {
+		const char *v = field_label(storage, object, *labels, buf, sizeof(buf));
+		strbuf_adds(&b, v);
+		strbuf_addc(&b, '\0');
+	}
+	return mem_dup(b.data, b.len);
+}
+
+/* One object with the same labels as another shares their value: most pods have siblings. */
+static json_t *labels_of(const json_t *object)
+{
+	static json_t *recent[64];
+	json_t *labels = json_object_get(json_object_get(object, "metadata"), "labels");
+	const char *key;
+	json_t *value;
+	uint64_t h = 0;
+	if (!json_is_object(labels) || !json_object_size(labels))
+		return NULL;
+	json_object_foreach(labels, key, value)
+		h += hash_str(key) * 31 + hash_str(json_is_string(value) ? json_string_value(value) : "");
+	json_t **slot = &recent[h % ARRAY_SIZE(recent)];
+	if (!*slot || !json_equal(*slot, labels)) {
+		json_decref(*slot);
+		*slot = json_deep_copy(labels);
+	}
+	return json_incref(*slot);
+}
+
+static void write_metadata(struct strbuf *b, json_t *metadata, uint64_t revision)
+{
+	static const char *const order[] = { "name", "generateName", "namespace", "uid", "resourceVersion", "generation",
+		"creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations",
+		"ownerReferences", "finalizers", "managedFields" };
+	char rv[24];
+	snprintf(rv, sizeof(rv), "%" PRIu64, revision);
+	json_object_set_new(metadata, "resourceVersion", json_string(rv));
+	strbuf_addc(b, '{');
+	for (size_t i = 0, n = 0; i < ARRAY_SIZE(order); i++) {
+		json_t *v = json_object_get(metadata, order[i]);
+		if (!v)
+			continue;
+		strbuf_addf(b, "%s\"%s\":", n++ ? "," : "", order[i]);
+		json_write(b, v);
+	}
+	strbuf_addc(b, '}');
+}
+
+struct store_object *entry_make(const struct schema_resource *storage, const char *key, uint64_t revision, json_t *object)
+{
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	char api_version[96];
+	uint32_t head, meta_off, meta_len;
+	json_t *metadata = json_object_get(object, "metadata"), *value;
+	const char *name;
+	strbuf_addf(&b, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",", storage->kind,
+		    schema_api_version(storage->group, storage->version, api_version));
+	head = (uint32_t)b.len;
+	strbuf_adds(&b, "\"metadata\":");
+	meta_off = (uint32_t)b.len;
+	write_metadata(&b, metadata, revision);
+	meta_len = (uint32_t)b.len - meta_off;
+	json_object_foreach(object, name, value) {
+		if (str_eq(name, "kind") || str_eq(name, "apiVersion") || str_eq(name, "metadata"))
+			continue;
+		strbuf_addc(&b, ',');
+		strbuf_add_json(&b, name, strlen(name));
+		strbuf_addc(&b, ':');
+		json_write(&b, value);
+	}
+	strbuf_addc(&b, '}');
+	return store_object_new(storage->id, key, revision, bytes_new(b.data, b.len), head, meta_off, meta_len,
+				labels_of(object), fields_of(storage, object));
+}
+
+struct store_object *entry_restore(uint16_t resource, const char *key, uint64_t revision, struct bytes *json,
+				   uint32_t head_len, uint32_t meta_off, uint32_t meta_len, void *user)
+{
+	(void)user;
+	_cleanup_json_ json_t *object = json_parse(json->data, json->len, NULL, NULL);
+	if (!json_is_object(object)) {
+		bytes_unref(json);
+		return NULL;
+	}
+	return store_object_new(resource, key, revision, json, head_len, meta_off, meta_len, labels_of(object),
+				fields_of(schema_resource_at(resource), object));
+}
+
+json_t *entry_parse(const struct store_object *o)
+{
+	json_t *v = json_parse(o->json->data, o->json->len, NULL, NULL);
+	BUG_ON(!v);
+	return v;
+}
+
+struct bytes *entry_text_at(struct store_object *o, uint64_t revision)
+{
+	char mine[64];
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	if (revision == o->revision)
+		return bytes_ref(o->json);
+	int len = snprintf(mine, sizeof(mine), "\"resourceVersion\":\"%" PRIu64 "\"", o->revision);
+	const char *at = memmem(o->json->data + o->meta_off, o->meta_len, mine, (size_t)len);
+	BUG_ON(!at);
+	strbuf_add(&b, o->json->data, (size_t)(at - o->json->data));
+	strbuf_addf(&b, "\"resourceVersion\":\"%" PRIu64 "\"", revision);
+	strbuf_add(&b, at + len, o->json->len - (size_t)(at + len - o->json->data));
+	return bytes_new(b.data, b.len);
+}
+
+const char *entry_name(const struct store_object *o)
+{
+	const char *slash = strchr(o->key, '/');
+	return slash ? slash + 1 : o->key;
+}
+
+size_t entry_namespace_len(const struct store_object *o)
+{
+	const char *slash = strchr(o->key, '/');
+	return slash ? (size_t)(slash - o->key) : 0;
+}
+
+char *entry_key(const struct schema_resource *r, const char *ns, const char *name)
+{
+	return r->namespaced ? str_printf("%s/%s", ns, name) : mem_strdup(name);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The verbs of the API over the store, for every resource of the schema table. One struct registry a process, loop thread only.
+ *
+ * A write is decided at once against the latest state (writes on their way to the disk included), handed to the store, and answered
+ * when it is durable. Functions that can refuse return a Status (own), or NULL when they went through.
+ */
+#ifndef KEELSON_APISERVER_REGISTRY_REGISTRY_H
+#define KEELSON_APISERVER_REGISTRY_REGISTRY_H
+
+#include "apiserver/http/call.h"
+#include "apiserver/http/status.h"
+#include "apiserver/registry/entry.h"
+#include "apiserver/watch/hub.h"
+#include "io/net.h"
+
+struct alloc;
+struct token_keys;
+struct authorizer;
+struct tunnel_config;
+
+struct registry_options {
+	struct ip_prefix service_cidr;
+	uint16_t node_port_min, node_port_max;
+	const char *advertise_address;   /* literal IP */
+	unsigned port;                   /* of the API, for the kubernetes Service's endpoints */
+	const char *cluster_domain;
+	const char *issuer;              /* of ServiceAccount tokens */
+};
+
+struct registry {
+	uv_loop_t *loop;
+	struct registry_options options;
+	struct store *store;
+	struct watch_hub *hub;
+	struct alloc *alloc;
+	struct token_keys *keys;
+	struct authorizer *authz;
+	struct tunnel_config *tunnel;
+	const struct schema_resource *pods, *services, *namespaces, *nodes, *endpoints, *endpointslices, *serviceaccounts,
+		*secrets, *priorityclasses, *configmaps, *pdbs, *leases;
+	bool ready, stopping;
+	void (*fatal)(const char *why);
+};
+
+/* Opens the store in dir and everything that is derived from it. alloc, keys, authz and tunnel may be set by the caller before. */
+int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const struct registry_options *o, struct err *err);
+/* Ends watches, commits what is queued. The loop has to run on for handles to close. */
+void registry_close(struct registry *g);
+
+/* Answers a call whose resource is known, its verb allowed by discovery and its user authorized. */
+void registry_handle(struct call *c);
+
+/* Is this kind (group, plural)? */
+static inline bool resource_is(const struct schema_resource *r, const char *group, const char *plural)
+{
+	return str_eq(r->plural, plural) && str_eq(r->group, group);
+}
+
+/* ---- body.c: what clients send */
+
+/* The body as an object of the view's message: kind and apiVersion checked, unknown fields dropped (refused or warned of as the
+ * call's fieldValidation says), defaults set. */
+json_t *body_object(struct call *c, const struct schema_resource *r, json_t **ret);
+/* The same for another kind's message (Scale, DeleteOptions...); no defaults. An empty body is refused. */
+json_t *body_kind(struct call *c, const struct schema_kind *kind, json_t **ret);
+/* Checks a value (own; replaced in place) against a kind, as if it had been the body. */
+json_t *body_check(struct call *c, const struct schema_kind *kind, json_t *value, struct strlist *dup_keys);
+/* Any JSON or YAML body as a value (patches). */
+json_t *body_value(struct call *c, const char *what, json_t **ret);
+
+/* ---- write.c */
+
+struct write_result {
+	json_t *status;                 /* own (taken by the callback); NULL: it is durable */
+	struct store_object *object;    /* borrow */
+};
+typedef void (*write_done_fn)(struct write_result *result, void *user);
+
+struct write_options {
+	bool dry_run;
+	const struct identity *user;    /* NULL: the server itself */
+	struct call *call;              /* for warnings; NULL */
+	const char *sub;                /* subresource, NULL */
+	bool no_admission;              /* the server's own objects */
+};
+/* Creates object (of the storage version, normalized and defaulted; changed in place). done is called later, never from inside;
+ * also for dry runs. */
+json_t *registry_create(struct registry *g, const struct schema_resource *storage, const char *ns, json_t *object,
+			const struct write_options *o, write_done_fn done, void *user);
+/* Replaces latest (borrow, what store_latest() said) by object (as above). Deletes it instead when it was the last finalizer that
+ * went. unconditional: an absent resourceVersion is fine. */
+json_t *registry_update(struct registry *g, const struct schema_resource *storage, struct store_object *latest,
+			json_t *object, const struct write_options *o, write_done_fn done, void *user);
+/* Writes object over latest without strategy or validation: for fields that only the server sets (binding, deletion). */
+json_t *registry_put(struct registry *g, const struct schema_resource *storage, struct store_object *latest,
+		     json_t *object, bool dry_run, write_done_fn done, void *user);
+json_t *registry_remove(struct registry *g, const struct schema_resource *storage, struct store_object *latest,
+			json_t *object, bool dry_run, write_done_fn done, void *user);
+/* Answers the call with the object of a write, code 201 or 200; the call's reference is given up. */
+void write_answer_created(struct write_result *r, void *call);
+void write_answer_ok(struct write_result *r, void *call);
+/* Answers Status Success, code 201. */
+void write_answer_success_created(struct write_result *r, void *call);
+/* Ends a verb: answers the refusal if there was one (and gives the reference up). */
+void write_refused(struct call *c, json_t *status);
+
+void verb_create(struct call *c);
+void verb_update(struct call *c);
+void verb_patch(struct call *c);
+bool registry_creates_on_update(const struct schema_resource *storage);
+bool registry_updates_unconditionally(const struct schema_resource *storage);
+/* latest object of a name or a 404. *ret borrow. */
+json_t *registry_find(struct registry *g, const struct schema_resource *storage, const char *ns, const char *name,
+		      struct store_object **ret);
+
+/* ---- read.c */
+void verb_get(struct call *c);
+void verb_list(struct call *c);
+void verb_watch(struct call *c);
+
+/* ---- delete.c */
+struct delete_options {
+	bool has_grace;
+	int64_t grace_s;
+	const char *uid, *resource_version; /* preconditions; NULL */
+	const char *propagation;            /* NULL: the default */
+	bool dry_run;
+};
+void verb_delete(struct call *c);
+void verb_deletecollection(struct call *c);
+/* Deletes as the options say: at once, or by marking. *ret_gone tells which when it went through. */
+json_t *registry_delete(struct registry *g, const struct schema_resource *storage, struct store_object *latest,
+			const struct delete_options *o, bool *ret_gone, write_done_fn done, void *user);
+json_t *delete_options_read(struct call *c, struct delete_options *ret);
+json_t *delete_options_from(struct call *c, const json_t *value, struct delete_options *ret);
+
+/* ---- namespace.c */
+/* NamespaceLifecycle: may something be made in ns? */
+json_t *namespace_admit(struct registry *g, const struct schema_resource *storage, const char *ns, const char *name);
+bool namespace_is_protected(const char *name);
+void namespace_finalize(struct call *c);
+
+/* ---- pod.c */
+/* ServiceAccount, Priority and DefaultTolerationSeconds admission of a new pod. */
+json_t *pod_admit(struct registry *g, json_t *pod, const char *ns);
+void pod_binding(struct call *c);
+void pod_eviction(struct call *c);
+
+/* ---- service.c */
+struct alloc_undo;
+/* Cluster IPs, families and ports of a new (old NULL) or changed Service. What it took is noted in *ret_undo: give it back with
+ * service_undo() when the write fails, or forget it with service_keep(). */
+json_t *service_allocate(struct registry *g, json_t *service, const json_t *old, bool dry_run, struct alloc_undo **ret_undo);
+void service_undo(struct registry *g, struct alloc_undo *undo);
+void service_keep(struct alloc_undo *undo);
+/* A durable change of a Service: addresses and ports it no longer has are free again. */
+void service_changed(struct registry *g, struct store_object *object, struct store_object *old, bool deleted);
+struct alloc *alloc_new(const struct registry_options *o);
+void alloc_free(struct alloc *a);
+
+/* ---- subresource.c */
+void subresource_scale(struct call *c);
+/* Any other subresource that reads or writes the object itself: status, approval, ephemeralcontainers, resize. */
+void subresource_object(struct call *c);
+
+/* ---- reviews.c, token.c */
+void review_create(struct call *c);
+void token_create(struct call *c);
+
+/* ---- bootstrap.c */
+/* Makes the objects that are always there, and keeps them so: call at start and from time to time. */
+void bootstrap_objects(struct registry *g);
+
+#endif
