@@ -176,8 +176,31 @@ static void on_synced(void *user)
 		return;
 	ctx->synced = true;
 	log_info("all caches are full, %zu controllers at work", ctx->controller_count);
-	for (size_t i = 0; i < ctx->controller_count; i++)
-		enqueue_all(&ctx->controllers[i]);
+	for (size_t i = 0; i < ctx->controller_count; i++) {
+		struct controller *c = &ctx->controllers[i];
+
+		if (c->ops->primary != INFORMER_ID_MAX)
+			enqueue_all(c);
+		if (c->ops->ready)
+			c->ops->ready(c);
+	}
+}
+
+static void await(struct controller_context *ctx, struct informer *i)
+{
+	const struct informer_handler h = { .on_synced = on_synced, .user = ctx };
+
+	informer_add_handler(i, &h);
+	ctx->unsynced++;
+}
+
+void controller_own_informer(struct controller *c, struct informer *i)
+{
+	struct controller_context *ctx = c->ctx;
+
+	MEM_GROW(ctx->own_informers, ctx->own_cap, ctx->own_count + 1);
+	ctx->own_informers[ctx->own_count++] = i;
+	await(ctx, i);
 }
 
 
@@ -193,15 +216,12 @@ struct controller_context *controllers_start(uv_loop_t *loop, struct kube_client
 	ctx->controller_count = registry_count;
 	ctx->controllers = mem_new_n(struct controller, ctx->controller_count);
 	for (size_t i = 0; i < ctx->controller_count; i++)
-		needs |= registry[i]->needs | NEEDS(registry[i]->primary);
+		needs |= registry[i]->needs;
 	for (enum informer_id id = 0; id < INFORMER_ID_MAX; id++) {
-		const struct informer_handler h = { .on_synced = on_synced, .user = ctx };
-
 		if (!(needs & NEEDS(id)))
 			continue;
 		ctx->informers[id] = caches_informer_new(client, id);
-		informer_add_handler(ctx->informers[id], &h);
-		ctx->unsynced++;
+		await(ctx, ctx->informers[id]);
 	}
 	for (size_t i = 0; i < ctx->controller_count; i++) {
 		struct controller *c = &ctx->controllers[i];
@@ -210,7 +230,8 @@ struct controller_context *controllers_start(uv_loop_t *loop, struct kube_client
 		c->ctx = ctx;
 		c->queue = workqueue_new(loop, c->ops->parallel, work, c);
 		c->expected = expectations_new();
-		controller_watch(c, c->ops->primary, on_primary);
+		if (c->ops->primary != INFORMER_ID_MAX)
+			controller_watch(c, c->ops->primary, on_primary);
 		if (c->ops->start)
 			c->ops->start(c);
 	}
@@ -218,6 +239,8 @@ struct controller_context *controllers_start(uv_loop_t *loop, struct kube_client
 		if (ctx->informers[id])
 			informer_start(ctx->informers[id]);
 	}
+	for (size_t i = 0; i < ctx->own_count; i++)
+		informer_start(ctx->own_informers[i]);
 	return ctx;
 }
 
@@ -245,6 +268,9 @@ void controllers_stop(struct controller_context *ctx)
 		if (ctx->informers[id])
 			informer_free(ctx->informers[id]);
 	}
+	for (size_t i = 0; i < ctx->own_count; i++)
+		informer_free(ctx->own_informers[i]);
+	free(ctx->own_informers);
 	for (size_t i = 0; i < ctx->controller_count; i++)
 		controller_stop(&ctx->controllers[i]);
 	free(ctx->controllers);

@@ -61,16 +61,20 @@ struct controller_context {
 	struct informer *informers[INFORMER_ID_MAX]; /* NULL: nobody needs it */
 	struct controller *controllers;
 	size_t controller_count;
+	struct informer **own_informers;
+	size_t own_count, own_cap;
 	bool synced;                    /* all caches are full: keys are taken and worked on */
 	size_t unsynced;
 };
 
 struct controller_ops {
 	const char *name;
-	enum informer_id primary; /* each of its objects' keys is queued at the start and at each change */
+	/* Each of its objects' keys is queued at the start and at each change. INFORMER_ID_MAX: none. */
+	enum informer_id primary;
 	uint64_t needs;           /* NEEDS() of every cache that is read, the primary's included */
 	unsigned parallel;        /* keys worked on at once */
 	void (*start)(struct controller *c); /* once, before the informers start: state and further handlers; may be NULL */
+	void (*ready)(struct controller *c); /* once, when all caches are full; may be NULL */
 	void (*stop)(struct controller *c);  /* frees the state; may be NULL */
 	/* Reads the caches, fills the plan. Never blocks, never calls the server itself. */
 	void (*sync)(struct controller *c, const char *key, struct plan *plan);
@@ -95,6 +99,9 @@ void controller_enqueue_after(struct controller *c, const char *key, int64_t del
 /* Calls fn(old, new, c) at changes of another informer's objects. Only from start(). */
 void controller_watch(struct controller *c, enum informer_id id,
 		      void (*fn)(const json_t *old, const json_t *new, void *user));
+/* Hands over an informer of the controller's own (moved): started, awaited and freed with the shared ones. Only from
+ * start(). */
+void controller_own_informer(struct controller *c, struct informer *i);
 struct informer *controller_informer(const struct controller *c, enum informer_id id);
 /* The object with this key in the cache; borrow, NULL. */
 json_t *controller_get(const struct controller *c, enum informer_id id, const char *key);

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Every controller of this program. A new one is a file of its own and a line here. */
+#include "controllers/registry.h"
+
+const struct controller_ops *const registry[] = {
+	&serviceaccount_controller,
+	&rootca_controller,
+	&namespace_controller,
+	&deployment_controller,
+	&replicaset_controller,
+	&replicationcontroller_controller,
+	&endpoints_controller,
+	&endpointslice_controller,
+	&garbage_controller,
+};
+const size_t registry_count = ARRAY_SIZE(registry);
