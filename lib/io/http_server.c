@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -175,7 +176,11 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
 {
 	struct http_server *s = mem_new(struct http_server);
 	struct http_server_options *o = &s->options;
+	struct sigaction pipe;
 
+	/* OpenSSL writes with write(): a peer that went away must not kill the program. */
+	if (sigaction(SIGPIPE, NULL, &pipe) == 0 && pipe.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
 	if (options)
 		memcpy(o, options, MIN(options->size, sizeof(*o)));
 	o->max_head_bytes = o->max_head_bytes ? MIN(o->max_head_bytes, (size_t)16 << 20) : 65536;
@@ -232,6 +237,7 @@ static bool evict_idle(struct http_server *s)
 
 	if (d == &s->lists[HS_IDLE])
 		return false;
+	hs_deadline_set(s, d, HS_NONE);
 	hs_conn_fail(CONTAINER_OF(d, struct http_conn, deadline));
 	return true;
 }

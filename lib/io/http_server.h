@@ -38,7 +38,7 @@ struct http_server_options {
 
 typedef void (*http_handler_fn)(struct http_request *req, void *user);
 
-/* options may be NULL. handler is called on the loop's thread. */
+/* options may be NULL. handler is called on the loop's thread. SIGPIPE is ignored from here on unless it is handled. */
 struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_options *options,
 				    http_handler_fn handler, void *user);
 /* address: "0.0.0.0:6443", "[::]:443", "127.0.0.1:0". tls NULL: plain HTTP. May be called several times.

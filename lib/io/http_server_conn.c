@@ -146,8 +146,10 @@ static void conn_input(struct http_conn *c, const char *data, size_t len)
 		hs_h2_input(c, data, len);
 		break;
 	case HS_CONN_TUNNEL:
-		if (c->in.len || c->paused || c->close_after)
-			strbuf_add(&c->in, data, c->close_after ? 0 : len);
+		if (c->close_after)
+			break;
+		if (c->in.len || c->paused)
+			strbuf_add(&c->in, data, len);
 		else if (c->tunnel.on_data)
 			c->tunnel.on_data(c, data, len, c->tunnel_user);
 		break;

@@ -116,7 +116,7 @@ struct http_conn {
 
 	struct http1_reader h1;
 	struct http_request *requests; /* HTTP/1.1: at most one */
-	size_t request_count, drain_waiters;
+	size_t drain_waiters;
 	nghttp2_session *h2;
 	bool goaway_sent;
 

@@ -5,7 +5,7 @@
  */
 #include "io/http_server_internal.h"
 
-enum { CHUNK_MIN_BYTES = 1024, CHUNK_MAX_BYTES = 65536 };
+enum { CHUNK_SMALL_BYTES = 128, CHUNK_MIN_BYTES = 1024, CHUNK_MAX_BYTES = 65536 };
 
 static struct hs_chunk *chunk_new(struct hs_queue *q, size_t cap)
 {
@@ -29,7 +29,8 @@ void hs_queue_copy(struct hs_queue *q, const void *data, size_t len)
 		size_t room = c && !c->ref ? c->cap - c->off - c->len : 0;
 
 		if (room == 0) {
-			size_t cap = MAX(len, (size_t)CHUNK_MIN_BYTES);
+			/* Behind a slice mostly the next frame's or chunk's few bytes of head follow. */
+			size_t cap = MAX(len, (size_t)(c && c->ref ? CHUNK_SMALL_BYTES : CHUNK_MIN_BYTES));
 
 			c = chunk_new(q, MIN(cap, (size_t)CHUNK_MAX_BYTES));
 			room = c->cap;

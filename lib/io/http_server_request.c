@@ -21,7 +21,6 @@ struct http_request *hs_request_new(struct http_conn *c)
 	if (req->next)
 		req->next->prev = req;
 	c->requests = req;
-	c->request_count++;
 	return req;
 }
 
@@ -49,7 +48,9 @@ void hs_request_free(struct http_request *req)
 		c->requests = req->next;
 	if (req->next)
 		req->next->prev = req->prev;
-	c->request_count--;
+	/* The next wait for a request starts now. */
+	if (c->state != HS_CONN_CLOSED)
+		hs_deadline_set(c->server, &c->deadline, HS_NONE);
 	if (req->on_close && req->state != HS_HIJACKED)
 		req->on_close(req, req->user);
 	strbuf_done(&req->text);
