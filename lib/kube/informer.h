@@ -2,7 +2,11 @@
 /*
  * Reflectors and informers: LIST in pages, then WATCH with bookmarks, resumed at the last revision; relisted with
  * back-off (0.8 s to 30 s, jittered) after 410 or errors. The cache is a map from "namespace/name" to objects; objects
- * handed out are borrowed and never changed by anybody (json_incref to keep, json_deep_copy to change).
+ * handed out are borrowed until the caller returns to the loop and never changed by anybody (json_incref to keep,
+ * json_deep_copy to change). The cache keeps objects as compact text, about a tenth of the decoded form, and decodes
+ * them when they are asked for; what was not used for some seconds is dropped to text again. So a walk over everything
+ * with informer_next() costs some 50 us an object: use an index where a part will do. metadata.managedFields is never
+ * kept; items of lists get their apiVersion and kind.
  */
 #ifndef KEELSON_KUBE_INFORMER_H
 #define KEELSON_KUBE_INFORMER_H
@@ -20,6 +24,7 @@ struct informer_options {
 	/* False: objects are handed to the handlers and not kept (old is then NULL and a delete found at a relist carries
 	 * only metadata.name, namespace and uid). */
 	bool no_cache;
+	void *transform_user;
 };
 /* old is NULL for an add; new is NULL for a delete. Any of them may be called before on_synced. */
 struct informer_handler {
