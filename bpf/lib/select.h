@@ -74,9 +74,11 @@ static __always_inline void frontend_key(struct abi_frontend_key *key, const str
 	key->scope = ABI_SCOPE_ADDRESS;
 }
 
+/* A node port's address is the family's unspecified one. */
 static __always_inline void frontend_key_node_port(struct abi_frontend_key *key)
 {
-	key->addr[0] = key->addr[1] = key->addr[2] = key->addr[3] = 0;
+	key->addr[2] = addr_is_v4(key->addr) ? V4MAPPED : 0;
+	key->addr[0] = key->addr[1] = key->addr[3] = 0;
 	key->scope = ABI_SCOPE_NODE_PORT;
 }
 

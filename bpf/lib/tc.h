@@ -273,13 +273,18 @@ static __always_inline int tc_frontend(struct abi_flow_key *flow, struct abi_fro
 	addr_copy(key.addr, flow->addr);
 	key.port = flow->port;
 	key.proto = flow->proto;
-	if (frontend_lookup(&key, ret))
+	if (frontend_lookup(&key, ret)) {
+		ret->set_id = ret->outside_set_id;
 		return ret->flags & ABI_FRONTEND_EXTERNAL;
+	}
 	const struct abi_config *c = config_get();
 	if (!c || !is_node_port(c, flow->port) || !is_node_addr(flow->addr))
 		return 0;
 	frontend_key_node_port(&key);
-	return frontend_lookup(&key, ret);
+	if (!frontend_lookup(&key, ret))
+		return 0;
+	ret->set_id = ret->outside_set_id;
+	return 1;
 }
 
 /* The packet an ICMP error complains about (RFC 792): its addresses, ports and where they stand. */

@@ -35,7 +35,7 @@ enum {
 
 enum abi_scope {
 	ABI_SCOPE_ADDRESS = 0,  /* addr:port is the frontend */
-	ABI_SCOPE_NODE_PORT = 1, /* addr is zero: the port on every address of the node */
+	ABI_SCOPE_NODE_PORT = 1, /* addr is 0.0.0.0 or ::, the port on every address of the node */
 	ABI_SCOPE_OWNED = 2,    /* port and proto are zero: some Service owns addr, so its other ports are refused */
 };
 
@@ -53,14 +53,15 @@ enum {
 };
 /* The last three fields repeat the key: an element freed under a reader may already hold another frontend. */
 struct abi_frontend {
-	__u32 set_id;
-	__u32 affinity_s; /* 0: none */
+	__u32 set_id;         /* for sockets of the node and its pods */
+	__u32 outside_set_id; /* for packets from outside: differs with externalTrafficPolicy Local */
+	__u32 affinity_s;     /* 0: none */
 	__u32 check_addr; /* addr[3] of the key */
 	__be16 check_port;
 	__u8 check_proto;
 	__u8 flags;
 };
-_Static_assert(sizeof(struct abi_frontend) == 16, "frontend");
+_Static_assert(sizeof(struct abi_frontend) == 20, "frontend");
 
 /* A set's word: bits 0-31 index of its first slot, 32-55 number of slots, 56-63 flags. 0: no endpoints. */
 #define ABI_SET_WORD(base, count, flags) ((__u64)(base) | (__u64)(count) << 32 | (__u64)(flags) << 56)

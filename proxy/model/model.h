@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the node's service network should be: Services and EndpointSlices in, frontends with their backends out. Pure:
+ * no I/O, no clock. Objects are given as they come, in any order; model_flush() then hands each Service port that
+ * may have changed to a sink, whole. The cost of a flush grows with the Services touched, never with how many there are.
+ *
+ * Follows kube-proxy's rules for which endpoints a port uses: ready ones; when there is none, those that still serve
+ * while terminating; with a Local traffic policy the same among this node's own (KEP-1669, KEP-2086).
+ */
+#ifndef KEELSON_PROXY_MODEL_MODEL_H
+#define KEELSON_PROXY_MODEL_MODEL_H
+
+#include "io/net.h"
+#include "kube/json.h"
+
+enum model_frontend_kind {
+	MODEL_CLUSTER_IP,
+	MODEL_NODE_PORT,     /* addr is unset: every address of the node */
+	MODEL_EXTERNAL_IP,
+	MODEL_LOAD_BALANCER,
+	MODEL_OWNED,         /* addr belongs to a Service; its other ports are refused. port and proto are 0 */
+	MODEL_FRONTEND_KIND_MAX
+};
+enum model_set { MODEL_SET_ALL, MODEL_SET_LOCAL, MODEL_SET_MAX };
+
+struct model_frontend {
+	struct ip_addr addr;
+	uint16_t port;
+	uint8_t proto;   /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
+	uint8_t kind;
+	uint8_t inside;  /* the enum model_set that sockets of the node and its pods use */
+	uint8_t outside; /* and packets from outside */
+};
+
+enum {
+	MODEL_BACKEND_ALL = 1 << MODEL_SET_ALL,     /* takes new connections in the set of all endpoints */
+	MODEL_BACKEND_LOCAL = 1 << MODEL_SET_LOCAL, /* and in that of this node's */
+	MODEL_BACKEND_HERE = 1 << 4,                /* is on this node */
+	/* With neither of the first two it only keeps the flows it has: it still serves. */
+};
+struct model_backend {
+	struct ip_addr addr;
+	uint16_t port;
+	uint8_t flags;
+};
+
+/* One Service port of one address family, whole. Everything is borrowed for the call. */
+struct model_port {
+	uint32_t id;                  /* stable as long as the Service has the port (by name or number, and protocol) */
+	const char *ns, *service, *name; /* name: "" for an unnamed port */
+	uint8_t family;
+	uint8_t proto;
+	uint32_t affinity_s;          /* 0: none */
+	bool local_drop;              /* the Local set is empty while other nodes have endpoints: drop, do not refuse */
+	bool uses_local;              /* some frontend uses MODEL_SET_LOCAL */
+	const struct model_frontend *frontends;
+	size_t frontend_count;
+	const struct model_backend *backends; /* sorted by address and port, each once */
+	size_t backend_count;
+};
+struct model_sink {
+	void (*port_set)(const struct model_port *port, void *user);
+	void (*port_gone)(uint32_t id, void *user);
+	void *user;
+};
+
+struct model;
+struct model_options {
+	size_t size;
+	const char *node_name;      /* whose endpoints are local; may be NULL */
+	struct ip_addr cluster_dns; /* never programmed: the node's own DNS server answers there. family 0: none */
+	const char *proxy_name;     /* Services labelled for another proxy are left alone; NULL: only unlabelled ones are ours */
+};
+struct model *model_new(const struct model_options *o);
+struct model *model_free(struct model *m);
+DEFINE_CLEANUP(struct model *, model_free)
+
+/* Takes a Service or EndpointSlice (discovery.k8s.io/v1) in. What cannot be used (an address that is none, a port out of
+ * range) is left out, everything else of the object counts; then -EINVAL and err says what. */
+int model_service_set(struct model *m, const json_t *service, struct err *err);
+void model_service_del(struct model *m, const char *ns, const char *name);
+int model_slice_set(struct model *m, const json_t *slice, struct err *err);
+void model_slice_del(struct model *m, const char *ns, const char *name);
+/* Hands over what changed since the last flush. Returns how many ports were handed over or gone. */
+size_t model_flush(struct model *m, const struct model_sink *sink);
+size_t model_service_count(const struct model *m); /* Services present */
+size_t model_endpoint_count(const struct model *m);
+
+/* Views for DNS. Borrowed until the model is changed. */
+struct model_service;
+enum model_service_type { MODEL_TYPE_CLUSTER_IP, MODEL_TYPE_HEADLESS, MODEL_TYPE_EXTERNAL_NAME };
+const struct model_service *model_service_find(const struct model *m, const char *ns, const char *name); /* NULL: none */
+bool model_namespace_exists(const struct model *m, const char *ns); /* some Service is in it */
+enum model_service_type model_service_type(const struct model_service *s);
+const char *model_service_ns(const struct model_service *s);
+const char *model_service_name(const struct model_service *s);
+const char *model_service_external_name(const struct model_service *s); /* "" without one */
+/* i from 0; NULL at the end. */
+const struct ip_addr *model_service_address(const struct model_service *s, size_t i);
+struct model_service_port {
+	const char *name; /* "" when unnamed */
+	uint16_t port;
+	uint8_t proto;
+};
+bool model_service_port(const struct model_service *s, size_t i, struct model_service_port *ret);
+/* Endpoints that DNS publishes: ready ones. One call per endpoint and port (port.port 0 when the slice has no ports).
+ * hostname "" when the endpoint has none. The callback returns false to stop. */
+typedef bool (*model_endpoint_fn)(const struct ip_addr *addr, const char *hostname, const struct model_service_port *port,
+				  void *user);
+void model_service_endpoints(const struct model_service *s, model_endpoint_fn fn, void *user);
+/* The Service whose cluster address this is, or NULL. */
+const struct model_service *model_service_by_address(const struct model *m, const struct ip_addr *a);
+/* The headless Service with a ready endpoint of this address that has a hostname (*ret_hostname), or NULL. */
+const struct model_service *model_endpoint_by_address(const struct model *m, const struct ip_addr *a,
+						      const char **ret_hostname);
+
+#endif
