@@ -169,15 +169,25 @@ static void on_event(const void *data, size_t len, void *user)
 {
 	struct cri *c = user;
 	Cri__Envelope *e = cri__envelope__unpack(NULL, len, data);
-	Cri__TaskEvent *t;
 
 	if (!e)
 		return;
-	t = e->event ? cri__task_event__unpack(NULL, e->event->value.len, e->event->value.data) : NULL;
-	if (t && *t->container_id)
-		c->on_event(e->topic, t->container_id, c->event_user);
-	if (t)
-		cri__task_event__free_unpacked(t, NULL);
+	if (e->event && str_eq(e->topic, "/tasks/exit")) {
+		Cri__TaskExit *t = cri__task_exit__unpack(NULL, e->event->value.len, e->event->value.data);
+
+		/* The end of an exec'd process (a probe) changes nothing. */
+		if (t && *t->container_id && (!*t->id || str_eq(t->id, t->container_id)))
+			c->on_event(e->topic, t->container_id, c->event_user);
+		if (t)
+			cri__task_exit__free_unpacked(t, NULL);
+	} else if (e->event) {
+		Cri__TaskEvent *t = cri__task_event__unpack(NULL, e->event->value.len, e->event->value.data);
+
+		if (t && *t->container_id)
+			c->on_event(e->topic, t->container_id, c->event_user);
+		if (t)
+			cri__task_event__free_unpacked(t, NULL);
+	}
 	cri__envelope__free_unpacked(e, NULL);
 }
 
