@@ -310,6 +310,16 @@ static void remove_links(void)
 	nl_socket_free(s);
 }
 
+void node_remove_netns(const struct cluster *c)
+{
+	if (!c->netns || !c->netns_created)
+		return;
+	_cleanup_free_ char *path = str_printf("/run/netns/%s", c->netns);
+
+	umount2(path, MNT_DETACH);
+	unlink(path);
+}
+
 int node_remove(struct cluster *c, struct err *err)
 {
 	_cleanup_err_ struct err first = { 0 }, e = { 0 };
@@ -331,12 +341,7 @@ int node_remove(struct cluster *c, struct err *err)
 		KEEP_FIRST(net_address_del("lo", &lone, &e));
 	KEEP_FIRST(unmount_below(c->state, &e));
 	remove_cgroups(c);
-	if (c->netns && c->netns_created) {
-		_cleanup_free_ char *path = str_printf("/run/netns/%s", c->netns);
-
-		umount2(path, MNT_DETACH);
-		unlink(path);
-	}
+	node_remove_netns(c);
 #undef KEEP_FIRST
 	if (first.code)
 		return err_set(err, first.code, "%s", err_msg(&first));

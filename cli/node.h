@@ -12,6 +12,8 @@
 int node_check(const struct cluster *c, struct err *err);
 /* Makes the netns where needed and enters it; gives it an address where it has none. */
 int node_prepare_netns(struct cluster *c, struct err *err);
+/* Removes the netns if node_prepare_netns() made it. */
+void node_remove_netns(const struct cluster *c);
 /* Blackhole routes first, then directories, bpffs, cgroups, sysctls. Inside the node's netns. */
 int node_prepare(struct cluster *c, struct err *err);
 /* Undoes it, and removes what dead daemons left: mounts below the state directory, the pod bridge, the nftables table,

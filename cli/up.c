@@ -178,18 +178,22 @@ static int wait_ready(const struct cluster *c, struct err *err)
 	return r;
 }
 
-static int step_netns(struct cluster *c, struct err *err)
+static int step_machine(struct cluster *c, struct err *err)
 {
-	int r = node_prepare_netns(c, err);
+	int r = node_check(c, err);
 
+	if (r < 0)
+		return r;
+	r = node_prepare_netns(c, err);
 	if (r == 0)
 		r = cluster_complete(c, err);
-	if (r == 0)
-		r = node_check(c, err);
 	if (r == 0 && (r = file_mkdir_p(c->state, 0700)) < 0)
 		err_set(err, -r, "cannot make %s: %s", c->state, strerror(-r));
-	/* From here on `keelson down` knows what to undo. */
-	return r < 0 ? r : cluster_save(c, err);
+	if (r == 0)
+		r = cluster_save(c, err); /* from here on `keelson down` knows what to undo */
+	if (r < 0)
+		node_remove_netns(c);
+	return r;
 }
 
 static int step_prepare(struct cluster *c, struct err *err)
@@ -223,7 +227,7 @@ static const struct {
 	const char *text;
 	int (*run)(struct cluster *c, struct err *err);
 } steps[] = {
-	{ "machine checked", step_netns },
+	{ "machine checked", step_machine },
 	{ "network, cgroups and BPF file system prepared", step_prepare },
 	{ "certificates and kubeconfigs", step_pki },
 	{ "daemons started", step_daemons },
