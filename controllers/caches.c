@@ -15,39 +15,11 @@ static void strip_metadata(json_t *object)
 	json_object_del(metadata, "managedFields");
 }
 
-/* Items of a list come without these; events and owner references need them. */
-static json_t *typed(json_t *object, const char *api_version, const char *kind)
+static json_t *slim_any(json_t *object, void *user _unused_)
 {
 	strip_metadata(object);
-	if (!json_object_get(object, "kind")) {
-		json_object_set_new(object, "apiVersion", json_string(api_version));
-		json_object_set_new(object, "kind", json_string(kind));
-	}
 	return object;
 }
-
-#define SLIM(function, api_version, kind)                                   \
-	static json_t *function(json_t *object, void *user _unused_)        \
-	{                                                                   \
-		return typed(object, api_version, kind);                    \
-	}
-SLIM(slim_replicaset, "apps/v1", "ReplicaSet")
-SLIM(slim_deployment, "apps/v1", "Deployment")
-SLIM(slim_service, "v1", "Service")
-SLIM(slim_endpoints, "v1", "Endpoints")
-SLIM(slim_slice, "discovery.k8s.io/v1", "EndpointSlice")
-SLIM(slim_namespace, "v1", "Namespace")
-SLIM(slim_lease, "coordination.k8s.io/v1", "Lease")
-SLIM(slim_configmap, "v1", "ConfigMap")
-SLIM(slim_job, "batch/v1", "Job")
-SLIM(slim_cronjob, "batch/v1", "CronJob")
-SLIM(slim_daemonset, "apps/v1", "DaemonSet")
-SLIM(slim_statefulset, "apps/v1", "StatefulSet")
-SLIM(slim_revision, "apps/v1", "ControllerRevision")
-SLIM(slim_claim, "v1", "PersistentVolumeClaim")
-SLIM(slim_rc, "v1", "ReplicationController")
-SLIM(slim_pdb, "policy/v1", "PodDisruptionBudget")
-SLIM(slim_quota, "v1", "ResourceQuota")
 
 static void keep_only(json_t *object, const char *const *fields)
 {
@@ -85,7 +57,7 @@ json_t *caches_slim_pod(json_t *pod, void *user _unused_)
 	json_t *spec = json_object_get(pod, "spec"), *volumes, *volume;
 	size_t i;
 
-	typed(pod, "v1", "Pod");
+	strip_metadata(pod);
 	keep_only(spec, spec_fields);
 	slim_containers(json_object_get(spec, "containers"));
 	slim_containers(json_object_get(spec, "initContainers"));
@@ -104,7 +76,7 @@ static json_t *slim_node(json_t *node, void *user _unused_)
 {
 	json_t *status = json_object_get(node, "status");
 
-	typed(node, "v1", "Node");
+	strip_metadata(node);
 	json_object_del(status, "images");
 	json_object_del(status, "volumesInUse");
 	json_object_del(status, "volumesAttached");
@@ -115,7 +87,7 @@ static json_t *slim_serviceaccount(json_t *object, void *user _unused_)
 {
 	static const char *const fields[] = { "apiVersion", "kind", "metadata", NULL };
 
-	typed(object, "v1", "ServiceAccount");
+	strip_metadata(object);
 	keep_only(object, fields);
 	return object;
 }
@@ -159,31 +131,31 @@ struct cache {
 static const struct cache caches[INFORMER_ID_MAX] = {
 	[INFORMER_PODS] = { "v1", "pods", .transform = caches_slim_pod, .by_owner = true, .by_namespace = true,
 			    .by_node = true },
-	[INFORMER_REPLICASETS] = { "apps/v1", "replicasets", .transform = slim_replicaset, .by_owner = true,
+	[INFORMER_REPLICASETS] = { "apps/v1", "replicasets", .transform = slim_any, .by_owner = true,
 				   .by_namespace = true },
-	[INFORMER_DEPLOYMENTS] = { "apps/v1", "deployments", .transform = slim_deployment },
-	[INFORMER_SERVICES] = { "v1", "services", .transform = slim_service, .by_namespace = true },
-	[INFORMER_ENDPOINTS] = { "v1", "endpoints", .transform = slim_endpoints },
-	[INFORMER_ENDPOINTSLICES] = { "discovery.k8s.io/v1", "endpointslices", .transform = slim_slice,
+	[INFORMER_DEPLOYMENTS] = { "apps/v1", "deployments", .transform = slim_any },
+	[INFORMER_SERVICES] = { "v1", "services", .transform = slim_any, .by_namespace = true },
+	[INFORMER_ENDPOINTS] = { "v1", "endpoints", .transform = slim_any },
+	[INFORMER_ENDPOINTSLICES] = { "discovery.k8s.io/v1", "endpointslices", .transform = slim_any,
 				      .by_service = true },
-	[INFORMER_NAMESPACES] = { "v1", "namespaces", .transform = slim_namespace },
+	[INFORMER_NAMESPACES] = { "v1", "namespaces", .transform = slim_any },
 	[INFORMER_NODES] = { "v1", "nodes", .transform = slim_node },
 	[INFORMER_NODE_LEASES] = { "coordination.k8s.io/v1", "leases", .ns = "kube-node-lease",
-				   .transform = slim_lease },
+				   .transform = slim_any },
 	[INFORMER_SERVICEACCOUNTS] = { "v1", "serviceaccounts", .transform = slim_serviceaccount },
 	[INFORMER_ROOT_CA] = { "v1", "configmaps", .field_selector = "metadata.name=kube-root-ca.crt",
-			       .transform = slim_configmap },
-	[INFORMER_JOBS] = { "batch/v1", "jobs", .transform = slim_job, .by_owner = true },
-	[INFORMER_CRONJOBS] = { "batch/v1", "cronjobs", .transform = slim_cronjob },
-	[INFORMER_DAEMONSETS] = { "apps/v1", "daemonsets", .transform = slim_daemonset, .by_namespace = true },
-	[INFORMER_STATEFULSETS] = { "apps/v1", "statefulsets", .transform = slim_statefulset, .by_namespace = true },
-	[INFORMER_CONTROLLERREVISIONS] = { "apps/v1", "controllerrevisions", .transform = slim_revision,
+			       .transform = slim_any },
+	[INFORMER_JOBS] = { "batch/v1", "jobs", .transform = slim_any, .by_owner = true },
+	[INFORMER_CRONJOBS] = { "batch/v1", "cronjobs", .transform = slim_any },
+	[INFORMER_DAEMONSETS] = { "apps/v1", "daemonsets", .transform = slim_any, .by_namespace = true },
+	[INFORMER_STATEFULSETS] = { "apps/v1", "statefulsets", .transform = slim_any, .by_namespace = true },
+	[INFORMER_CONTROLLERREVISIONS] = { "apps/v1", "controllerrevisions", .transform = slim_any,
 					   .by_owner = true },
-	[INFORMER_PVCS] = { "v1", "persistentvolumeclaims", .transform = slim_claim },
-	[INFORMER_REPLICATIONCONTROLLERS] = { "v1", "replicationcontrollers", .transform = slim_rc,
+	[INFORMER_PVCS] = { "v1", "persistentvolumeclaims", .transform = slim_any },
+	[INFORMER_REPLICATIONCONTROLLERS] = { "v1", "replicationcontrollers", .transform = slim_any,
 					      .by_owner = true, .by_namespace = true },
-	[INFORMER_PDBS] = { "policy/v1", "poddisruptionbudgets", .transform = slim_pdb, .by_namespace = true },
-	[INFORMER_RESOURCEQUOTAS] = { "v1", "resourcequotas", .transform = slim_quota, .by_namespace = true },
+	[INFORMER_PDBS] = { "policy/v1", "poddisruptionbudgets", .transform = slim_any, .by_namespace = true },
+	[INFORMER_RESOURCEQUOTAS] = { "v1", "resourcequotas", .transform = slim_any, .by_namespace = true },
 };
 
 struct informer *caches_informer_new(struct kube_client *client, enum informer_id id)

@@ -11,6 +11,10 @@ const struct controller_ops *const registry[] = {
 	&replicationcontroller_controller,
 	&endpoints_controller,
 	&endpointslice_controller,
+	&nodeipam_controller,
+	&nodelifecycle_controller,
+	&tainteviction_controller,
+	&podgc_controller,
 	&garbage_controller,
 };
 const size_t registry_count = ARRAY_SIZE(registry);
