@@ -6,15 +6,17 @@
  * that curl may still touch is freed; cancelled calls and a freed client wait for the outermost frame to end.
  *
  * A dead peer is the kernel's to find (keepalive probes, TCP_USER_TIMEOUT): it ends every call on the connection. A
- * process that hangs behind a living kernel is found by the calls' own timeouts: a call that times out shuts its
- * connection down, which ends the others on it too and makes the next call connect anew.
+ * process that hangs behind a living kernel is found by the calls' own timeouts: a call that times out unanswered shuts
+ * its connection down, which ends the others on it too and makes the next call connect anew.
  *
  * A paused stream would stall libcurl 7.88's whole HTTP/2 connection, so the first megabyte behind a pause is kept here.
+ * The RST_STREAM of a cancelled call leaves with the connection's next frame (curl issue 17611).
  */
 #include "io/http_client.h"
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 
@@ -37,6 +39,7 @@ struct http_client {
 	uv_timer_t curl_timer, idle_timer, resume_timer;
 	int open_handles;          /* of the three timers */
 	struct http_call *calls;
+	struct watch *watches;
 	char *ca_file, *cert_file, *key_file, *user_agent, *interface;
 	bool insecure, freed;
 	unsigned connect_timeout_ms;
@@ -66,6 +69,7 @@ struct http_call {
 
 /* A socket that curl wants watched. */
 struct watch {
+	struct watch *prev, *next;
 	uv_poll_t poll;
 	struct http_client *client;
 	curl_socket_t fd;
@@ -158,6 +162,12 @@ static int want_socket(CURL *easy _unused_, curl_socket_t fd, int what, void *us
 
 	if (what == CURL_POLL_REMOVE) {
 		if (w) {
+			if (w->prev)
+				w->prev->next = w->next;
+			else
+				c->watches = w->next;
+			if (w->next)
+				w->next->prev = w->prev;
 			uv_poll_stop(&w->poll);
 			uv_close((uv_handle_t *)&w->poll, on_watch_closed);
 			curl_multi_assign(c->multi, fd, NULL);
@@ -173,6 +183,10 @@ static int want_socket(CURL *easy _unused_, curl_socket_t fd, int what, void *us
 			free(w);
 			return -1;
 		}
+		w->next = c->watches;
+		if (w->next)
+			w->next->prev = w;
+		c->watches = w;
 		curl_multi_assign(c->multi, fd, w);
 	}
 	events |= what != CURL_POLL_IN ? UV_WRITABLE : 0;
@@ -247,13 +261,35 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
 	return len;
 }
 
-/* The connection of a call that timed out may hang: what else is on it shall learn that now. */
-static void cut_connection(struct http_call *call)
+static int local_port(curl_socket_t fd)
 {
-	curl_socket_t fd = CURL_SOCKET_BAD;
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_storage space;
+	} a = { 0 };
+	socklen_t len = sizeof(a);
 
-	if (curl_easy_getinfo(call->easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD)
-		shutdown(fd, SHUT_RDWR);
+	if (getsockname(fd, &a.sa, &len) < 0)
+		return 0;
+	return ntohs(a.sa.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
+}
+
+/*
+ * The connection of a call that timed out before any answer may hang: what else is on it shall learn that now. One that
+ * got an answer's head and then nothing more is a quiet watch.
+ */
+static void cut_silent_connection(struct http_call *call)
+{
+	long status = 0, port = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(call->easy, CURLINFO_LOCAL_PORT, &port);
+	/* curl does not tell the socket of a call that is over, but it tells its port. */
+	for (struct watch *w = call->client->watches; w && !status && port; w = w->next)
+		if (local_port(w->fd) == port)
+			shutdown(w->fd, SHUT_RDWR);
 }
 
 /* Calls done with what is known and frees the call. */
@@ -266,7 +302,7 @@ static void finish(struct http_call *call, CURLcode code)
 	long status = 0;
 
 	if (code == CURLE_OPERATION_TIMEDOUT && !call->ended)
-		cut_connection(call);
+		cut_silent_connection(call);
 	if (call->body.len && !call->failure && !call->cancelled && streamed(call)) {
 		call->ended = true;
 		call->code = code;
@@ -355,23 +391,27 @@ static void settle(struct http_client *c)
 
 /* ---- idle timeouts: one timer for all calls, at the earliest deadline ---- */
 
+static struct http_call *first_expired(const struct http_client *c)
+{
+	uint64_t now = uv_now(c->loop);
+
+	for (struct http_call *call = c->calls; call && !c->freed; call = call->next)
+		if (call->idle_timeout_ms && !call->cancelled && !call->paused && !call->ended &&
+		    now - call->last_byte_ms >= call->idle_timeout_ms)
+			return call;
+	return NULL;
+}
+
 static void on_idle_timer(uv_timer_t *handle)
 {
 	struct http_client *c = handle->data;
-	uint64_t now = uv_now(c->loop);
-	bool again;
+	struct http_call *call;
 
 	enter(c);
-	do {
-		again = false;
-		for (struct http_call *call = c->calls; call && !again; call = call->next)
-			if (call->idle_timeout_ms && !call->cancelled && !call->paused && !call->ended &&
-			    now - call->last_byte_ms >= call->idle_timeout_ms) {
-				call->failure = "no data came for longer than the limit";
-				finish(call, CURLE_OPERATION_TIMEDOUT);
-				again = !c->freed; /* the list may have changed */
-			}
-	} while (again);
+	while ((call = first_expired(c))) {
+		call->failure = "no data came for longer than the limit";
+		finish(call, CURLE_OPERATION_TIMEDOUT);
+	}
 	if (!c->freed)
 		arm_idle(c);
 	leave(c);
@@ -585,21 +625,23 @@ static void resume(struct http_call *call)
 	}
 }
 
+static struct http_call *first_waiting(const struct http_client *c)
+{
+	for (struct http_call *call = c->calls; call && !c->freed; call = call->next)
+		if (!call->cancelled && !call->paused && streamed(call) &&
+		    (call->body.len || call->stalled || call->ended))
+			return call;
+	return NULL;
+}
+
 static void on_resume_timer(uv_timer_t *handle)
 {
 	struct http_client *c = handle->data;
-	bool again;
+	struct http_call *call;
 
 	enter(c);
-	do {
-		again = false;
-		for (struct http_call *call = c->calls; call && !again; call = call->next)
-			if (!call->cancelled && !call->paused && streamed(call) &&
-			    (call->body.len || call->stalled || call->ended)) {
-				resume(call);
-				again = !c->freed; /* the list may have changed */
-			}
-	} while (again);
+	while ((call = first_waiting(c)))
+		resume(call);
 	leave(c);
 }
 
