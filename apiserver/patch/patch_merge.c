@@ -4,7 +4,7 @@
 
 int patch_cannot_apply(struct err *err)
 {
-	return err_set_api(err, 422, "Invalid", "the server rejected our request due to an error in our request") ? -EINVAL : 0;
+	return err_set_api(err, 422, "Invalid", "the server rejected our request due to an error in our request");
 }
 
 const char *patch_type_name(const json_t *v)
