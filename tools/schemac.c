@@ -242,8 +242,10 @@ static void read_field(struct message *m, char **w, size_t n)
 	f->line = g.line;
 	f->proto = number;
 	f->list_type = "SCHEMA_LIST_NONE";
-	for (len = strlen(w[1]); len && (w[1][len - 1] == '!' || w[1][len - 1] == '?'); len--)
-		strlist_add(&f->flags, w[1][len - 1] == '!' ? "SCHEMA_REQUIRED" : "SCHEMA_POINTER");
+	for (len = strlen(w[1]); len && strchr("!?*", w[1][len - 1]); len--)
+		strlist_add(&f->flags, w[1][len - 1] == '!'   ? "SCHEMA_REQUIRED"
+				       : w[1][len - 1] == '?' ? "SCHEMA_POINTER"
+							      : "SCHEMA_ALWAYS");
 	w[1][len] = 0;
 	f->name = keep(w[1]);
 	f->type_text = keep(w[2]);

@@ -31,7 +31,7 @@ struct unknown {
 
 static int read_type_meta(struct wire_slice in, struct unknown *u, struct err *err)
 {
-	struct wire_reader r = { in.data, in.data + in.len };
+	struct wire_reader r = wire_reader_of(in);
 	struct wire_field f;
 	int more;
 
@@ -48,13 +48,14 @@ static int read_type_meta(struct wire_slice in, struct unknown *u, struct err *e
 
 static int read_unknown(const void *data, size_t len, struct unknown *ret, struct err *err)
 {
-	struct wire_reader r = { (const unsigned char *)data + sizeof(magic), (const unsigned char *)data + len };
+	struct wire_reader r;
 	struct wire_field f;
 	int more;
 
 	if (!codec_is_proto(data, len))
 		return err_set_api(err, 400, "BadRequest",
 				   "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+	r = wire_reader_of((struct wire_slice){ (const unsigned char *)data + sizeof(magic), len - sizeof(magic) });
 	while ((more = wire_next(&r, &f, err)) > 0) {
 		struct wire_slice *const into[] = { NULL, NULL, &ret->raw, &ret->encoding, &ret->type };
 

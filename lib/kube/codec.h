@@ -18,12 +18,15 @@ void codec_report_done(struct codec_report *r);
 
 /* Checks v against m in place: unknown fields are removed (and reported), types are checked (error texts like Go's
  * `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`), null fields are
- * removed, quantities, times, bytes and int-or-strings are checked and canonicalized. Field names match exactly.
+ * removed, quantities, times, bytes and int-or-strings are checked and canonicalized. Field names match exactly. Zero
+ * values of optional fields that are no pointers in Go (0, false, "", [], {} of maps) say nothing and are removed, too;
+ * empty messages stay. Duplicates cannot be seen here any more: see json_parse().
  * 0 or -EINVAL with err (http 400 BadRequest). */
 int codec_normalize(const struct schema_message *m, json_t *v, struct codec_report *report, struct err *err);
 
 /* Protobuf message body (without envelope) <-> JSON value (normalized). Depth and sizes are bounded by the input.
- * Unknown protobuf fields are skipped. Own. */
+ * Unknown protobuf fields are skipped. Own. Zeros of fields that are no pointers are dropped (typed Go clients always
+ * write them). */
 json_t *codec_proto_decode(const struct schema_message *m, const void *data, size_t len, struct err *err);
 int codec_proto_encode(const struct schema_message *m, const json_t *v, struct strbuf *out, struct err *err);
 
@@ -33,7 +36,8 @@ int codec_proto_encode(const struct schema_message *m, const json_t *v, struct s
 bool codec_is_proto(const void *data, size_t len);
 json_t *codec_envelope_decode(const void *data, size_t len, const struct schema_kind **ret_kind, struct err *err);
 int codec_envelope_encode(const json_t *v, struct strbuf *out, struct err *err);
-/* A List object encoded from items that are JSON text slices, and Table, PartialObjectMetadata(List), Status,
- * WatchEvent go through codec_envelope_encode() with their kinds too. */
+/* Lists, PartialObjectMetadata(List) and Status go through codec_envelope_encode() too. Tables have no protobuf form.
+ * A frame of a protobuf watch is a bare WatchEvent, codec_proto_encode() of {"type", "object"}: the object inside gets
+ * the envelope by itself. */
 
 #endif

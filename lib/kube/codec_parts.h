@@ -44,7 +44,7 @@ bool codec_is_zero(const struct schema_field *f, const json_t *v, bool messages)
 /* Such a value says nothing in this field. */
 static inline bool codec_drops_zero(const struct schema_field *f)
 {
-	return !(f->flags & (SCHEMA_POINTER | SCHEMA_REQUIRED));
+	return !(f->flags & (SCHEMA_POINTER | SCHEMA_REQUIRED | SCHEMA_ALWAYS));
 }
 
 /* The body of an envelope and the kind it names; depth as below. */

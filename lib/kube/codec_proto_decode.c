@@ -170,7 +170,7 @@ static json_t *decode_element(struct decode *d, const struct schema_field *f, co
 /* Fields of one of the small messages behind custom types: the last one of each number counts. */
 static int read_small(struct decode *d, struct wire_slice in, struct wire_field fields[static 4], bool present[static 4])
 {
-	struct wire_reader r = { in.data, in.data + in.len };
+	struct wire_reader r = wire_reader_of(in);
 	struct wire_field w;
 	int more;
 
@@ -325,7 +325,7 @@ static json_t *decode_custom(struct decode *d, const struct schema_field *f, str
 static json_t *decode_wrapped_list(struct decode *d, const struct wire_field *w)
 {
 	static const struct schema_field item = { .type = SCHEMA_STRING, .proto = 1 };
-	struct wire_reader r = { w->bytes.data, w->bytes.data + w->bytes.len };
+	struct wire_reader r = wire_reader_of(w->bytes);
 	_cleanup_json_ json_t *list = json_array();
 	struct wire_field in;
 	int more;
@@ -361,7 +361,7 @@ static json_t *decode_missing(struct decode *d, const struct schema_field *f)
 
 static int decode_map_entry(struct decode *d, const struct schema_field *f, const struct wire_field *w, json_t *map)
 {
-	struct wire_reader r = { w->bytes.data, w->bytes.data + w->bytes.len };
+	struct wire_reader r = wire_reader_of(w->bytes);
 	struct wire_field in, value = { 0 };
 	_cleanup_json_ json_t *key = NULL;
 	struct codec_path at = { .up = d->path };
@@ -401,7 +401,7 @@ static int decode_map_entry(struct decode *d, const struct schema_field *f, cons
 
 static int decode_packed(struct decode *d, const struct schema_field *f, const struct wire_field *w, json_t *list)
 {
-	struct wire_reader r = { w->bytes.data, w->bytes.data + w->bytes.len };
+	struct wire_reader r = wire_reader_of(w->bytes);
 	struct wire_field in = { .wire_type = wire_type_of(f) };
 
 	while (r.p < r.end) {
@@ -467,6 +467,7 @@ static int decode_single(struct decode *d, const struct schema_field *f, const s
 static int decode_field(struct decode *d, const struct schema_field *f, const struct wire_field *w, json_t *object)
 {
 	json_t *holder;
+	int r;
 
 	if (f->flags & SCHEMA_INLINE) {
 		if (w->wire_type != WIRE_BYTES)
@@ -480,12 +481,16 @@ static int decode_field(struct decode *d, const struct schema_field *f, const st
 		holder = f->shape == SCHEMA_LIST ? json_array() : json_object();
 		json_object_set_new(object, f->name, holder);
 	}
-	return f->shape == SCHEMA_LIST ? decode_list_item(d, f, w, holder) : decode_map_entry(d, f, w, holder);
+	r = f->shape == SCHEMA_LIST ? decode_list_item(d, f, w, holder) : decode_map_entry(d, f, w, holder);
+	/* A packed list of nothing. */
+	if (json_is_array(holder) && json_array_size(holder) == 0)
+		json_object_del(object, f->name);
+	return r;
 }
 
 static int decode_into(struct decode *d, const struct schema_message *m, struct wire_slice in, json_t *object)
 {
-	struct wire_reader r = { in.data, in.data + in.len };
+	struct wire_reader r = wire_reader_of(in);
 	struct wire_field w;
 	int more = 0, e = 0;
 

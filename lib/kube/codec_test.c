@@ -401,6 +401,10 @@ static void written_zeros_are_no_values(void **state)
 	wire_put_int(&wire, 7, 0);   /* paused */
 	wire_close(&wire, spec);
 	assert_decoded("apps/v1", "Deployment", &wire, "{\"spec\":{\"replicas\":0,\"template\":{}}}");
+	strbuf_reset(&wire);
+	wire_put_int(&wire, 2, 0); /* value: Go always shows it */
+	wire_put_int(&wire, 3, 0);
+	assert_decoded("scheduling.k8s.io/v1", "PriorityClass", &wire, "{\"value\":0}");
 }
 
 static void repeated_fields_take_both_forms(void **state)

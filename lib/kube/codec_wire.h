@@ -15,6 +15,12 @@ struct wire_slice {
 struct wire_reader {
 	const unsigned char *p, *end;
 };
+static inline struct wire_reader wire_reader_of(struct wire_slice s)
+{
+	const unsigned char *p = s.data ? s.data : (const unsigned char *)"";
+
+	return (struct wire_reader){ p, p + s.len };
+}
 struct wire_field {
 	uint32_t number, wire_type;
 	uint64_t value;          /* varint, fixed64, fixed32 */

@@ -42,6 +42,7 @@ enum {
 	/* A pointer in Go: a zero value that is present is not an absent one. Without it, a zero (0, false, "", an empty
 	 * message) that arrives in protobuf means "not set". Lists and maps never have it. */
 	SCHEMA_POINTER = 1 << 6,
+	SCHEMA_ALWAYS = 1 << 7, /* optional, but Go writes it in JSON even when it is zero */
 };
 
 struct schema_message;
