@@ -141,7 +141,7 @@ static void set_finalizers(const struct schema_resource *storage, json_t *o, con
 {
 	json_t *old = json_at(o, "metadata.finalizers"), *new = json_array(), *v;
 	size_t i;
-	bool orphan = str_eq(d->propagation, "Orphan"), foreground = str_eq(d->propagation, "Foreground"), changed;
+	bool orphan = str_eq(d->propagation, "Orphan"), foreground = str_eq(d->propagation, "Foreground");
 	if (!d->propagation) {
 		orphan = has_string(old, "orphan");
 		foreground = has_string(old, "foregroundDeletion");

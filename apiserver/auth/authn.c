@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Authentication. A certificate counts when the connection's verification accepted it; a token when its signature, times and
+ * audience are right and the ServiceAccount (and the pod, node or secret it is bound to) still is the one it was made for.
+ */
+#include "apiserver/auth/authn.h"
+
+#include <errno.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#include "apiserver/auth/authz.h"
+#include "apiserver/auth/token.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "kube/object.h"
+
+#define AUTHENTICATED "system:authenticated"
+enum { MAX_GROUPS = 100 };
+
+struct names {
+	const char *items[MAX_GROUPS + 4];
+	size_t count;
+};
+
+static void names_add(struct names *n, const char *s)
+{
+	for (size_t i = 0; i < n->count; i++)
+		if (str_eq(n->items[i], s))
+			return;
+	if (n->count < MAX_GROUPS)
+		n->items[n->count++] = s;
+}
+
+static const char *const *names_list(struct arena *a, const struct names *n)
+{
+	const char **list = arena_alloc(a, (n->count + 1) * sizeof(*list));
+	memcpy(list, n->items, n->count * sizeof(*list));
+	return list;
+}
+
+static const char *entry_text(struct arena *a, X509_NAME_ENTRY *e)
+{
+	unsigned char *utf8 = NULL;
+	int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(e));
+	/* A NUL inside would make one name look like another. */
+	const char *s = len > 0 && !memchr(utf8, 0, (size_t)len) ? arena_strndup(a, (const char *)utf8, (size_t)len) : NULL;
+	OPENSSL_free(utf8);
+	return s;
+}
+
+static bool identity_of_cert(struct arena *a, X509 *cert, struct identity *ret)
+{
+	X509_NAME *subject = X509_get_subject_name(cert);
+	struct names groups = { .count = 0 };
+	const char *name = NULL;
+	for (int i = 0; i < X509_NAME_entry_count(subject); i++) {
+		X509_NAME_ENTRY *e = X509_NAME_get_entry(subject, i);
+		int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(e));
+		const char *text = nid == NID_commonName || nid == NID_organizationName ? entry_text(a, e) : NULL;
+		if (text && nid == NID_commonName)
+			name = text;
+		else if (text)
+			names_add(&groups, text);
+	}
+	if (str_empty(name))
+		return false;
+	names_add(&groups, AUTHENTICATED);
+	*ret = (struct identity){ .name = name, .uid = "", .groups = names_list(a, &groups) };
+	return true;
+}
+
+static bool has_audience(const json_t *claims, const char *const *wanted, const char **ret)
+{
+	json_t *aud = json_object_get(claims, "aud"), *v;
+	size_t i;
+	for (size_t w = 0; wanted[w]; w++) {
+		if (json_is_string(aud) && str_eq(json_string_value(aud), wanted[w])) {
+			*ret = wanted[w];
+			return true;
+		}
+		json_array_foreach(aud, i, v)
+			if (str_eq(json_string_value(v), wanted[w])) {
+				*ret = wanted[w];
+				return true;
+			}
+	}
+	return false;
+}
+
+/* The object a token is bound to still exists with the same uid. */
+static bool still_there(const struct registry *g, const struct schema_resource *r, const char *ns, const json_t *ref)
+{
+	const char *name = json_str_or(ref, "name", ""), *uid = json_str_or(ref, "uid", "");
+	_cleanup_free_ char *key = entry_key(r, ns, name);
+	struct store_object *o = store_get(g->store, r->id, key);
+	_cleanup_json_ json_t *v = o ? entry_parse(o) : NULL;
+	return v && str_eq(object_uid(v), uid);
+}
+
+static void add_extra(struct arena *a, struct names *keys, struct names *values, const char *key, const char *value)
+{
+	if (str_empty(value) || keys->count >= MAX_GROUPS)
+		return;
+	keys->items[keys->count++] = key;
+	values->items[values->count++] = arena_strdup(a, value);
+}
+
+int authn_token(struct registry *g, struct arena *a, const char *token, const char *const *audiences, struct identity *ret,
+		const char **ret_audience)
+{
+	_cleanup_json_ json_t *claims = token_verify(g->keys, token, clock_wall_s());
+	const json_t *k = claims ? json_object_get(claims, "kubernetes.io") : NULL;
+	const char *ns = json_str_or(k, "namespace", ""), *name = json_str_or(k, "serviceaccount.name", ""), *audience;
+	struct names keys = { .count = 0 }, values = { .count = 0 };
+	if (!k || !str_eq(json_str(claims, "iss"), g->options.issuer) || !*ns || !*name)
+		return -EACCES;
+	if (!has_audience(claims, audiences, &audience))
+		return -EACCES;
+	if (!still_there(g, g->serviceaccounts, ns, json_object_get(k, "serviceaccount")))
+		return -EACCES;
+	if (json_object_get(k, "pod") && !still_there(g, g->pods, ns, json_object_get(k, "pod")))
+		return -EACCES;
+	if (json_object_get(k, "secret") && !still_there(g, g->secrets, ns, json_object_get(k, "secret")))
+		return -EACCES;
+	add_extra(a, &keys, &values, "authentication.kubernetes.io/credential-id",
+		  arena_printf(a, "JTI=%s", json_str_or(claims, "jti", "")));
+	add_extra(a, &keys, &values, "authentication.kubernetes.io/node-name", json_str(k, "node.name"));
+	add_extra(a, &keys, &values, "authentication.kubernetes.io/node-uid", json_str(k, "node.uid"));
+	add_extra(a, &keys, &values, "authentication.kubernetes.io/pod-name", json_str(k, "pod.name"));
+	add_extra(a, &keys, &values, "authentication.kubernetes.io/pod-uid", json_str(k, "pod.uid"));
+	struct names groups = { .items = { "system:serviceaccounts", arena_printf(a, "system:serviceaccounts:%s", ns), AUTHENTICATED },
+		.count = 3 };
+	*ret = (struct identity){ .name = arena_printf(a, "system:serviceaccount:%s:%s", ns, name),
+		.uid = arena_strdup(a, json_str_or(k, "serviceaccount.uid", "")), .groups = names_list(a, &groups),
+		.extra_keys = names_list(a, &keys), .extra_values = names_list(a, &values) };
+	if (ret_audience)
+		*ret_audience = audience;
+	return 0;
+}
+
+static json_t *unauthorized(void)
+{
+	metrics_counter_add("authentication_attempts", "Requests with credentials, by outcome.", "result=\"failure\"", 1);
+	return status_new(401, "Unauthorized", "Unauthorized");
+}
+
+json_t *authn_request(struct call *c)
+{
+	static const char *const nobody[] = { "system:unauthenticated", NULL };
+	X509 *cert = http_peer_cert(c->req);
+	const char *authorization = http_header(c->req, "Authorization");
+	c->user = (struct identity){ .name = "system:anonymous", .uid = "", .groups = nobody, .anonymous = true };
+	if (authorization) {
+		const char *audiences[] = { c->g->options.issuer, NULL };
+		if (strncasecmp(authorization, "Bearer ", 7) != 0)
+			return unauthorized();
+		const char *token = authorization + 7;
+		while (*token == ' ')
+			token++;
+		struct identity user;
+		if (authn_token(c->g, c->arena, token, audiences, &user, NULL) < 0)
+			return unauthorized();
+		c->user = user;
+		return NULL;
+	}
+	if (!cert)
+		return NULL;
+	if (http_peer_verify_result(c->req) != X509_V_OK || !identity_of_cert(c->arena, cert, &c->user))
+		return unauthorized();
+	return NULL;
+}
+
+static json_t *may_impersonate(struct call *c, const char *resource, const char *name)
+{
+	struct authz_attributes a = { .is_resource = true, .verb = "impersonate", .group = "", .version = "v1", .resource = resource,
+		.subresource = "", .ns = "", .name = name, .path = "" };
+	if (authz_allowed(c->g, &c->user, &a, NULL))
+		return NULL;
+	_cleanup_free_ char *text = str_printf("User \"%s\" cannot impersonate resource \"%s\" in API group \"\" at the cluster scope",
+					       c->user.name, resource);
+	struct schema_resource named = { .plural = resource, .group = "" };
+	return status_forbidden(&named, name, text);
+}
+
+json_t *authn_impersonate(struct call *c)
+{
+	const char *name = http_header(c->req, "Impersonate-User"), *header, *value;
+	struct names groups = { .count = 0 }, keys = { .count = 0 }, values = { .count = 0 };
+	json_t *status = NULL;
+	if (!name) {
+		if (http_header(c->req, "Impersonate-Group") || http_header(c->req, "Impersonate-Uid"))
+			return status_bad_request("requested groups or uid to impersonate without an Impersonate-User header");
+		return NULL;
+	}
+	if (c->user.anonymous)
+		return unauthorized();
+	status = may_impersonate(c, str_starts(name, "system:serviceaccount:") ? "serviceaccounts" : "users", name);
+	for (size_t i = 0; !status && http_header_at(c->req, i, &header, &value); i++) {
+		const char *key = strncasecmp(header, "Impersonate-Extra-", 18) == 0 ? header + 18 : NULL;
+		if (strcasecmp(header, "Impersonate-Group") == 0) {
+			status = may_impersonate(c, "groups", value);
+			names_add(&groups, arena_strdup(c->arena, value));
+		} else if (key && keys.count < MAX_GROUPS) {
+			status = may_impersonate(c, "userextras", key);
+			keys.items[keys.count++] = arena_strdup(c->arena, key);
+			values.items[values.count++] = arena_strdup(c->arena, value);
+		}
+	}
+	if (status)
+		return status;
+	if (!str_eq(name, "system:anonymous"))
+		names_add(&groups, AUTHENTICATED);
+	const char *uid = http_header(c->req, "Impersonate-Uid");
+	c->user = (struct identity){ .name = arena_strdup(c->arena, name), .uid = arena_strdup(c->arena, uid ? uid : ""),
+		.groups = names_list(c->arena, &groups), .extra_keys = names_list(c->arena, &keys),
+		.extra_values = names_list(c->arena, &values), .anonymous = str_eq(name, "system:anonymous") };
+	return NULL;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who a request is from: a client certificate (CN, O), a ServiceAccount token, or nobody. Impersonation on top. */
+#ifndef KEELSON_APISERVER_AUTH_AUTHN_H
+#define KEELSON_APISERVER_AUTH_AUTHN_H
+
+#include "apiserver/http/call.h"
+
+/* Fills c->user. A Status (401) for credentials that are wrong; no credentials make system:anonymous. */
+json_t *authn_request(struct call *c);
+/* Impersonate-User and friends: replaces c->user. 403 unless the user may impersonate. */
+json_t *authn_impersonate(struct call *c);
+/* The identity of a token: 0, or -EACCES. Strings go into the arena. */
+int authn_token(struct registry *g, struct arena *a, const char *token, const char *const *audiences, struct identity *ret,
+		const char **ret_audience);
+
+#endif

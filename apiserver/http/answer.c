@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Answering calls: the headers every answer has, objects and lists in the client's form, gzip for large bodies on the thread
+ * pool, and the request metrics. What always holds: after an answer the call no longer knows its request.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "apiserver/http/call.h"
+#include "apiserver/http/form.h"
+#include "apiserver/http/status.h"
+#include "apiserver/registry/registry.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+
+enum { GZIP_MIN_BYTES = 128 * 1024, LIST_PIECE_BYTES = 256 * 1024 };
+
+struct call *call_ref(struct call *c)
+{
+	c->refs++;
+	return c;
+}
+
+void call_unref(struct call *c)
+{
+	if (--c->refs)
+		return;
+	strlist_done(&c->warnings);
+	arena_free(c->arena);
+	free(c);
+}
+
+void call_warn(struct call *c, const char *fmt, ...)
+{
+	enum { MAX_WARNINGS = 16 };
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+	va_list ap;
+	va_start(ap, fmt);
+	strbuf_vaddf(&text, fmt, ap);
+	va_end(ap);
+	if (c->warnings.count < MAX_WARNINGS && !strlist_has(&c->warnings, text.data))
+		strlist_add(&c->warnings, text.data);
+}
+
+/* A Warning header's quoted text (RFC 7234 5.5): control characters would end the header. */
+static const char *warning_value(struct call *c, const char *text)
+{
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	strbuf_adds(&b, "299 - \"");
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			strbuf_addc(&b, '\\');
+		strbuf_addc(&b, (unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
+	}
+	strbuf_addc(&b, '"');
+	return arena_strdup(c->arena, b.data);
+}
+
+size_t answer_fields(struct call *c, const char *content_type, struct http_field *f)
+{
+	size_t n = 0;
+	f[n++] = (struct http_field){ "Audit-Id", c->audit_id };
+	f[n++] = (struct http_field){ "Cache-Control", "no-cache, private" };
+	if (content_type)
+		f[n++] = (struct http_field){ "Content-Type", content_type };
+	for (size_t i = 0; i < c->warnings.count && n < ANSWER_MAX_FIELDS - 4; i++)
+		f[n++] = (struct http_field){ "Warning", warning_value(c, c->warnings.items[i]) };
+	return n;
+}
+
+void answer_count(const struct call *c, int code)
+{
+	static const double buckets[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20,
+		30, 45, 60 };
+	char labels[640];
+	const char *verb = c->r && c->u.is_resource ? api_verb_name(c->u.verb) : c->method;
+	char upper[32];
+	size_t i;
+	for (i = 0; verb[i] && i < sizeof(upper) - 1; i++)
+		upper[i] = (char)(verb[i] >= 'a' && verb[i] <= 'z' ? verb[i] - 32 : verb[i]);
+	upper[i] = '\0';
+	/* Only names of the schema become labels: a client cannot make series up. */
+	snprintf(labels, sizeof(labels), "verb=\"%s\",group=\"%s\",version=\"%s\",resource=\"%s\",subresource=\"%s\"",
+		 c->r ? upper : "other", c->r ? c->r->group : "", c->r ? c->r->version : "", c->r ? c->r->plural : "",
+		 c->sub ? c->sub->name : "");
+	size_t len = strlen(labels);
+	if (c->u.verb != API_WATCH || !c->r)
+		metrics_histogram_observe("apiserver_request_duration_seconds", "Response latency by verb and resource.", labels,
+					  buckets, ARRAY_SIZE(buckets), (double)(clock_mono_ns() - c->start_ns) / 1e9);
+	snprintf(labels + len, sizeof(labels) - len, ",code=\"%d\"", code);
+	metrics_counter_add("apiserver_request_total", "Requests by verb, resource and code.", labels, 1);
+}
+
+/* The request is handed out for its answer; the call forgets it. NULL: nobody waits any more. */
+static struct http_request *take_request(struct call *c, int code)
+{
+	struct http_request *req = TAKE(c->req);
+	if (req)
+		answer_count(c, code);
+	return req;
+}
+
+static bool accepts_gzip(const struct http_request *req)
+{
+	const char *accept = http_header(req, "Accept-Encoding");
+	for (const char *p = accept; p && (p = strcasestr(p, "gzip")); p += 4) {
+		const char *after = p + 4;
+		while (*after == ' ')
+			after++;
+		if (*after == '\0' || *after == ',')
+			return true;
+		if (*after == ';' && !strstr(after, "q=0"))
+			return true;
+	}
+	return false;
+}
+
+struct gzip_job {
+	uv_work_t work;
+	struct call *call;
+	struct http_request *req;
+	int code;
+	const char *content_type;
+	struct bytes *in, *out;
+};
+
+/* On the thread pool: touches nothing but its own bytes. */
+static void gzip_work(uv_work_t *work)
+{
+	struct gzip_job *j = work->data;
+	z_stream z = { 0 };
+	if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+		return;
+	struct bytes *out = bytes_new_uninit(deflateBound(&z, j->in->len));
+	z.next_in = (Bytef *)j->in->data;
+	z.avail_in = j->in->len;
+	z.next_out = (Bytef *)out->data;
+	z.avail_out = out->len;
+	if (deflate(&z, Z_FINISH) == Z_STREAM_END) {
+		out->len = (uint32_t)z.total_out;
+		j->out = out;
+	} else {
+		bytes_unref(out);
+	}
+	deflateEnd(&z);
+}
+
+static void send_bytes(struct call *c, struct http_request *req, int code, const char *content_type, bool gzipped,
+		       struct bytes *body)
+{
+	struct http_field fields[ANSWER_MAX_FIELDS];
+	size_t n = answer_fields(c, content_type, fields);
+	if (gzipped) {
+		fields[n++] = (struct http_field){ "Content-Encoding", "gzip" };
+		fields[n++] = (struct http_field){ "Vary", "Accept-Encoding" };
+	}
+	http_respond_bytes(req, code, fields, n, body);
+}
+
+static void gzip_done(uv_work_t *work, int status)
+{
+	struct gzip_job *j = work->data;
+	struct http_request *req = take_request(j->call, j->code);
+	(void)status;
+	if (req)
+		send_bytes(j->call, req, j->code, j->content_type, j->out != NULL, j->out ? j->out : j->in);
+	call_unref(j->call);
+	bytes_unref(j->in);
+	bytes_unref(j->out);
+	free(j);
+}
+
+/* body is moved. */
+static void answer_bytes(struct call *c, int code, const char *content_type, struct bytes *body)
+{
+	if (c->req && body->len > GZIP_MIN_BYTES && accepts_gzip(c->req)) {
+		struct gzip_job *j = mem_new(struct gzip_job);
+		*j = (struct gzip_job){ .call = call_ref(c), .code = code, .content_type = content_type, .in = body };
+		j->work.data = j;
+		if (uv_queue_work(c->g->loop, &j->work, gzip_work, gzip_done) == 0)
+			return;
+		call_unref(c);
+		free(j);
+	}
+	struct http_request *req = take_request(c, code);
+	if (req)
+		send_bytes(c, req, code, content_type, false, body);
+	bytes_unref(body);
+}
+
+void answer_value(struct call *c, int code, json_t *value)
+{
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+	_cleanup_err_ struct err err = { 0 };
+	struct media plain = { .format = c->out.format, .pretty = c->out.pretty };
+	if (!form_value(plain.format, plain.pretty, value, &text, &err)) {
+		/* Everything has a JSON form. */
+		plain.format = MEDIA_JSON;
+		strbuf_reset(&text);
+		form_value(MEDIA_JSON, plain.pretty, value, &text, NULL);
+	}
+	json_decref(value);
+	if (plain.format == MEDIA_JSON)
+		strbuf_addc(&text, '\n');
+	answer_bytes(c, code, media_content_type(&plain), bytes_new(text.data, text.len));
+}
+
+void answer_status(struct call *c, json_t *status)
+{
+	int code = status_code(status);
+	json_int_t retry = json_integer_value(json_object_get(json_object_get(status, "details"), "retryAfterSeconds"));
+	if (retry > 0 && c->req) {
+		_cleanup_strbuf_ struct strbuf text = { 0 };
+		struct http_field fields[ANSWER_MAX_FIELDS];
+		struct http_request *req = take_request(c, code);
+		char seconds[24];
+		size_t n = answer_fields(c, "application/json", fields);
+		snprintf(seconds, sizeof(seconds), "%" JSON_INTEGER_FORMAT, retry);
+		fields[n++] = (struct http_field){ "Retry-After", seconds };
+		json_write(&text, status);
+		json_decref(status);
+		http_respond(req, code, fields, n, text.data, text.len);
+		return;
+	}
+	answer_value(c, code, status);
+}
+
+void answer_object(struct call *c, int code, struct store_object *o)
+{
+	struct watch_form form = form_of(c->r, &c->out, &c->q);
+	struct media m = c->out;
+	m.stream_watch = false;
+	answer_bytes(c, code, media_content_type(&m), form_object(&form, o, o->revision));
+}
+
+/* A list written piece by piece as its connection drains. */
+struct list_job {
+	struct store_object **objects;
+	size_t count, sent;
+};
+
+static void list_job_free(struct list_job *l)
+{
+	for (size_t i = l->sent; i < l->count; i++)
+		store_object_unref(l->objects[i]);
+	free(l->objects);
+	free(l);
+}
+
+static void list_closed(struct http_request *req, void *user)
+{
+	(void)req;
+	list_job_free(user);
+}
+
+static void list_piece(struct list_job *l, struct strbuf *b)
+{
+	while (l->sent < l->count && b->len < LIST_PIECE_BYTES) {
+		struct store_object *o = l->objects[l->sent];
+		if (l->sent++)
+			strbuf_addc(b, ',');
+		form_list_item(o, b);
+		store_object_unref(o);
+	}
+}
+
+static void list_continue(struct http_request *req, void *user)
+{
+	struct list_job *l = user;
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	bool last;
+	list_piece(l, &b);
+	last = l->sent == l->count;
+	if (last)
+		strbuf_adds(&b, "]}\n");
+	http_stream_write(req, b.data, b.len);
+	if (last)
+		http_stream_end(req);
+	else
+		http_stream_on_drain(req, list_continue);
+}
+
+void answer_list(struct call *c, struct store_object **objects, size_t count, uint64_t revision, const char *token,
+		 int64_t remaining)
+{
+	struct watch_form form = form_of(c->r, &c->out, &c->q);
+	struct list_job *l = mem_new(struct list_job);
+	size_t total = 0;
+	*l = (struct list_job){ objects, count, 0 };
+	for (size_t i = 0; i < count; i++)
+		total += objects[i]->json->len;
+	if (c->req && form_is_sliced(&form) && total > LIST_PIECE_BYTES && !accepts_gzip(c->req)) {
+		_cleanup_strbuf_ struct strbuf head = { 0 };
+		struct http_field fields[ANSWER_MAX_FIELDS];
+		struct http_request *req = take_request(c, 200);
+		form_list_head(&form, revision, token, remaining, &head);
+		http_stream_begin(req, 200, fields, answer_fields(c, "application/json", fields));
+		http_stream_write(req, head.data, head.len);
+		/* The call is no longer told when the request ends: its reference for that is given up here. */
+		http_set_user(req, l, list_closed);
+		list_continue(req, l);
+		call_unref(c);
+		return;
+	}
+	struct bytes *body = form_list(&form, objects, count, revision, token, remaining);
+	struct media m = c->out;
+	m.stream_watch = false;
+	list_job_free(l);
+	answer_bytes(c, 200, media_content_type(&m), body);
+}
+
+void answer_text(struct call *c, int code, const char *content_type, const char *text)
+{
+	answer_bytes(c, code, content_type, bytes_new(text, strlen(text)));
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The objects every cluster has, made at the first start and put right whenever somebody changed what must not change: system
+ * namespaces, the kubernetes Service and its endpoints, the Service of the cluster DNS, two PriorityClasses.
+ */
+#include <string.h>
+
+#include "apiserver/registry/registry.h"
+#include "apiserver/validate/validate.h"
+#include "base/log.h"
+#include "io/net.h"
+#include "kube/codec.h"
+#include "kube/object.h"
+
+static void on_made(struct write_result *r, void *user)
+{
+	_cleanup_free_ char *what = user;
+	if (r->status)
+		log_error("cannot make %s: %s", what, json_str_or(r->status, "message", ""));
+	else
+		log_info("made %s", what);
+}
+
+/* Makes object (own) unless it is there. */
+static void ensure(struct registry *g, const struct schema_resource *r, const char *ns, json_t *object)
+{
+	const struct write_options o = { .no_admission = true };
+	_cleanup_json_ json_t *v = object;
+	_cleanup_free_ char *key = entry_key(r, ns, object_name(v));
+	_cleanup_err_ struct err err = { 0 };
+	json_t *status;
+	if (store_latest(g->store, r->id, key))
+		return;
+	BUG_ON(codec_normalize(r->message, v, NULL, &err) < 0);
+	defaults_apply(r, v);
+	char *what = str_printf("%s %s", r->plural, key);
+	status = registry_create(g, r, ns, v, &o, on_made, what);
+	if (!status)
+		return;
+	log_error("cannot make %s: %s", what, json_str_or(status, "message", ""));
+	free(what);
+	json_decref(status);
+}
+
+static void on_put_right(struct write_result *r, void *user)
+{
+	(void)user;
+	if (r->status)
+		log_error("cannot put an object right: %s", json_str_or(r->status, "message", ""));
+}
+
+/* Makes `field` of the object what it has to be. */
+static void enforce(struct registry *g, const struct schema_resource *r, const char *key, const char *field, const json_t *want)
+{
+	struct store_object *o = store_latest(g->store, r->id, key);
+	_cleanup_json_ json_t *v = o ? entry_parse(o) : NULL;
+	json_t *status;
+	if (!v || json_same(json_object_get(v, field), want))
+		return;
+	json_object_set_new(v, field, json_deep_copy(want));
+	status = registry_put(g, r, o, v, false, on_put_right, NULL);
+	json_decref(status);
+}
+
+static void namespaces(struct registry *g)
+{
+	static const char *const names[] = { "default", "kube-system", "kube-public", "kube-node-lease" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		ensure(g, g->namespaces, "",
+		       json_pack("{s:s,s:s,s:{s:s}}", "apiVersion", "v1", "kind", "Namespace", "metadata", "name", names[i]));
+}
+
+/* The n-th address of the service range. */
+static void service_ip(const struct registry *g, unsigned n, char out[static IP_ADDR_TEXT_SIZE])
+{
+	struct ip_prefix p = g->options.service_cidr;
+	ip_prefix_mask(&p);
+	ip_addr_add(&p.addr, n);
+	ip_format(&p.addr, out);
+}
+
+static void kubernetes_service(struct registry *g)
+{
+	char ip[IP_ADDR_TEXT_SIZE];
+	int port = (int)g->options.port;
+	const char *address = g->options.advertise_address;
+	struct ip_addr parsed = { 0 };
+	ip_parse(address, &parsed);
+	service_ip(g, 1, ip);
+	ensure(g, g->services, "default",
+	       json_pack("{s:s,s:s,s:{s:s,s:{s:s,s:s}},s:{s:s,s:s,s:[{s:s,s:s,s:i,s:i}]}}", "apiVersion", "v1", "kind", "Service",
+			 "metadata", "name", "kubernetes", "labels", "component", "apiserver", "provider", "kubernetes", "spec", "type",
+			 "ClusterIP", "clusterIP", ip, "ports", "name", "https", "protocol", "TCP", "port", 443, "targetPort", port));
+	json_t *subsets = json_pack("[{s:[{s:s}],s:[{s:s,s:i,s:s}]}]", "addresses", "ip", address, "ports", "name", "https", "port",
+				    port, "protocol", "TCP");
+	ensure(g, g->endpoints, "default",
+	       json_pack("{s:s,s:s,s:{s:s,s:{s:s}},s:O}", "apiVersion", "v1", "kind", "Endpoints", "metadata", "name", "kubernetes",
+			 "labels", "endpointslice.kubernetes.io/skip-mirror", "true", "subsets", subsets));
+	enforce(g, g->endpoints, "default/kubernetes", "subsets", subsets);
+	json_decref(subsets);
+	json_t *endpoints = json_pack("[{s:[s],s:{s:b}}]", "addresses", address, "conditions", "ready", 1);
+	json_t *ports = json_pack("[{s:s,s:i,s:s}]", "name", "https", "port", port, "protocol", "TCP");
+	ensure(g, g->endpointslices, "default",
+	       json_pack("{s:s,s:s,s:{s:s,s:{s:s}},s:s,s:O,s:O}", "apiVersion", "discovery.k8s.io/v1", "kind", "EndpointSlice", "metadata",
+			 "name", "kubernetes", "labels", "kubernetes.io/service-name", "kubernetes", "addressType",
+			 parsed.family == AF_INET6 ? "IPv6" : "IPv4", "endpoints", endpoints, "ports", ports));
+	enforce(g, g->endpointslices, "default/kubernetes", "endpoints", endpoints);
+	enforce(g, g->endpointslices, "default/kubernetes", "ports", ports);
+	json_decref(endpoints);
+	json_decref(ports);
+}
+
+/* The node-local DNS answers at this address; the Service has no selector and is there so that clients find it. */
+static void dns_service(struct registry *g)
+{
+	char ip[IP_ADDR_TEXT_SIZE];
+	service_ip(g, 10, ip);
+	ensure(g, g->services, "kube-system",
+	       json_pack("{s:s,s:s,s:{s:s,s:{s:s,s:s,s:s}},s:{s:s,s:[{s:s,s:s,s:i},{s:s,s:s,s:i}]}}", "apiVersion", "v1", "kind",
+			 "Service", "metadata", "name", "kube-dns", "labels", "k8s-app", "kube-dns", "kubernetes.io/cluster-service",
+			 "true", "kubernetes.io/name", "CoreDNS", "spec", "clusterIP", ip, "ports", "name", "dns", "protocol", "UDP", "port",
+			 53, "name", "dns-tcp", "protocol", "TCP", "port", 53));
+}
+
+static void priority_classes(struct registry *g)
+{
+	static const struct {
+		const char *name, *description;
+		int value;
+	} classes[] = {
+		{ "system-node-critical", "Used for system critical pods that must not be moved from their current node.", 2000001000 },
+		{ "system-cluster-critical", "Used for system critical pods that must run in the cluster, but can be moved to another "
+					     "node if necessary.", 2000000000 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+		ensure(g, g->priorityclasses, "",
+		       json_pack("{s:s,s:s,s:{s:s},s:i,s:s}", "apiVersion", "scheduling.k8s.io/v1", "kind", "PriorityClass", "metadata",
+				 "name", classes[i].name, "value", classes[i].value, "description", classes[i].description));
+}
+
+void bootstrap_objects(struct registry *g)
+{
+	namespaces(g);
+	priority_classes(g);
+	kubernetes_service(g);
+	dns_service(g);
+}

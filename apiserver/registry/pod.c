@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Pods: what admission adds to a new one (ServiceAccount and its token volume, priority, the two default tolerations), binding
+ * to a node, eviction under PodDisruptionBudgets.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "apiserver/registry/registry.h"
+#include "base/clock.h"
+#include "kube/object.h"
+#include "kube/selector.h"
+
+#define TOKEN_MOUNT "/var/run/secrets/kubernetes.io/serviceaccount"
+enum { TOKEN_SECONDS = 3607, DEFAULT_TOLERATION_S = 300 };
+
+static json_t *forbidden(struct registry *g, const json_t *pod, const char *text)
+{
+	const char *name = object_name(pod);
+	return status_forbidden(g->pods, *name ? name : json_str_or(pod, "metadata.generateName", ""), text);
+}
+
+static bool has_token_mount(const json_t *container)
+{
+	size_t i;
+	json_t *m;
+	json_array_foreach(json_object_get(container, "volumeMounts"), i, m)
+		if (str_eq(json_str(m, "mountPath"), TOKEN_MOUNT))
+			return true;
+	return false;
+}
+
+static json_t *array_of(json_t *o, const char *field)
+{
+	json_t *a = json_object_get(o, field);
+	if (!json_is_array(a)) {
+		a = json_array();
+		json_object_set_new(o, field, a);
+	}
+	return a;
+}
+
+/* Mounts the volume where the token is expected. True when a container took it. */
+static bool mount_token(json_t *spec, const char *volume)
+{
+	static const char *const lists[] = { "initContainers", "containers" };
+	bool used = false;
+	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+		size_t i;
+		json_t *c;
+		json_array_foreach(json_object_get(spec, lists[l]), i, c) {
+			if (has_token_mount(c))
+				continue;
+			json_array_append_new(array_of(c, "volumeMounts"),
+					      json_pack("{s:s,s:b,s:s}", "name", volume, "readOnly", 1, "mountPath", TOKEN_MOUNT));
+			used = true;
+		}
+	}
+	return used;
+}
+
+static json_t *token_volume(const char *name)
+{
+	return json_pack("{s:s,s:{s:i,s:[{s:{s:i,s:s}},{s:{s:s,s:[{s:s,s:s}]}},{s:{s:[{s:s,s:{s:s,s:s}}]}}]}}", "name", name,
+			 "projected", "defaultMode", 420, "sources", "serviceAccountToken", "expirationSeconds", TOKEN_SECONDS, "path",
+			 "token", "configMap", "name", "kube-root-ca.crt", "items", "key", "ca.crt", "path", "ca.crt", "downwardAPI",
+			 "items", "path", "namespace", "fieldRef", "apiVersion", "v1", "fieldPath", "metadata.namespace");
+}
+
+static bool automounts(const json_t *account, const json_t *spec)
+{
+	json_t *own = json_object_get(spec, "automountServiceAccountToken");
+	if (own)
+		return json_is_true(own);
+	own = json_object_get(account, "automountServiceAccountToken");
+	return !own || json_is_true(own);
+}
+
+static json_t *admit_account(struct registry *g, json_t *pod, json_t *spec, const char *ns)
+{
+	const char *name = json_str_or(spec, "serviceAccountName", "");
+	_cleanup_json_ json_t *account = NULL;
+	_cleanup_free_ char *key = NULL, *text = NULL;
+	struct store_object *o;
+	if (json_at(pod, "metadata.annotations") &&
+	    json_object_get(json_at(pod, "metadata.annotations"), "kubernetes.io/config.mirror"))
+		return NULL; /* a static pod's mirror has no account */
+	if (!*name) {
+		json_object_set_new(spec, "serviceAccountName", json_string("default"));
+		json_object_set_new(spec, "serviceAccount", json_string("default"));
+		name = "default";
+	} else {
+		json_object_set_new(spec, "serviceAccount", json_string(name));
+	}
+	key = entry_key(g->serviceaccounts, ns, name);
+	o = store_latest(g->store, g->serviceaccounts->id, key);
+	if (!o) {
+		text = str_printf("error looking up service account %s: serviceaccount \"%s\" not found", key, name);
+		return forbidden(g, pod, text);
+	}
+	account = entry_parse(o);
+	if (!json_object_get(spec, "imagePullSecrets") && json_object_get(account, "imagePullSecrets"))
+		json_object_set(spec, "imagePullSecrets", json_object_get(account, "imagePullSecrets"));
+	if (!automounts(account, spec))
+		return NULL;
+	char volume[32] = "kube-api-access-";
+	rand_suffix(volume + strlen(volume), 5);
+	if (mount_token(spec, volume))
+		json_array_append_new(array_of(spec, "volumes"), token_volume(volume));
+	return NULL;
+}
+
+/* The PriorityClass that is the default for pods that name none; borrow. */
+static struct store_object *default_class(struct registry *g, json_t **ret)
+{
+	size_t n;
+	struct store_object **all = store_objects(g->store, g->priorityclasses->id, &n);
+	for (size_t i = 0; i < n; i++) {
+		json_t *v = entry_parse(all[i]);
+		if (json_bool(v, "globalDefault", false)) {
+			*ret = v;
+			return all[i];
+		}
+		json_decref(v);
+	}
+	return NULL;
+}
+
+static json_t *admit_priority(struct registry *g, json_t *pod, json_t *spec)
+{
+	const char *name = json_str_or(spec, "priorityClassName", "");
+	_cleanup_json_ json_t *class = NULL;
+	_cleanup_free_ char *text = NULL;
+	int64_t value = 0;
+	if (*name) {
+		struct store_object *o = store_latest(g->store, g->priorityclasses->id, name);
+		if (!o) {
+			text = str_printf("no PriorityClass with name %s was found", name);
+			return forbidden(g, pod, text);
+		}
+		class = entry_parse(o);
+	} else {
+		struct store_object *o = default_class(g, &class);
+		if (o)
+			json_object_set_new(spec, "priorityClassName", json_string(entry_name(o)));
+	}
+	if (class)
+		value = json_int(class, "value", 0);
+	json_t *given = json_object_get(spec, "priority");
+	if (given && json_integer_value(given) != value) {
+		text = str_printf("the integer value of priority (%lld) must not be provided in pod spec; priority admission controller "
+				  "computed %lld from the given PriorityClass name", (long long)json_integer_value(given),
+				  (long long)value);
+		return forbidden(g, pod, text);
+	}
+	json_object_set_new(spec, "priority", json_integer(value));
+	if (!json_object_get(spec, "preemptionPolicy"))
+		json_object_set_new(spec, "preemptionPolicy",
+				    json_string(class ? json_str_or(class, "preemptionPolicy", "PreemptLowerPriority")
+						      : "PreemptLowerPriority"));
+	return NULL;
+}
+
+static bool tolerates(const json_t *tolerations, const char *key)
+{
+	size_t i;
+	json_t *t;
+	json_array_foreach(tolerations, i, t) {
+		const char *k = json_str_or(t, "key", ""), *effect = json_str_or(t, "effect", "");
+		if ((!*k || str_eq(k, key)) && (!*effect || str_eq(effect, "NoExecute")))
+			return true;
+	}
+	return false;
+}
+
+static void admit_tolerations(json_t *spec)
+{
+	static const char *const keys[] = { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" };
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (!tolerates(json_object_get(spec, "tolerations"), keys[i]))
+			json_array_append_new(array_of(spec, "tolerations"),
+					      json_pack("{s:s,s:s,s:s,s:i}", "key", keys[i], "operator", "Exists", "effect", "NoExecute",
+							"tolerationSeconds", DEFAULT_TOLERATION_S));
+}
+
+json_t *pod_admit(struct registry *g, json_t *pod, const char *ns)
+{
+	json_t *spec = json_object_get(pod, "spec"), *status;
+	if (!json_is_object(spec))
+		return NULL; /* validation says what is missing */
+	status = admit_account(g, pod, spec, ns);
+	if (!status)
+		status = admit_priority(g, pod, spec);
+	if (!status)
+		admit_tolerations(spec);
+	return status;
+}
+
+/* Binding */
+
+static json_t *binding_conflict(const char *name, const char *fmt, const char *arg)
+{
+	static const struct schema_resource binding = { .group = "", .plural = "pods/binding" };
+	_cleanup_free_ char *text = str_printf(fmt, name, arg);
+	return status_conflict(&binding, name, text);
+}
+
+static void copy_map(json_t *pod, const json_t *binding, const char *field)
+{
+	json_t *from = json_object_get(json_object_get(binding, "metadata"), field);
+	json_t *metadata = json_object_get(pod, "metadata"), *to = json_object_get(metadata, field);
+	if (!json_object_size(from))
+		return;
+	if (!to) {
+		to = json_object();
+		json_object_set_new(metadata, field, to);
+	}
+	json_object_update(to, from);
+}
+
+static json_t *bind_pod(struct call *c, const json_t *binding, const char *name)
+{
+	struct registry *g = c->g;
+	struct store_object *latest;
+	const char *kind = json_str_or(binding, "target.kind", ""), *node = json_str_or(binding, "target.name", "");
+	char now[CLOCK_RFC3339_SIZE];
+	json_t *status = registry_find(g, g->pods, c->u.ns, name, &latest);
+	if (status)
+		return status;
+	if (*kind && !str_eq(kind, "Node"))
+		return status_for(c->r, name, 422, "Invalid", "Binding \"%s\" is invalid: target.kind: Unsupported value: \"%s\": supported "
+				  "values: \"Node\", \"<empty>\"", name, kind);
+	if (!*node)
+		return status_for(c->r, name, 422, "Invalid", "Binding \"%s\" is invalid: target.name: Required value", name);
+	_cleanup_json_ json_t *pod = entry_parse(latest);
+	const char *uid = object_uid(binding);
+	if (*uid && !str_eq(uid, object_uid(pod)))
+		return binding_conflict(name, "Precondition failed: UID of pod %s is %s", object_uid(pod));
+	if (object_deleting(pod))
+		return binding_conflict(name, "pod %s is being deleted, cannot be assigned to a host", "");
+	if (!str_empty(json_str(pod, "spec.nodeName")))
+		return binding_conflict(name, "pod %s is already assigned to node \"%s\"", json_str(pod, "spec.nodeName"));
+	if (json_array_size(json_at(pod, "spec.schedulingGates")))
+		return binding_conflict(name, "pod %s has non-empty .spec.schedulingGates", "");
+	json_set_str(pod, "spec.nodeName", node);
+	json_unset(pod, "status.nominatedNodeName");
+	json_t *conditions = json_at(pod, "status.conditions");
+	if (!conditions) {
+		conditions = json_array();
+		json_set(pod, "status.conditions", conditions);
+	}
+	clock_format_rfc3339(clock_wall_s(), now);
+	object_set_condition(conditions, "PodScheduled", "True", NULL, NULL, now);
+	copy_map(pod, binding, "annotations");
+	copy_map(pod, binding, "labels");
+	return registry_put(g, g->pods, latest, pod, c->dry_run, write_answer_success_created, c);
+}
+
+void pod_binding(struct call *c)
+{
+	_cleanup_json_ json_t *binding = NULL;
+	json_t *status = body_kind(c, schema_kind_find("v1", "Binding"), &binding);
+	const char *name = c->u.name;
+	call_ref(c);
+	if (!status && !*name)
+		name = object_name(binding);
+	if (!status && *object_name(binding) && !str_eq(object_name(binding), name))
+		status = status_bad_request("name in URL does not match name in Binding object");
+	if (!status)
+		status = bind_pod(c, binding, name);
+	write_refused(c, status);
+}
+
+/* Eviction */
+
+static json_t *too_many(const char *pdb, const char *fmt, ...) _printf_(2, 3);
+static json_t *too_many(const char *pdb, const char *fmt, ...)
+{
+	_cleanup_strbuf_ struct strbuf cause = { 0 };
+	va_list ap;
+	json_t *s = status_new(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.");
+	strbuf_addf(&cause, "The disruption budget %s ", pdb);
+	va_start(ap, fmt);
+	strbuf_vaddf(&cause, fmt, ap);
+	va_end(ap);
+	status_add_cause(s, "DisruptionBudget", cause.data, NULL);
+	return s;
+}
+
+/* The one budget that covers the pod. */
+static json_t *find_budget(struct registry *g, const struct store_object *pod, struct store_object **ret, json_t **ret_value)
+{
+	size_t n, ns_len = entry_namespace_len(pod);
+	struct store_object **all = store_objects(g->store, g->pdbs->id, &n);
+	for (size_t i = 0; i < n; i++) {
+		if (strncmp(all[i]->key, pod->key, ns_len + 1) != 0)
+			continue;
+		json_t *v = entry_parse(all[i]);
+		struct selector *s = selector_from_label_selector(json_at(v, "spec.selector"), NULL);
+		bool covers = s && selector_matches(s, pod->labels);
+		selector_free(s);
+		if (!covers) {
+			json_decref(v);
+			continue;
+		}
+		if (*ret) {
+			json_decref(v);
+			return status_internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not "
+					       "support.");
+		}
+		*ret = all[i];
+		*ret_value = v;
+	}
+	return NULL;
+}
+
+/* Takes one disruption from the budget. */
+static json_t *use_budget(struct registry *g, struct store_object *budget, json_t *v, const char *pod, bool dry_run)
+{
+	const char *name = entry_name(budget);
+	char now[CLOCK_RFC3339_SIZE];
+	json_t *s;
+	if (json_int(v, "status.observedGeneration", 0) < json_int(v, "metadata.generation", 0)) {
+		s = too_many(name, "is still being processed by the server.");
+		status_set_retry(s, 10);
+		return s;
+	}
+	if (json_int(v, "status.disruptionsAllowed", 0) < 1)
+		return too_many(name, "needs %lld healthy pods and has %lld currently", (long long)json_int(v, "status.desiredHealthy", 0),
+				(long long)json_int(v, "status.currentHealthy", 0));
+	clock_format_rfc3339(clock_wall_s(), now);
+	json_set(v, "status.disruptionsAllowed", json_integer(json_int(v, "status.disruptionsAllowed", 0) - 1));
+	if (!json_at(v, "status.disruptedPods"))
+		json_set(v, "status.disruptedPods", json_object());
+	json_object_set_new(json_at(v, "status.disruptedPods"), pod, json_string(now));
+	return registry_put(g, g->pdbs, budget, v, dry_run, NULL, NULL);
+}
+
+static bool skips_budget(const json_t *pod)
+{
+	const char *phase = json_str_or(pod, "status.phase", "");
+	return object_deleting(pod) || str_eq(phase, "Pending") || str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
+}
+
+/* The first of the two writes: the pod says why it goes. */
+static json_t *mark_evicted(struct registry *g, struct store_object *latest, json_t *pod, bool dry_run)
+{
+	char now[CLOCK_RFC3339_SIZE];
+	json_t *conditions = json_at(pod, "status.conditions");
+	if (!conditions) {
+		conditions = json_array();
+		json_set(pod, "status.conditions", conditions);
+	}
+	clock_format_rfc3339(clock_wall_s(), now);
+	object_set_condition(conditions, "DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting", now);
+	return registry_put(g, g->pods, latest, pod, dry_run, NULL, NULL);
+}
+
+void pod_eviction(struct call *c)
+{
+	struct registry *g = c->g;
+	_cleanup_json_ json_t *eviction = NULL, *budget_value = NULL, *pod = NULL;
+	struct store_object *latest = NULL, *budget = NULL;
+	struct delete_options o = { 0 };
+	bool gone;
+	json_t *status = body_kind(c, schema_kind_find("policy/v1", "Eviction"), &eviction);
+	call_ref(c);
+	if (!status)
+		status = registry_find(g, g->pods, c->u.ns, c->u.name, &latest);
+	if (!status && *object_name(eviction) && !str_eq(object_name(eviction), c->u.name))
+		status = status_bad_request("name in URL does not match name in Eviction object");
+	if (!status)
+		status = delete_options_from(c, json_object_get(eviction, "deleteOptions"), &o);
+	if (!status) {
+		pod = entry_parse(latest);
+		if (!skips_budget(pod))
+			status = find_budget(g, latest, &budget, &budget_value);
+	}
+	if (!status && budget)
+		status = use_budget(g, budget, budget_value, c->u.name, o.dry_run);
+	if (!status && !object_deleting(pod))
+		status = mark_evicted(g, latest, pod, o.dry_run);
+	if (!status)
+		status = registry_find(g, g->pods, c->u.ns, c->u.name, &latest);
+	if (!status) {
+		o.resource_version = NULL; /* the version asked for was the one before the condition was set */
+		status = registry_delete(g, g->pods, latest, &o, &gone, write_answer_success_created, c);
+	}
+	write_refused(c, status);
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The registry's start and end, and which function serves which verb. */
+#include "apiserver/registry/registry.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "apiserver/auth/authz.h"
+#include "apiserver/http/form.h"
+#include "base/log.h"
+
+static void on_changed(enum store_change change, struct store_object *object, struct store_object *old, void *user)
+{
+	struct registry *g = user;
+	const struct schema_resource *r = schema_resource_at(object->resource);
+	if (r == g->services)
+		service_changed(g, object, old, change == STORE_DELETED);
+	if (str_eq(r->group, "rbac.authorization.k8s.io"))
+		authz_changed(g->authz);
+	watch_hub_changed(g->hub, change, object, old);
+}
+
+static void on_committed(void *user)
+{
+	(void)user;
+}
+
+static void on_broken(const char *why, void *user)
+{
+	struct registry *g = user;
+	log_error("the store failed: %s", why);
+	if (g->fatal)
+		g->fatal(why);
+}
+
+static void find_resources(struct registry *g)
+{
+	const struct {
+		const struct schema_resource **slot;
+		const char *group, *plural;
+	} all[] = {
+		{ &g->pods, "", "pods" }, { &g->services, "", "services" }, { &g->namespaces, "", "namespaces" },
+		{ &g->nodes, "", "nodes" }, { &g->endpoints, "", "endpoints" },
+		{ &g->endpointslices, "discovery.k8s.io", "endpointslices" }, { &g->serviceaccounts, "", "serviceaccounts" },
+		{ &g->secrets, "", "secrets" }, { &g->priorityclasses, "scheduling.k8s.io", "priorityclasses" },
+		{ &g->configmaps, "", "configmaps" }, { &g->pdbs, "policy", "poddisruptionbudgets" },
+		{ &g->leases, "coordination.k8s.io", "leases" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		*all[i].slot = schema_resource_find(all[i].group, "v1", all[i].plural);
+		BUG_ON(!*all[i].slot);
+	}
+}
+
+int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const struct registry_options *o, struct err *err)
+{
+	struct store_hooks hooks = { entry_place_name, entry_place_find, entry_restore, on_changed, on_committed, on_broken, g };
+	size_t n;
+	g->loop = loop;
+	g->options = *o;
+	find_resources(g);
+	int rc = store_open(loop, dir, &hooks, &g->store, err);
+	if (rc)
+		return rc;
+	g->hub = watch_hub_new(loop, &form_watch_encoder, NULL);
+	watch_hub_set_store(g->hub, g->store);
+	g->alloc = alloc_new(o);
+	struct store_object **services = store_objects(g->store, g->services->id, &n);
+	for (size_t i = 0; i < n; i++)
+		service_changed(g, services[i], NULL, false);
+	/* Loading parsed everything once; what that took is given back. */
+	malloc_trim(0);
+	return 0;
+}
+
+void registry_close(struct registry *g)
+{
+	g->stopping = true;
+	if (g->hub)
+		watch_hub_stop(g->hub);
+	store_close(g->store);
+	g->store = NULL;
+	watch_hub_free(g->hub);
+	g->hub = NULL;
+	alloc_free(g->alloc);
+	g->alloc = NULL;
+}
+
+static bool is_review(const struct schema_resource *r)
+{
+	return !r->list_message && (str_eq(r->group, "authentication.k8s.io") || str_eq(r->group, "authorization.k8s.io"));
+}
+
+static void handle_subresource(struct call *c)
+{
+	const char *s = c->sub->name;
+	if (str_eq(s, "scale"))
+		subresource_scale(c);
+	else if (str_eq(s, "binding"))
+		pod_binding(c);
+	else if (str_eq(s, "eviction"))
+		pod_eviction(c);
+	else if (str_eq(s, "token"))
+		token_create(c);
+	else if (str_eq(s, "finalize"))
+		namespace_finalize(c);
+	else if (str_eq(s, "proxy"))
+		answer_status(c, status_new(501, "NotImplemented", "this server does not proxy to %s", c->r->plural));
+	else
+		subresource_object(c);
+}
+
+void registry_handle(struct call *c)
+{
+	static void (*const verbs[API_VERB_MAX])(struct call *c) = { verb_get, verb_list, verb_watch, verb_create, verb_update,
+		verb_patch, verb_delete, verb_deletecollection };
+	if (c->sub)
+		handle_subresource(c);
+	else if (is_review(c->r))
+		review_create(c);
+	else if (resource_is(c->r, "", "bindings"))
+		pod_binding(c);
+	else if (!entry_place_name(c->storage->id))
+		answer_status(c, status_method_not_allowed(c->r));
+	else
+		verbs[c->u.verb](c);
+}
