@@ -35,7 +35,7 @@ struct kube_call {
 	struct strbuf body;
 	struct http_call *http;
 	uv_timer_t *retry;
-	unsigned retries;
+	unsigned retries, timeout_ms;
 	kube_done_fn done;
 	void *user;
 };
@@ -246,18 +246,19 @@ static void start(struct kube_call *call)
 		.url = call->url,
 		.body = call->body.data,
 		.body_len = call->body.len,
-		.timeout_ms = CALL_TIMEOUT_MS,
+		.timeout_ms = call->timeout_ms,
 	};
 
 	call->http = send_call(call->client, &r, call->content_type, NULL, on_done, call);
 }
 
-struct kube_call *kube_do(struct kube_client *c, const char *method, const char *path, const char *content_type,
-			  const json_t *body, kube_done_fn done, void *user)
+struct kube_call *kube_do_within(struct kube_client *c, unsigned timeout_ms, const char *method, const char *path,
+				 const char *content_type, const json_t *body, kube_done_fn done, void *user)
 {
 	struct kube_call *call = mem_new(struct kube_call);
 
 	call->client = c;
+	call->timeout_ms = timeout_ms;
 	call->method = mem_strdup(method);
 	call->url = str_printf("%s%s", c->server, path);
 	call->done = done;
@@ -272,6 +273,12 @@ struct kube_call *kube_do(struct kube_client *c, const char *method, const char 
 	c->calls = call;
 	start(call);
 	return call;
+}
+
+struct kube_call *kube_do(struct kube_client *c, const char *method, const char *path, const char *content_type,
+			  const json_t *body, kube_done_fn done, void *user)
+{
+	return kube_do_within(c, CALL_TIMEOUT_MS, method, path, content_type, body, done, user);
 }
 
 char *kube_path(const char *api_version, const char *plural, const char *ns, const char *name, const char *sub)

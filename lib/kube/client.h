@@ -45,6 +45,10 @@ typedef void (*kube_done_fn)(const struct kube_result *r, void *user);
  * done may be NULL (fire and forget); it is never called from inside. */
 struct kube_call *kube_do(struct kube_client *c, const char *method, const char *path, const char *content_type,
 			  const json_t *body, kube_done_fn done, void *user);
+/* The same with a time limit of the caller's instead of 60 s; each repetition after a Retry-After has it anew. */
+struct kube_call *kube_do_within(struct kube_client *c, unsigned timeout_ms, const char *method, const char *path,
+				 const char *content_type, const json_t *body, kube_done_fn done, void *user);
+/* done is not called. A call is gone once its done was called: forget the pointer there. */
 void kube_call_cancel(struct kube_call *call);
 #define KUBE_MERGE_PATCH "application/merge-patch+json"
 #define KUBE_STRATEGIC_PATCH "application/strategic-merge-patch+json"
