@@ -63,7 +63,8 @@ static void nodelifecycle_sync(struct controller *c, const char *key, struct pla
 		return;
 	}
 	view.silent_s = silent_s(c, key, node);
-	object_list_add_index(&view.pods, controller_informer(c, INFORMER_PODS), INDEX_NODE, key);
+	if (view.silent_s > NODE_GRACE_S) /* only then do they matter */
+		object_list_add_index(&view.pods, controller_informer(c, INFORMER_PODS), INDEX_NODE, key);
 	nodelifecycle_decide(&view, plan);
 	object_list_done(&view.pods);
 }

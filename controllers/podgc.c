@@ -24,11 +24,13 @@ static void sweep(struct controller *c, struct plan *plan)
 	_cleanup_object_list_ struct object_list finished = { 0 };
 	size_t it = 0;
 
+	plan_requeue(plan, SWEEP_MS);
+	if (informer_count(controller_informer(c, INFORMER_PODS)) <= FINISHED_MAX)
+		return;
 	for (json_t *pod; (pod = informer_next(controller_informer(c, INFORMER_PODS), &it));) {
 		if (pod_finished(pod) && !object_deleting(pod))
 			object_list_add(&finished, pod);
 	}
-	plan_requeue(plan, SWEEP_MS);
 	if (finished.count <= FINISHED_MAX)
 		return;
 	object_list_sort_by_age(&finished);
