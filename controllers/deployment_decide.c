@@ -167,6 +167,17 @@ static void add_revision(const struct rollout *r, json_t *annotations)
 	json_object_set_new(annotations, DEPLOYMENT_REVISION_HISTORY, json_string(history));
 }
 
+/* Through the status, as upstream: an annotation written with the spec would count as a new generation. Without a
+ * resourceVersion: nobody else writes these. conditions (borrowed) may be NULL. */
+static void write_revision(struct rollout *r, const char *revision, json_t *conditions)
+{
+	json_t *patch = json_pack("{s:{s:{s:s}}}", "metadata", "annotations", DEPLOYMENT_REVISION, revision);
+
+	if (conditions)
+		json_set(patch, "status.conditions", json_incref(conditions));
+	plan_merge_patch(r->plan, deployment_path(r, "status"), patch);
+}
+
 /* Keeps the current set's annotations and minReadySeconds, the Deployment's revision, and its first condition. True
  * when something had to be written. */
 static bool keep_newest(struct rollout *r)
@@ -187,8 +198,7 @@ static bool keep_newest(struct rollout *r)
 		return true;
 	}
 	if (!str_eq(revision, map_str(object_annotations(r->d), DEPLOYMENT_REVISION))) {
-		plan_merge_patch(r->plan, deployment_path(r, NULL),
-				 json_pack("{s:{s:{s:s}}}", "metadata", "annotations", DEPLOYMENT_REVISION, revision));
+		write_revision(r, revision, NULL);
 		return true;
 	}
 	if (r->deadline_s && !object_condition(r->d, "Progressing")) {
@@ -232,25 +242,18 @@ static json_t *new_set(const struct rollout *r, const char *hash, const char *na
 	return set;
 }
 
-/* The status and revision that follow the creation of a set. Without a resourceVersion, as the revision moves it; the
- * status has no other writer. */
+/* The revision and the condition that follow the creation of a set. */
 static void announce_created(struct rollout *r, const char *name, const char *revision)
 {
-	json_t *conditions = json_deep_copy(json_at(r->d, "status.conditions"));
+	_cleanup_json_ json_t *conditions = json_deep_copy(json_at(r->d, "status.conditions"));
 	_cleanup_free_ char *text = str_printf("Created new replica set \"%s\"", name);
 
 	if (!conditions)
 		conditions = json_array();
 	plan_barrier(r->plan);
-	if (!str_eq(revision, map_str(object_annotations(r->d), DEPLOYMENT_REVISION)))
-		plan_merge_patch(r->plan, deployment_path(r, NULL),
-				 json_pack("{s:{s:{s:s}}}", "metadata", "annotations", DEPLOYMENT_REVISION, revision));
-	if (r->deadline_s) {
+	if (r->deadline_s)
 		deployment_condition_set(conditions, "Progressing", "True", "NewReplicaSetCreated", text, r->v->now_s);
-		plan_merge_patch(r->plan, deployment_path(r, "status"),
-				 json_pack("{s:{s:O}}", "status", "conditions", conditions));
-	}
-	json_decref(conditions);
+	write_revision(r, revision, r->deadline_s ? conditions : NULL);
 }
 
 static void report_create_failure(struct rollout *r, const char *name)

@@ -229,6 +229,9 @@ static void an_empty_slice_remains_and_strangers_are_left_alone(void **state _un
 	assert_int_equal(w.plan.count, 0);
 	add_pod(&w, 1, READY, "");
 	endpointslice_decide(&w.view, &w.plan);
+	assert_int_equal(w.plan.count, 1);
+	assert_string_equal(w.plan.items[0]->method, "PUT"); /* the empty one is reused */
+	assert_int_equal(json_int(w.plan.items[0]->body, "ports[0].port", 0), 8080);
 	apply_slices(&w);
 	assert_int_equal(w.view.slices.count, 2);
 	assert_int_equal(endpoints_in(&w), 2);

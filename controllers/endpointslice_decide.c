@@ -143,24 +143,38 @@ struct kept {
 	json_t *endpoints;     /* own */
 	bool changed;
 };
+/* A slice that is wanted and has no object yet. */
+struct fresh {
+	const char *family;
+	json_t *ports, *endpoints; /* own */
+};
 struct work {
 	const struct endpoints_view *v;
 	struct plan *plan;
 	json_t *labels;
+	struct fresh *fresh;
+	size_t fresh_count, fresh_cap;
+	struct object_list doomed;
 	struct kept *kept;
 	size_t kept_count;
 	struct groups groups;
 };
 
-static void write_new(struct work *w, const char *family, json_t *ports, json_t *endpoints)
+static void add_fresh(struct work *w, const char *family, json_t *ports, json_t *endpoints)
+{
+	MEM_GROW(w->fresh, w->fresh_cap, w->fresh_count + 1);
+	w->fresh[w->fresh_count++] = (struct fresh){ family, json_incref(ports), endpoints };
+}
+
+static void write_new(struct work *w, const struct fresh *f)
 {
 	const json_t *service = w->v->service;
 	_cleanup_free_ char *prefix = str_printf("%s-", object_name(service));
-	json_t *slice = json_pack("{s:s, s:s, s:{s:s, s:s, s:O, s:[o]}, s:s, s:o, s:O}", "apiVersion",
+	json_t *slice = json_pack("{s:s, s:s, s:{s:s, s:s, s:O, s:[o]}, s:s, s:O, s:O}", "apiVersion",
 				  "discovery.k8s.io/v1", "kind", "EndpointSlice", "metadata", "generateName", prefix,
 				  "namespace", object_namespace(service), "labels", w->labels, "ownerReferences",
-				  object_controller_ref(service, "v1", "Service"), "addressType", family, "endpoints",
-				  endpoints, "ports", ports);
+				  object_controller_ref(service, "v1", "Service"), "addressType", f->family,
+				  "endpoints", f->endpoints, "ports", f->ports);
 
 	plan_create(w->plan,
 		    kube_path("discovery.k8s.io/v1", "endpointslices", object_namespace(service), NULL, NULL), slice)
@@ -172,20 +186,43 @@ static char *slice_path(const json_t *slice)
 	return kube_path("discovery.k8s.io/v1", "endpointslices", object_namespace(slice), object_name(slice), NULL);
 }
 
-static void write_update(struct work *w, const struct kept *k)
+/* ports NULL: as they are. */
+static void write_update(struct work *w, const json_t *had, json_t *ports, json_t *endpoints)
 {
-	json_t *slice = json_deep_copy(k->slice);
+	json_t *slice = json_deep_copy(had);
 
 	json_object_set_new(slice, "apiVersion", json_string("discovery.k8s.io/v1"));
 	json_object_set_new(slice, "kind", json_string("EndpointSlice"));
-	json_object_set(slice, "endpoints", k->endpoints);
+	json_object_set(slice, "endpoints", endpoints);
+	if (ports)
+		json_object_set(slice, "ports", ports);
 	json_set(slice, "metadata.labels", json_incref(w->labels));
-	plan_add(w->plan, "PUT", slice_path(k->slice), slice);
+	plan_add(w->plan, "PUT", slice_path(had), slice);
 }
 
-static void write_delete(struct work *w, const json_t *slice)
+/* A doomed slice is better rewritten than deleted while another is created: whoever watches sees no gap. */
+static void write_fresh_and_doomed(struct work *w)
 {
-	plan_delete(w->plan, slice_path(slice), object_uid(slice), -1, NULL)->flags |= WRITE_IGNORE_NOT_FOUND;
+	for (size_t i = 0; i < w->fresh_count; i++) {
+		const struct fresh *f = &w->fresh[i];
+		size_t k = 0;
+
+		while (k < w->doomed.count && !str_eq(json_str(w->doomed.items[k], "addressType"), f->family))
+			k++;
+		if (k < w->doomed.count) {
+			write_update(w, w->doomed.items[k], f->ports, f->endpoints);
+			w->doomed.items[k] = w->doomed.items[--w->doomed.count];
+		} else {
+			write_new(w, f);
+		}
+		json_decref(f->ports);
+		json_decref(f->endpoints);
+	}
+	for (size_t k = 0; k < w->doomed.count; k++)
+		plan_delete(w->plan, slice_path(w->doomed.items[k]), object_uid(w->doomed.items[k]), -1, NULL)->flags |=
+			WRITE_IGNORE_NOT_FOUND;
+	free(w->fresh);
+	object_list_done(&w->doomed);
 }
 
 /* Keeps of an existing slice what is still wanted, in place; endpoints that found their place leave the group. */
@@ -244,7 +281,7 @@ static void place_rest(struct work *w, struct group *g)
 
 		while (map_count(g->endpoints) && json_array_size(endpoints) < SLICE_MAX_ENDPOINTS)
 			move_one(g->endpoints, endpoints);
-		write_new(w, g->family, g->ports, endpoints);
+		add_fresh(w, g->family, g->ports, endpoints);
 	}
 }
 
@@ -261,18 +298,18 @@ static void write_family(struct work *w, const char *family, bool any_wanted)
 			continue;
 		if (json_array_size(k->endpoints)) {
 			if (k->changed)
-				write_update(w, k);
+				write_update(w, k->slice, NULL, k->endpoints);
 		} else if (!any_wanted && !placeholder && !json_array_size(json_object_get(k->slice, "ports"))) {
 			placeholder = k;
 			if (k->changed)
-				write_update(w, k);
+				write_update(w, k->slice, NULL, k->endpoints);
 		} else {
-			write_delete(w, k->slice);
+			object_list_add(&w->doomed, (json_t *)k->slice);
 		}
 	}
 	if (!any_wanted && !placeholder) {
 		none = json_array();
-		write_new(w, family, none, json_array());
+		add_fresh(w, family, none, json_array());
 		json_decref(none);
 	}
 }
@@ -302,7 +339,7 @@ static void reconcile(struct work *w, const char *const families[2])
 		if (!ours(slice))
 			continue;
 		if (!str_eq(type, families[0]) && !str_eq(type, families[1])) {
-			write_delete(w, slice);
+			object_list_add(&w->doomed, (json_t *)slice);
 			continue;
 		}
 		w->kept[w->kept_count].slice = slice;
@@ -318,6 +355,7 @@ static void reconcile(struct work *w, const char *const families[2])
 		if (families[f])
 			write_family(w, families[f], wanted[f]);
 	}
+	write_fresh_and_doomed(w);
 	for (size_t i = 0; i < w->kept_count; i++)
 		json_decref(w->kept[i].endpoints);
 }
