@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * keelson-proxy: the node's service networking daemon. Objects flow from a source into the model; at the end of each
+ * turn of the loop what changed goes to the engine in one commit. Nothing is flushed before the source has said
+ * everything that is there, so a restarted daemon never takes away what an earlier one gave.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "io/http_server.h"
+#include "proxy/dns/server.h"
+#include "proxy/engine/engine.h"
+#include "proxy/node/node.h"
+#include "proxy/options.h"
+#include "proxy/source/source.h"
+
+struct proxy {
+	uv_loop_t loop;
+	struct options o;
+	struct model *model;
+	struct engine *engine;
+	struct node_watch *node;
+	struct source_kube *kube;
+	struct source_files *files;
+	struct zone zone;
+	struct dns_server *dns;
+	struct http_server *http;
+	uv_check_t check;
+	uv_idle_t awake; /* keeps the loop from sleeping while something is to be flushed */
+	uv_signal_t signals[2];
+	int64_t since_ns; /* when the oldest change not flushed came; 0: none */
+	bool source_synced, ready;
+	int exit_code;
+};
+
+static void on_idle(uv_idle_t *i)
+{
+	(void)i;
+}
+
+static void pending(struct proxy *p)
+{
+	if (!p->since_ns)
+		p->since_ns = clock_mono_ns();
+	if (p->source_synced)
+		uv_idle_start(&p->awake, on_idle);
+}
+
+static void on_object(enum source_kind kind, const json_t *object, void *user)
+{
+	struct proxy *p = user;
+	_cleanup_err_ struct err err = { 0 };
+	pending(p);
+	int r = kind == SOURCE_SERVICE ? model_service_set(p->model, object, &err) : model_slice_set(p->model, object, &err);
+	if (r < 0) {
+		log_warn("object in part not used why=%s", err_msg(&err));
+		metrics_counter_add("keelson_proxy_bad_objects_total", "Objects with parts that could not be used.", NULL, 1);
+	}
+}
+
+static void on_gone(enum source_kind kind, const char *ns, const char *name, void *user)
+{
+	struct proxy *p = user;
+	pending(p);
+	if (kind == SOURCE_SERVICE)
+		model_service_del(p->model, ns, name);
+	else
+		model_slice_del(p->model, ns, name);
+}
+
+static void on_complaint(const char *what, void *user)
+{
+	(void)user;
+	log_warn("manifests: %s", what);
+	metrics_counter_add("keelson_proxy_bad_files_total", "Complaints about manifest files.", NULL, 1);
+}
+
+static void on_source_synced(void *user)
+{
+	struct proxy *p = user;
+	p->source_synced = true;
+	pending(p);
+}
+
+static void on_port(const struct model_port *port, void *user)
+{
+	struct proxy *p = user;
+	_cleanup_err_ struct err err = { 0 };
+	if (p->engine->ops->port_set(p->engine, port, &err) < 0)
+		log_error("programming failed why=%s", err_msg(&err));
+}
+
+static void on_port_gone(uint32_t id, void *user)
+{
+	struct proxy *p = user;
+	p->engine->ops->port_gone(p->engine, id);
+}
+
+static void flush(struct proxy *p)
+{
+	static const double buckets[] = { 0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10 };
+	const struct model_sink sink = { on_port, on_port_gone, p };
+	_cleanup_err_ struct err err = { 0 };
+	int64_t began = clock_mono_ns();
+	size_t n = model_flush(p->model, &sink);
+	if (p->engine->ops->commit(p->engine, &err) < 0)
+		log_error("programming failed why=%s", err_msg(&err));
+	int64_t end = clock_mono_ns();
+	if (!p->ready) {
+		if (p->engine->ops->synced(p->engine, &err) < 0) {
+			log_error("%s", err_msg(&err));
+			p->exit_code = 1;
+			uv_stop(&p->loop);
+			return;
+		}
+		p->ready = true;
+		log_info("ready services=%zu endpoints=%zu ports=%zu took_us=%lld", model_service_count(p->model),
+			 model_endpoint_count(p->model), n, (long long)(end - began) / 1000);
+		malloc_trim(0); /* the first list was large */
+	} else if (n) {
+		metrics_histogram_observe("keelson_proxy_programming_seconds",
+					  "From a change's arrival until the next packet sees it.", NULL, buckets,
+					  ARRAY_SIZE(buckets), (double)(end - p->since_ns) / 1e9);
+		log_debug("programmed ports=%zu took_us=%lld", n, (long long)(end - began) / 1000);
+	}
+	p->since_ns = 0;
+	metrics_gauge_set("keelson_proxy_services", "Services known.", NULL, (double)model_service_count(p->model));
+	metrics_gauge_set("keelson_proxy_endpoints", "Endpoints known.", NULL, (double)model_endpoint_count(p->model));
+}
+
+/* Once a turn, after timers, files and sockets: what came together is programmed together. */
+static void on_check(uv_check_t *c)
+{
+	struct proxy *p = c->data;
+	uv_idle_stop(&p->awake);
+	if (p->since_ns && p->source_synced)
+		flush(p);
+}
+
+static void on_node(const struct engine_node *node, void *user)
+{
+	struct proxy *p = user;
+	_cleanup_err_ struct err err = { 0 };
+	if (p->engine->ops->node_set(p->engine, node, &err) < 0)
+		log_warn("%s", err_msg(&err));
+}
+
+static void respond(struct http_request *req, int status, const char *type, const char *body, size_t len)
+{
+	const struct http_field f = { "Content-Type", type };
+	http_respond(req, status, &f, 1, body, len);
+}
+
+static void on_http(struct http_request *req, void *user)
+{
+	struct proxy *p = user;
+	const char *path = http_path(req), *text = "text/plain; charset=utf-8";
+	if (!str_eq(http_method(req), "GET") && !str_eq(http_method(req), "HEAD")) {
+		respond(req, 405, text, "method not allowed\n", 19);
+	} else if (str_eq(path, "/healthz") || str_eq(path, "/livez")) {
+		respond(req, 200, text, "ok", 2);
+	} else if (str_eq(path, "/readyz")) {
+		respond(req, p->ready ? 200 : 503, text, p->ready ? "ok" : "not all Services are known yet\n", p->ready ? 2 : 31);
+	} else if (str_eq(path, "/proxyMode")) {
+		respond(req, 200, text, "ebpf", 4);
+	} else if (str_eq(path, "/metrics")) {
+		_cleanup_strbuf_ struct strbuf b = { 0 };
+		metrics_write(&b);
+		p->engine->ops->metrics(p->engine, &b);
+		if (p->dns)
+			dns_server_metrics(p->dns, &b);
+		respond(req, 200, "text/plain; version=0.0.4; charset=utf-8", b.data, b.len);
+	} else {
+		respond(req, 404, text, "not found\n", 10);
+	}
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+	(void)number;
+	uv_stop(s->loop);
+}
+
+static struct ip_prefix host_prefix(const struct ip_addr *a)
+{
+	return (struct ip_prefix){ .addr = *a, .len = a->family == AF_INET6 ? 128 : 32 };
+}
+
+static int cleanup(struct options *o, struct err *err)
+{
+	int r = engine_ebpf_cleanup(o->pin_dir, err);
+	struct ip_prefix dns = host_prefix(&o->cluster_dns);
+	if (o->cluster_dns.family && net_address_del("lo", &dns, err) < 0)
+		r = -EIO;
+	if (net_blackhole_del(&o->service_cidr, err) < 0 || net_blackhole_del(&o->cluster_cidr, err) < 0)
+		r = -EIO;
+	return r;
+}
+
+static int start_dns(struct proxy *p, struct err *err)
+{
+	struct options *o = &p->o;
+	if (zone_init(&p->zone, p->model, o->cluster_domain) < 0)
+		return err_set(err, EINVAL, "--cluster-domain \"%s\" is not a domain name", o->cluster_domain);
+	zone_add_range(&p->zone, &o->service_cidr);
+	zone_add_range(&p->zone, &o->cluster_cidr);
+	if (!o->cluster_dns.family)
+		return 0;
+	struct ip_prefix own = host_prefix(&o->cluster_dns);
+	if (net_address_add("lo", &own, err) < 0)
+		return -EIO;
+	p->dns = dns_server_new(&p->loop, &p->zone);
+	for (size_t i = 0; i < o->upstreams.count; i++)
+		if (dns_server_add_upstream(p->dns, o->upstreams.items[i], err) < 0)
+			return -EINVAL;
+	if (!o->upstreams.count && !dns_server_add_resolv_conf(p->dns, "/etc/resolv.conf", &o->cluster_dns))
+		log_warn("no DNS upstream: names outside %s get SERVFAIL", o->cluster_domain);
+	return dns_server_listen(p->dns, &o->cluster_dns, 53, NULL, err);
+}
+
+static int start(struct proxy *p, struct err *err)
+{
+	struct options *o = &p->o;
+	/* First of all: a packet for an address nobody owns must not leave towards the default gateway. */
+	if (net_blackhole_add(&o->service_cidr, err) < 0 || net_blackhole_add(&o->cluster_cidr, err) < 0)
+		return -EIO;
+	p->http = http_server_new(&p->loop, NULL, on_http, p);
+	if (http_server_listen(p->http, o->listen, NULL, NULL, err) < 0)
+		return -EIO;
+	const struct model_options mo = {
+		.size = sizeof(mo), .node_name = o->node_name, .cluster_dns = o->cluster_dns,
+	};
+	p->model = model_new(&mo);
+	const struct engine_options eo = {
+		.size = sizeof(eo), .cgroup = o->cgroup, .pin_dir = o->pin_dir, .service_cidr = o->service_cidr,
+		.node_port_min = o->node_port_min, .node_port_max = o->node_port_max,
+	};
+	p->engine = engine_ebpf_new(&eo, err);
+	if (!p->engine)
+		return -EIO;
+	if (start_dns(p, err) < 0)
+		return -EIO;
+	const struct node_options no = {
+		.size = sizeof(no), .cluster_cidr = o->cluster_cidr, .cluster_dns = o->cluster_dns,
+	};
+	p->node = node_watch_new(&p->loop, &no, on_node, p, err);
+	if (!p->node)
+		return -EIO;
+	const struct source_sink sink = { on_object, on_gone, on_source_synced, on_complaint, p };
+	if (o->kubeconfig)
+		p->kube = source_kube_new(&p->loop, o->kubeconfig, &sink, err);
+	else
+		p->files = source_files_new(&p->loop, o->manifests, &sink, err);
+	return p->kube || p->files ? 0 : -EIO;
+}
+
+static void close_handle(uv_handle_t *h, void *user)
+{
+	(void)user;
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
+/* The kernel goes on as it is: only the daemon's side ends. */
+static void stop(struct proxy *p)
+{
+	source_files_free(p->files);
+	source_kube_free(p->kube);
+	node_watch_free(p->node);
+	dns_server_free(p->dns);
+	if (p->http)
+		http_server_shutdown(p->http, 100, NULL, NULL);
+	uv_close((uv_handle_t *)&p->check, NULL);
+	uv_close((uv_handle_t *)&p->awake, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
+		uv_close((uv_handle_t *)&p->signals[i], NULL);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	uv_walk(&p->loop, close_handle, NULL);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&p->loop);
+	if (p->engine)
+		p->engine->ops->free(p->engine);
+	model_free(p->model);
+	metrics_reset();
+}
+
+int main(int argc, char **argv)
+{
+	static const int numbers[] = { SIGTERM, SIGINT };
+	static struct proxy proxy;
+	struct proxy *p = &proxy;
+	_cleanup_err_ struct err err = { 0 };
+	int r = options_parse(&p->o, argc, argv);
+	if (r != 0) {
+		options_done(&p->o);
+		return r < 0 ? 2 : 0;
+	}
+	log_init("proxy");
+	if (p->o.cleanup) {
+		r = cleanup(&p->o, &err);
+		if (r < 0)
+			log_error("%s", err_msg(&err));
+		options_done(&p->o);
+		return r < 0 ? 1 : 0;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	/* Idle memory is what is left behind by bursts: one arena, returned eagerly. */
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+	uv_loop_init(&p->loop);
+	uv_idle_init(&p->loop, &p->awake);
+	uv_check_init(&p->loop, &p->check);
+	p->check.data = p;
+	uv_check_start(&p->check, on_check);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		uv_signal_init(&p->loop, &p->signals[i]);
+		uv_signal_start(&p->signals[i], on_signal, numbers[i]);
+	}
+	if (start(p, &err) < 0) {
+		log_error("%s", err_msg(&err));
+		p->exit_code = 1;
+	} else {
+		uv_run(&p->loop, UV_RUN_DEFAULT);
+	}
+	stop(p);
+	options_done(&p->o);
+	return p->exit_code;
+}
