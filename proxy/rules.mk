@@ -1,3 +1,10 @@
 # The service proxy needs libbpf and the skeletons of the kernel programs.
 LDLIBS_proxy := -lbpf
 GEN_proxy = $(B)/gen/bpf/proxy.skel.h
+# The client and server of the packet tests and benchmarks.
+EXTRA_TARGETS += $(B)/bench/nettool
+$(B)/bench/nettool: $(B)/obj/tests/bench/nettool.o $(B)/lib/libbase.a
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^
+TEST_SCRIPTS += proxy/test.sh

@@ -317,8 +317,8 @@ static void unmount_own(void)
 		return;
 	DIR *d = opendir("/sys/fs/bpf");
 	size_t entries = 0;
-	for (struct dirent *n; d && (n = readdir(d));)
-		entries += !str_eq(n->d_name, ".") && !str_eq(n->d_name, "..");
+	for (struct dirent *n; d && (n = readdir(d));) /* the kernel itself puts maps.debug and progs.debug there */
+		entries += n->d_name[0] != '.' && !str_ends(n->d_name, ".debug");
 	if (d)
 		closedir(d);
 	if (d && entries == 0)

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A small server and client for the packet tests and benchmarks: who answers, from where, and how fast. IPv4 only.
+ *   nettool serve NAME PORT             TCP and UDP; a message that begins with 'w' is answered "NAME CLIENT:PORT",
+ *                                       TCP that begins with 's' is swallowed, everything else is echoed
+ *   nettool who tcp|udp|udpc ADDR PORT [COUNT]   one answer a line: "NAME CLIENT:PORT PEER:PORT" or the errno's name
+ *   nettool hold tcp|udp|udpc ADDR PORT          the same on one socket, once for each line on standard input
+ *   nettool rr tcp|udp ADDR PORT SECONDS         transactions a second
+ *   nettool crr ADDR PORT SECONDS                connections with one transaction a second
+ *   nettool stream ADDR PORT SECONDS             megabytes a second
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+
+static void die(const char *what)
+{
+	fprintf(stderr, "nettool: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static struct sockaddr_in address(const char *host, const char *port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	if (inet_pton(AF_INET, host, &a.sin_addr) != 1) {
+		fprintf(stderr, "nettool: %s is not an address\n", host);
+		exit(2);
+	}
+	return a;
+}
+
+static const char *text(const struct sockaddr_in *a)
+{
+	static char out[4][32];
+	static unsigned n;
+	char ip[INET_ADDRSTRLEN];
+	inet_ntop(AF_INET, &a->sin_addr, ip, sizeof(ip));
+	char *o = out[n++ % 4];
+	snprintf(o, sizeof(out[0]), "%s:%u", ip, ntohs(a->sin_port));
+	return o;
+}
+
+static void serve_udp(int fd, const char *name)
+{
+	static char buf[65536];
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	ssize_t n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len);
+	if (n <= 0)
+		return;
+	if (buf[0] == 'w')
+		n = snprintf(buf, sizeof(buf), "%s %s\n", name, text(&from));
+	sendto(fd, buf, (size_t)n, 0, (struct sockaddr *)&from, len);
+}
+
+static void serve_tcp(int ep, int fd, const char *name, bool *swallow)
+{
+	static char buf[262144];
+	ssize_t n = read(fd, buf, sizeof(buf));
+	if (n <= 0) {
+		epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL);
+		close(fd);
+		return;
+	}
+	if (buf[0] == 's')
+		swallow[fd] = true;
+	if (swallow[fd])
+		return;
+	if (buf[0] == 'w') {
+		struct sockaddr_in from;
+		socklen_t len = sizeof(from);
+		getpeername(fd, (struct sockaddr *)&from, &len);
+		n = snprintf(buf, sizeof(buf), "%s %s\n", name, text(&from));
+	}
+	if (write(fd, buf, (size_t)n) < 0)
+		close(fd);
+}
+
+static void serve(const char *name, const char *port)
+{
+	struct sockaddr_in a = address("0.0.0.0", port);
+	static bool swallow[65536];
+	int one = 1, ep = epoll_create1(0);
+	int tcp = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
+	setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(tcp, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(tcp, 1024) < 0 ||
+	    bind(udp, (struct sockaddr *)&a, sizeof(a)) < 0)
+		die("listening");
+	struct epoll_event ev = { .events = EPOLLIN };
+	ev.data.fd = tcp;
+	epoll_ctl(ep, EPOLL_CTL_ADD, tcp, &ev);
+	ev.data.fd = udp;
+	epoll_ctl(ep, EPOLL_CTL_ADD, udp, &ev);
+	for (;;) {
+		struct epoll_event got[64];
+		int n = epoll_wait(ep, got, 64, -1);
+		for (int i = 0; i < n; i++) {
+			int fd = got[i].data.fd;
+			if (fd == udp) {
+				serve_udp(udp, name);
+			} else if (fd == tcp) {
+				int c = accept(tcp, NULL, NULL);
+				if (c < 0 || c >= (int)ARRAY_SIZE(swallow))
+					continue;
+				swallow[c] = false;
+				setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+				ev.data.fd = c;
+				epoll_ctl(ep, EPOLL_CTL_ADD, c, &ev);
+			} else {
+				serve_tcp(ep, fd, name, swallow);
+			}
+		}
+	}
+}
+
+static int open_socket(const char *mode, const struct sockaddr_in *a)
+{
+	bool tcp = strcmp(mode, "tcp") == 0;
+	int one = 1, fd = socket(AF_INET, tcp ? SOCK_STREAM : SOCK_DGRAM, 0);
+	struct timeval t = { .tv_sec = 1, .tv_usec = 500000 };
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	if (tcp)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (strcmp(mode, "udp") != 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0) {
+		int e = errno;
+		close(fd);
+		errno = e;
+		return -1;
+	}
+	return fd;
+}
+
+/* One question on a socket; prints the answer. */
+static int ask(int fd, const char *mode, const struct sockaddr_in *a)
+{
+	char buf[256];
+	struct sockaddr_in peer = { 0 };
+	socklen_t len = sizeof(peer);
+	bool udp = strcmp(mode, "udp") == 0;
+	ssize_t n = udp ? sendto(fd, "w", 1, 0, (const struct sockaddr *)a, sizeof(*a)) : send(fd, "w", 1, MSG_NOSIGNAL);
+	if (n > 0)
+		n = recvfrom(fd, buf, sizeof(buf) - 1, 0, udp ? (struct sockaddr *)&peer : NULL, udp ? &len : NULL);
+	if (n <= 0) {
+		printf("%s\n", n == 0 ? "EOF" : strerrorname_np(errno));
+		return 1;
+	}
+	buf[n] = 0;
+	buf[strcspn(buf, "\n")] = 0;
+	if (!udp)
+		getpeername(fd, (struct sockaddr *)&peer, &len);
+	printf("%s %s\n", buf, text(&peer));
+	return 0;
+}
+
+static int who(const char *mode, const struct sockaddr_in *a, int count)
+{
+	int bad = 0;
+	for (int i = 0; i < count; i++) {
+		int fd = open_socket(mode, a);
+		if (fd < 0) {
+			printf("%s\n", strerrorname_np(errno));
+			bad = 1;
+			continue;
+		}
+		bad |= ask(fd, mode, a);
+		close(fd);
+	}
+	return bad;
+}
+
+static int hold(const char *mode, const struct sockaddr_in *a)
+{
+	char line[64];
+	int fd = open_socket(mode, a);
+	if (fd < 0)
+		die("connecting");
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin))
+		ask(fd, mode, a);
+	return 0;
+}
+
+static void rr(const char *mode, const struct sockaddr_in *a, double seconds)
+{
+	char c = 'e';
+	int fd = open_socket(mode, a);
+	bool udp = strcmp(mode, "udp") == 0;
+	if (fd < 0)
+		die("connecting");
+	uint64_t n = 0;
+	double begin = now(), end = begin;
+	while (end - begin < seconds) {
+		for (int i = 0; i < 64; i++, n++) {
+			ssize_t s = udp ? sendto(fd, &c, 1, 0, (const struct sockaddr *)a, sizeof(*a)) : send(fd, &c, 1, 0);
+			if (s != 1 || recv(fd, &c, 1, 0) != 1)
+				die("transaction");
+		}
+		end = now();
+	}
+	printf("%.1f\n", (double)n / (end - begin));
+}
+
+static void crr(const struct sockaddr_in *a, double seconds)
+{
+	char c = 'e';
+	struct linger l = { .l_onoff = 1 }; /* ends with a reset: ports do not run out */
+	uint64_t n = 0;
+	double begin = now(), end = begin;
+	while (end - begin < seconds) {
+		int fd = open_socket("tcp", a);
+		if (fd < 0 || send(fd, &c, 1, 0) != 1 || recv(fd, &c, 1, 0) != 1)
+			die("connection");
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+		close(fd);
+		n++;
+		end = now();
+	}
+	printf("%.1f\n", (double)n / (end - begin));
+}
+
+static void stream(const struct sockaddr_in *a, double seconds)
+{
+	static char buf[131072];
+	int fd = open_socket("tcp", a);
+	if (fd < 0)
+		die("connecting");
+	memset(buf, 's', sizeof(buf));
+	uint64_t n = 0;
+	double begin = now(), end = begin;
+	while (end - begin < seconds) {
+		ssize_t w = write(fd, buf, sizeof(buf));
+		if (w < 0)
+			die("writing");
+		n += (uint64_t)w;
+		end = now();
+	}
+	printf("%.1f\n", (double)n / (end - begin) / 1e6);
+}
+
+int main(int argc, char **argv)
+{
+	signal(SIGPIPE, SIG_IGN);
+	const char *verb = argc > 1 ? argv[1] : "";
+	if (strcmp(verb, "serve") == 0 && argc == 4) {
+		serve(argv[2], argv[3]);
+	} else if (strcmp(verb, "who") == 0 && argc >= 5) {
+		struct sockaddr_in a = address(argv[3], argv[4]);
+		return who(argv[2], &a, argc > 5 ? atoi(argv[5]) : 1);
+	} else if (strcmp(verb, "hold") == 0 && argc == 5) {
+		struct sockaddr_in a = address(argv[3], argv[4]);
+		return hold(argv[2], &a);
+	} else if (strcmp(verb, "rr") == 0 && argc == 6) {
+		struct sockaddr_in a = address(argv[3], argv[4]);
+		rr(argv[2], &a, atof(argv[5]));
+	} else if (strcmp(verb, "crr") == 0 && argc == 5) {
+		struct sockaddr_in a = address(argv[2], argv[3]);
+		crr(&a, atof(argv[4]));
+	} else if (strcmp(verb, "stream") == 0 && argc == 5) {
+		struct sockaddr_in a = address(argv[2], argv[3]);
+		stream(&a, atof(argv[4]));
+	} else {
+		fputs("usage: nettool serve|who|hold|rr|crr|stream ...\n", stderr);
+		return 2;
+	}
+	return 0;
+}
