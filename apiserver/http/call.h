@@ -41,6 +41,8 @@ struct call {
 
 struct call *call_ref(struct call *c);
 void call_unref(struct call *c);
+/* The call answers req from here on and is told when it ends; the call's reference for that is there already. */
+void call_attach(struct call *c, struct http_request *req);
 void call_warn(struct call *c, const char *fmt, ...) _printf_(2, 3);
 
 /* Answers; each ends the call's part in the request. Values are moved. */

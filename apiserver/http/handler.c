@@ -40,6 +40,12 @@ static void on_close(struct http_request *req, void *user)
 	call_unref(c);
 }
 
+void call_attach(struct call *c, struct http_request *req)
+{
+	c->req = req;
+	http_set_user(req, c, on_close);
+}
+
 static const char *content_type_of(struct arena *a, const struct http_request *req)
 {
 	const char *raw = http_header(req, "Content-Type");
@@ -58,7 +64,6 @@ static struct call *call_new(struct registry *g, struct http_request *req)
 	const char *agent = http_header(req, "User-Agent"), *audit = http_header(req, "Audit-ID");
 	c->refs = 1;
 	c->g = g;
-	c->req = req;
 	c->arena = arena_new();
 	c->method = str_eq(http_method(req), "HEAD") ? "GET" : arena_strdup(c->arena, http_method(req));
 	c->user_agent = arena_strdup(c->arena, agent ? agent : "");
@@ -73,7 +78,7 @@ static struct call *call_new(struct registry *g, struct http_request *req)
 		if (plain)
 			memcpy(c->audit_id, audit, strlen(audit) + 1);
 	}
-	http_set_user(req, c, on_close);
+	call_attach(c, req);
 	return c;
 }
 

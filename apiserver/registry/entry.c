@@ -128,8 +128,12 @@ static void write_metadata(struct strbuf *b, json_t *metadata, uint64_t revision
 		"creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations",
 		"ownerReferences", "finalizers", "managedFields" };
 	char rv[24];
+	/* A dry run's new object has no revision. */
 	snprintf(rv, sizeof(rv), "%" PRIu64, revision);
-	json_object_set_new(metadata, "resourceVersion", json_string(rv));
+	if (revision)
+		json_object_set_new(metadata, "resourceVersion", json_string(rv));
+	else
+		json_object_del(metadata, "resourceVersion");
 	strbuf_addc(b, '{');
 	for (size_t i = 0, n = 0; i < ARRAY_SIZE(order); i++) {
 		json_t *v = json_object_get(metadata, order[i]);
@@ -139,6 +143,14 @@ static void write_metadata(struct strbuf *b, json_t *metadata, uint64_t revision
 		json_write(b, v);
 	}
 	strbuf_addc(b, '}');
+}
+
+static void write_member(struct strbuf *b, const char *name, const json_t *value)
+{
+	strbuf_addc(b, ',');
+	strbuf_add_json(b, name, strlen(name));
+	strbuf_addc(b, ':');
+	json_write(b, value);
 }
 
 struct store_object *entry_make(const struct schema_resource *storage, const char *key, uint64_t revision, json_t *object)
@@ -155,14 +167,12 @@ struct store_object *entry_make(const struct schema_resource *storage, const cha
 	meta_off = (uint32_t)b.len;
 	write_metadata(&b, metadata, revision);
 	meta_len = (uint32_t)b.len - meta_off;
-	json_object_foreach(object, name, value) {
-		if (str_eq(name, "kind") || str_eq(name, "apiVersion") || str_eq(name, "metadata"))
-			continue;
-		strbuf_addc(&b, ',');
-		strbuf_add_json(&b, name, strlen(name));
-		strbuf_addc(&b, ':');
-		json_write(&b, value);
-	}
+	json_object_foreach(object, name, value)
+		if (!str_eq(name, "kind") && !str_eq(name, "apiVersion") && !str_eq(name, "metadata") && !str_eq(name, "status"))
+			write_member(&b, name, value);
+	value = json_object_get(object, "status");
+	if (value)
+		write_member(&b, "status", value);
 	strbuf_addc(&b, '}');
 	return store_object_new(storage->id, key, revision, bytes_new(b.data, b.len), head, meta_off, meta_len,
 				labels_of(object), fields_of(storage, object));
