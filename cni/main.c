@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * keelson-cni: the CNI plugin (specification 1.0.0). ADD connects a pod's network namespace to the node's bridge, DEL undoes
+ * it, CHECK compares, VERSION tells. One process a call, started by the container runtime, that makes its changes by
+ * netlink and starts no other program. Whatever step fails, what earlier steps made for this pod is taken back.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cni/conf.h"
+#include "cni/ipam.h"
+#include "cni/masq.h"
+#include "cni/pod.h"
+#include "cni/result.h"
+
+enum { CONFIG_MAX_BYTES = 1 << 20 };
+
+/* One call: everything that must be closed or undone at its end. */
+struct call {
+	struct conf_env env;
+	struct conf conf;
+	struct ipam ipam;
+	struct rtnl host, pod;
+	int netns_fd;
+	struct fail fail;
+};
+
+static int read_config(struct strbuf *in, struct fail *f)
+{
+	for (;;) {
+		ssize_t n;
+
+		strbuf_reserve(in, 4096);
+		n = read(STDIN_FILENO, in->data + in->len, in->cap - in->len - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return fail_set(f, FAIL_IO, "read the network configuration: %s", strerror(errno));
+		if (n == 0)
+			return 0;
+		in->len += (size_t)n;
+		if (in->len > CONFIG_MAX_BYTES)
+			return fail_set(f, FAIL_DECODE, "network configuration is larger than %d bytes", CONFIG_MAX_BYTES);
+	}
+}
+
+static bool host_has_link(const char *name, void *user)
+{
+	struct call *call = user;
+	struct rtnl_link l;
+
+	/* In doubt it is there: an address that may be in use is not given away. */
+	return rtnl_link_get(&call->host, name, 0, &l) != -ENODEV;
+}
+
+static int print(const struct strbuf *out)
+{
+	size_t done = 0;
+
+	while (done < out->len) {
+		ssize_t n = write(STDOUT_FILENO, out->data + done, out->len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* What can be refused without having changed anything: comes first. Afterwards the thread is in the pod's namespace, where
+ * call->pod acts; call->host and nf_tables act on the node's. */
+static int add_prepare(struct call *call, struct rtnl_link *ret_bridge)
+{
+	struct conf *c = &call->conf;
+	struct fail *f = &call->fail;
+	struct rtnl_link l;
+
+	if (pod_netns_open(call->env.netns, &call->netns_fd, f) < 0 || rtnl_open(&call->host, NETLINK_ROUTE, f) < 0 ||
+	    ipam_open(&call->ipam, c->data_dir, c->name, f) < 0 || pod_bridge_ensure(&call->host, c, ret_bridge, f) < 0 ||
+	    pod_forwarding_ensure(f) < 0 || (c->ip_masq && masq_ensure(&c->subnet, &c->cluster, f) < 0) ||
+	    pod_netns_enter(call->netns_fd, call->env.netns, f) < 0 || rtnl_open(&call->pod, NETLINK_ROUTE, f) < 0)
+		return -1;
+	if (rtnl_link_get(&call->pod, call->env.ifname, 0, &l) != -ENODEV)
+		return fail_set(f, FAIL_ENV, "the container already has an interface named %s", call->env.ifname);
+	return 0;
+}
+
+static int cmd_add(struct call *call)
+{
+	const struct conf_env *env = &call->env;
+	const struct conf *c = &call->conf;
+	_cleanup_strbuf_ struct strbuf out = { 0 };
+	struct rtnl_link bridge;
+	struct ipam_lease lease;
+	struct fail undo;
+	int r;
+
+	if (add_prepare(call, &bridge) < 0 ||
+	    ipam_reserve(&call->ipam, &c->subnet, env->container_id, env->ifname, host_has_link, call, &lease, &call->fail) < 0)
+		return -1;
+	/* A lease without interface is left of an ADD that was cut short; its link may point into a namespace that is gone. */
+	if (lease.found && pod_veth_del(&call->host, lease.veth, &call->fail) < 0)
+		return -1;
+	if (pod_veth_add(&call->host, c, &lease, env->ifname, call->netns_fd, bridge.index, pod_mtu(&call->host, c),
+			 &call->fail) == 0 &&
+	    pod_configure(&call->pod, c, &lease.addr, env->ifname, &call->fail) == 0) {
+		result_add(&out, c, env, &bridge, &lease);
+		r = print(&out);
+		if (r == 0)
+			return 0;
+		fail_record(&call->fail, FAIL_IO, "write the result: %s", strerror(-r));
+	}
+	/* First the link, then the address: never the other way round, somebody could be given it meanwhile. */
+	if (pod_veth_del(&call->host, lease.veth, &undo) == 0)
+		ipam_release(&call->ipam, &lease, env->container_id, env->ifname, &undo);
+	return -1;
+}
+
+static int cmd_del(struct call *call)
+{
+	const struct conf_env *env = &call->env;
+	struct ipam_lease lease = { 0 };
+	struct fail *f = &call->fail;
+	int state, found = 1;
+
+	if (rtnl_open(&call->host, NETLINK_ROUTE, f) < 0)
+		return -1;
+	state = ipam_open_existing(&call->ipam, call->conf.data_dir, call->conf.name, f);
+	if (state == 0)
+		found = ipam_find(&call->ipam, env->container_id, env->ifname, &lease, f);
+	if (state < 0 || found < 0)
+		return -1;
+	if (found == 0)
+		return pod_veth_del(&call->host, lease.veth, f) < 0 ||
+		       ipam_release(&call->ipam, &lease, env->container_id, env->ifname, f) < 0 ? -1 : 0;
+	/* No lease: done already, or the state was lost. The link that ADD would have made first is this container's, unless
+	 * another lease says that it is its own. */
+	ipam_veth_name(env->container_id, env->ifname, 0, lease.veth);
+	if (state == 0 && ipam_uses_link(&call->ipam, lease.veth))
+		return 0;
+	return pod_veth_del(&call->host, lease.veth, f);
+}
+
+static int check_host(struct call *call, const struct ipam_lease *lease)
+{
+	const struct conf *c = &call->conf;
+	struct rtnl_link bridge, veth;
+
+	if (rtnl_link_get(&call->host, c->bridge, 0, &bridge) < 0)
+		return fail_set(&call->fail, FAIL_CHECK, "the bridge %s is missing", c->bridge);
+	if (rtnl_link_get(&call->host, lease->veth, 0, &veth) < 0)
+		return fail_set(&call->fail, FAIL_CHECK, "the link %s on the node is missing", lease->veth);
+	if (veth.master != bridge.index)
+		return fail_set(&call->fail, FAIL_CHECK, "the link %s is not a port of the bridge %s", lease->veth, c->bridge);
+	if (!(veth.flags & IFF_UP) || !(bridge.flags & IFF_UP))
+		return fail_set(&call->fail, FAIL_CHECK, "%s is down", veth.flags & IFF_UP ? c->bridge : lease->veth);
+	return 0;
+}
+
+static int check_pod(struct call *call, const struct ipam_lease *lease, const char *address)
+{
+	const struct conf *c = &call->conf;
+	const char *ifname = call->env.ifname;
+	struct rtnl_link l;
+	bool has = false;
+	uint32_t gw;
+	int oif;
+
+	if (rtnl_link_get(&call->pod, ifname, 0, &l) < 0)
+		return fail_set(&call->fail, FAIL_CHECK, "the interface %s is missing in the container", ifname);
+	if (!(l.flags & IFF_UP))
+		return fail_set(&call->fail, FAIL_CHECK, "the interface %s is down in the container", ifname);
+	if (rtnl_has_address(&call->pod, l.index, conf_ip4(&lease->addr), c->subnet.len, &has) < 0 || !has)
+		return fail_set(&call->fail, FAIL_CHECK, "the interface %s does not have the address %s", ifname, address);
+	/* Any address outside of the subnet tells; TEST-NET-1 is nobody's. */
+	if (c->is_gateway && c->route_count == 0 &&
+	    (rtnl_route_get(&call->pod, 0xc0000201u, &oif, &gw) < 0 || oif != l.index || gw != conf_ip4(&c->gateway)))
+		return fail_set(&call->fail, FAIL_CHECK, "the container's default route is not by way of the gateway");
+	return 0;
+}
+
+static int cmd_check(struct call *call)
+{
+	const struct conf_env *env = &call->env;
+	const struct conf *c = &call->conf;
+	char ip[IP_ADDR_TEXT_SIZE], address[IP_PREFIX_TEXT_SIZE];
+	struct fail *f = &call->fail;
+	struct ipam_lease lease;
+	int r;
+
+	if (strcmp(c->version, "0.3.1") == 0)
+		return fail_set(f, FAIL_VERSION, "CHECK is not part of CNI version 0.3.1");
+	if (!c->prev_result)
+		return fail_set(f, FAIL_CONFIG, "prevResult is missing, CHECK needs it");
+	if (rtnl_open(&call->host, NETLINK_ROUTE, f) < 0)
+		return -1;
+	r = ipam_open_existing(&call->ipam, c->data_dir, c->name, f);
+	if (r == 0)
+		r = ipam_find(&call->ipam, env->container_id, env->ifname, &lease, f);
+	if (r < 0)
+		return -1;
+	if (r > 0)
+		return fail_set(f, FAIL_CHECK, "the container has no address of network %s", c->name);
+	snprintf(address, sizeof(address), "%s/%u", ip_format(&lease.addr, ip), c->subnet.len);
+	if (!result_has_address(c->prev_result, address))
+		return fail_set(f, FAIL_CHECK, "prevResult does not name the container's address %s", address);
+	if (check_host(call, &lease) < 0 || pod_netns_open(env->netns, &call->netns_fd, f) < 0 ||
+	    pod_netns_enter(call->netns_fd, env->netns, f) < 0 || rtnl_open(&call->pod, NETLINK_ROUTE, f) < 0)
+		return -1;
+	return check_pod(call, &lease, address);
+}
+
+static int run(struct call *call, const struct strbuf *in)
+{
+	_cleanup_strbuf_ struct strbuf out = { 0 };
+
+	if (call->env.command == CONF_VERSION) {
+		if (conf_parse_version(&call->conf, in->data, in->len, &call->fail) < 0)
+			return -1;
+		result_version(&out, &call->conf);
+		return print(&out) < 0 ? fail_set(&call->fail, FAIL_IO, "write the result") : 0;
+	}
+	if (conf_parse(&call->conf, in->data, in->len, &call->fail) < 0)
+		return -1;
+	switch (call->env.command) {
+	case CONF_ADD:
+		return cmd_add(call);
+	case CONF_DEL:
+		return cmd_del(call);
+	default:
+		return cmd_check(call);
+	}
+}
+
+static int usage(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		puts("keelson-cni, CNI 0.3.1, 0.4.0, 1.0.0");
+		return 0;
+	}
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		puts("keelson-cni is a CNI plugin: a container runtime starts it with CNI_COMMAND, CNI_CONTAINERID, CNI_NETNS\n"
+		     "and CNI_IFNAME in the environment and the network configuration on standard input.\n"
+		     "Options: --help, --version. See keelson-cni(8).");
+		return 0;
+	}
+	fprintf(stderr, "keelson-cni takes no arguments but --help and --version\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_strbuf_ struct strbuf in = { 0 }, out = { 0 };
+	static struct call call = { .ipam = { -1, -1 }, .host.fd = -1, .pod.fd = -1, .netns_fd = -1 };
+	int r;
+
+	if (argc > 1)
+		return usage(argc, argv);
+	signal(SIGPIPE, SIG_IGN);
+	r = conf_env_read(&call.env, getenv, &call.fail);
+	if (r == 0)
+		r = read_config(&in, &call.fail);
+	if (r == 0)
+		r = run(&call, &in);
+	ipam_close(&call.ipam);
+	rtnl_close(&call.host);
+	rtnl_close(&call.pod);
+	if (call.netns_fd >= 0)
+		close(call.netns_fd);
+	if (r < 0) {
+		result_error(&out, &call.conf, &call.fail);
+		(void)!print(&out);
+	}
+	conf_done(&call.conf);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Writing results by hand: they are a dozen fixed fields. */
+#include "cni/result.h"
+
+#include <stdlib.h>
+
+#include "cni/pod.h"
+
+static void add_string(struct strbuf *out, const char *s)
+{
+	strbuf_add_json(out, s, strlen(s));
+}
+
+static void add_interface(struct strbuf *out, const char *name, const uint8_t mac[static 6], const char *sandbox)
+{
+	char text[POD_MAC_TEXT_SIZE];
+
+	strbuf_adds(out, "{\"name\":");
+	add_string(out, name);
+	strbuf_addf(out, ",\"mac\":\"%s\"", pod_mac_text(mac, text));
+	if (sandbox) {
+		strbuf_adds(out, ",\"sandbox\":");
+		add_string(out, sandbox);
+	}
+	strbuf_addc(out, '}');
+}
+
+static void add_routes(struct strbuf *out, const struct conf *c)
+{
+	char dst[IP_PREFIX_TEXT_SIZE], gw[IP_ADDR_TEXT_SIZE];
+	bool has_default = false;
+	const char *sep = "";
+
+	strbuf_adds(out, ",\"routes\":[");
+	for (size_t i = 0; i < c->route_count; i++) {
+		const struct conf_route *r = &c->routes[i];
+
+		has_default = has_default || r->dst.len == 0;
+		strbuf_addf(out, "%s{\"dst\":\"%s\",\"gw\":\"%s\"}", sep, ip_prefix_format(&r->dst, dst),
+			    ip_format(r->gw.family ? &r->gw : &c->gateway, gw));
+		sep = ",";
+	}
+	if (!has_default && c->is_gateway)
+		strbuf_addf(out, "%s{\"dst\":\"0.0.0.0/0\",\"gw\":\"%s\"}", sep, ip_format(&c->gateway, gw));
+	strbuf_addc(out, ']');
+}
+
+void result_add(struct strbuf *out, const struct conf *c, const struct conf_env *env, const struct rtnl_link *bridge,
+		const struct ipam_lease *lease)
+{
+	char ip[IP_ADDR_TEXT_SIZE], gw[IP_ADDR_TEXT_SIZE];
+	uint8_t host_mac[6], pod_mac_[6];
+	char *dns = c->dns ? json_dumps(c->dns, JSON_COMPACT) : NULL;
+
+	pod_mac(POD_MAC_HOST, &lease->addr, host_mac);
+	pod_mac(POD_MAC_POD, &lease->addr, pod_mac_);
+	strbuf_addf(out, "{\"cniVersion\":\"%s\",\"interfaces\":[", c->version);
+	add_interface(out, c->bridge, bridge->mac, NULL);
+	strbuf_addc(out, ',');
+	add_interface(out, lease->veth, host_mac, NULL);
+	strbuf_addc(out, ',');
+	add_interface(out, env->ifname, pod_mac_, env->netns);
+	/* Up to 0.4.0 an address carries its version. */
+	strbuf_addf(out, "],\"ips\":[{%s\"interface\":2,\"address\":\"%s/%u\"", str_eq(c->version, "1.0.0") ? "" :
+		    "\"version\":\"4\",", ip_format(&lease->addr, ip), c->subnet.len);
+	if (c->is_gateway)
+		strbuf_addf(out, ",\"gateway\":\"%s\"", ip_format(&c->gateway, gw));
+	strbuf_adds(out, "}]");
+	add_routes(out, c);
+	strbuf_addf(out, ",\"dns\":%s}\n", dns ? dns : "{}");
+	free(dns);
+}
+
+void result_version(struct strbuf *out, const struct conf *c)
+{
+	strbuf_addf(out, "{\"cniVersion\":\"%s\",\"supportedVersions\":[\"0.3.1\",\"0.4.0\",\"1.0.0\"]}\n", c->version);
+}
+
+void result_error(struct strbuf *out, const struct conf *c, const struct fail *f)
+{
+	strbuf_addf(out, "{\"cniVersion\":\"%s\",\"code\":%d,\"msg\":", c->version ? c->version : CONF_VERSION_LATEST, f->code);
+	add_string(out, f->msg);
+	strbuf_adds(out, "}\n");
+}
+
+bool result_has_address(json_t *prev_result, const char *address)
+{
+	json_t *ips = json_object_get(prev_result, "ips"), *ip;
+	size_t i;
+
+	json_array_foreach(ips, i, ip)
+		if (str_eq(json_string_value(json_object_get(ip, "address")), address))
+			return true;
+	return false;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the plugin prints: results in the shape of the configuration's CNI version, and errors. */
+#ifndef KEELSON_CNI_RESULT_H
+#define KEELSON_CNI_RESULT_H
+
+#include "base/str.h"
+#include "cni/conf.h"
+#include "cni/ipam.h"
+#include "cni/rtnl.h"
+
+void result_add(struct strbuf *out, const struct conf *c, const struct conf_env *env, const struct rtnl_link *bridge,
+		const struct ipam_lease *lease);
+void result_version(struct strbuf *out, const struct conf *c);
+void result_error(struct strbuf *out, const struct conf *c, const struct fail *f);
+/* Whether prevResult (borrow) names this address, "10.244.0.5/24". */
+bool result_has_address(json_t *prev_result, const char *address);
+
+#endif

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Netlink requests in batches. The kernel handles a batch in order and goes on after an error, so requests that depend on
+ * one another name their objects (links by name) instead of counting on results. */
+#include "cni/rtnl.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ANSWER_BYTES = 32768, REQUEST_ROOM_BYTES = 1024, ANSWER_TIMEOUT_S = 20 };
+
+int rtnl_open(struct rtnl *r, int protocol, struct fail *f)
+{
+	static const int on = 1;
+	struct timeval limit = { .tv_sec = ANSWER_TIMEOUT_S };
+
+	r->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+	r->seq = 1;
+	r->len = r->count = 0;
+	if (r->fd < 0)
+		return fail_set(f, FAIL_KERNEL, "open a netlink socket: %s", strerror(errno));
+	setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(r->fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+	setsockopt(r->fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+	return 0;
+}
+
+void rtnl_close(struct rtnl *r)
+{
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
+}
+
+struct nlmsghdr *rtnl_put(struct rtnl *r, uint16_t type, uint16_t flags, int tolerated, const char *what, ...)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(r->buf + r->len);
+	va_list ap;
+
+	BUG_ON(r->count == RTNL_BATCH_MAX || r->len + REQUEST_ROOM_BYTES > sizeof(r->buf));
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
+	nlh->nlmsg_seq = r->seq + (uint32_t)r->count;
+	va_start(ap, what);
+	vsnprintf(r->requests[r->count].what, RTNL_WHAT_SIZE, what, ap);
+	va_end(ap);
+	r->requests[r->count++].tolerated = tolerated;
+	return nlh;
+}
+
+void rtnl_put_end(struct rtnl *r, struct nlmsghdr *nlh)
+{
+	r->len += MNL_ALIGN(nlh->nlmsg_len);
+}
+
+static ssize_t receive(struct rtnl *r, char *buf, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = recv(r->fd, buf, size, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? (errno == EAGAIN ? -ETIMEDOUT : -errno) : n;
+}
+
+static int transmit(struct rtnl *r, const void *data, size_t len)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+
+	return sendto(r->fd, data, len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0 ? -errno : 0;
+}
+
+static size_t acks_wanted(const struct rtnl *r)
+{
+	const struct nlmsghdr *nlh = (const struct nlmsghdr *)r->buf;
+	int left = (int)r->len;
+	size_t n = 0;
+
+	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left))
+		n += (nlh->nlmsg_flags & NLM_F_ACK) != 0;
+	return n;
+}
+
+int rtnl_commit(struct rtnl *r, struct fail *f)
+{
+	char buf[ANSWER_BYTES] __attribute__((aligned(MNL_ALIGNTO)));
+	size_t wanted = acks_wanted(r), failed = SIZE_MAX;
+	int e = transmit(r, r->buf, r->len), failed_errno = 0;
+	uint32_t first = r->seq;
+	size_t count = r->count;
+
+	r->seq += (uint32_t)r->count;
+	r->count = r->len = 0;
+	if (e < 0)
+		return fail_set(f, FAIL_KERNEL, "%s: send to the kernel: %s", r->requests[0].what, strerror(-e));
+	while (wanted > 0) {
+		ssize_t got = receive(r, buf, sizeof(buf));
+		int left = (int)got;
+
+		if (got < 0)
+			return fail_set(f, FAIL_KERNEL, "%s: no answer from the kernel: %s", r->requests[0].what,
+					strerror((int)-got));
+		for (const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf; mnl_nlmsg_ok(nlh, left);
+		     nlh = mnl_nlmsg_next(nlh, &left)) {
+			const struct nlmsgerr *err = mnl_nlmsg_get_payload(nlh);
+			size_t at = nlh->nlmsg_seq - first;
+
+			if (nlh->nlmsg_type != NLMSG_ERROR || at >= count)
+				continue;
+			wanted -= wanted > 0;
+			if (err->error && -err->error != r->requests[at].tolerated && at < failed) {
+				failed = at;
+				failed_errno = -err->error;
+			}
+		}
+	}
+	if (failed == SIZE_MAX)
+		return 0;
+	return fail_set(f, FAIL_KERNEL, "%s: %s", r->requests[failed].what, strerror(failed_errno));
+}
+
+int rtnl_ask(struct rtnl *r, struct nlmsghdr *nlh, mnl_cb_t cb, void *user)
+{
+	char buf[ANSWER_BYTES] __attribute__((aligned(MNL_ALIGNTO)));
+	uint32_t seq = r->seq++;
+	int e;
+
+	nlh->nlmsg_seq = seq;
+	nlh->nlmsg_flags |= NLM_F_REQUEST;
+	/* Without a dump the answer or the error is all there is. */
+	if (!(nlh->nlmsg_flags & NLM_F_DUMP))
+		nlh->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
+	e = transmit(r, nlh, nlh->nlmsg_len);
+	if (e < 0)
+		return e;
+	for (;;) {
+		ssize_t got = receive(r, buf, sizeof(buf));
+
+		if (got < 0)
+			return (int)got;
+		e = mnl_cb_run(buf, (size_t)got, seq, 0, cb, user);
+		if (e < 0)
+			return -errno;
+		if (e == MNL_CB_STOP || !(nlh->nlmsg_flags & NLM_F_DUMP))
+			return 0;
+	}
+}
+
+static int link_kind(const struct nlattr *a, void *user)
+{
+	struct rtnl_link *l = user;
+
+	if (mnl_attr_get_type(a) == IFLA_INFO_KIND)
+		snprintf(l->kind, sizeof(l->kind), "%s", mnl_attr_get_str(a));
+	return MNL_CB_OK;
+}
+
+static int link_attr(const struct nlattr *a, void *user)
+{
+	struct rtnl_link *l = user;
+
+	switch (mnl_attr_get_type(a)) {
+	case IFLA_MTU:
+		l->mtu = mnl_attr_get_u32(a);
+		break;
+	case IFLA_MASTER:
+		l->master = (int)mnl_attr_get_u32(a);
+		break;
+	case IFLA_ADDRESS:
+		if (mnl_attr_get_payload_len(a) == sizeof(l->mac))
+			memcpy(l->mac, mnl_attr_get_payload(a), sizeof(l->mac));
+		break;
+	case IFLA_LINKINFO:
+		mnl_attr_parse_nested(a, link_kind, l);
+		break;
+	default:
+		break;
+	}
+	return MNL_CB_OK;
+}
+
+static int link_answer(const struct nlmsghdr *nlh, void *user)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	struct rtnl_link *l = user;
+
+	l->index = ifi->ifi_index;
+	l->flags = ifi->ifi_flags;
+	mnl_attr_parse(nlh, sizeof(*ifi), link_attr, l);
+	return MNL_CB_OK;
+}
+
+int rtnl_link_get(struct rtnl *r, const char *name, int index, struct rtnl_link *ret)
+{
+	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi;
+	struct rtnl_link l = { 0 };
+	int e;
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	ifi->ifi_index = name ? 0 : index;
+	if (name)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	/* The answer without statistics. */
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	e = rtnl_ask(r, nlh, link_answer, &l);
+	if (e == 0)
+		*ret = l;
+	return e;
+}
+
+struct route_answer {
+	int oif;
+	uint32_t gw;
+};
+
+static int route_attr(const struct nlattr *a, void *user)
+{
+	struct route_answer *ra = user;
+
+	if (mnl_attr_get_type(a) == RTA_OIF)
+		ra->oif = (int)mnl_attr_get_u32(a);
+	else if (mnl_attr_get_type(a) == RTA_GATEWAY && mnl_attr_get_payload_len(a) == sizeof(uint32_t))
+		ra->gw = ntohl(mnl_attr_get_u32(a));
+	return MNL_CB_OK;
+}
+
+static int route_answer(const struct nlmsghdr *nlh, void *user)
+{
+	mnl_attr_parse(nlh, sizeof(struct rtmsg), route_attr, user);
+	return MNL_CB_OK;
+}
+
+int rtnl_route_get(struct rtnl *r, uint32_t dst, int *ret_oif, uint32_t *ret_gw)
+{
+	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct route_answer ra = { 0 };
+	struct rtmsg *rtm;
+	int e;
+
+	nlh->nlmsg_type = RTM_GETROUTE;
+	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+	rtm->rtm_family = AF_INET;
+	rtm->rtm_dst_len = 32;
+	mnl_attr_put_u32(nlh, RTA_DST, htonl(dst));
+	e = rtnl_ask(r, nlh, route_answer, &ra);
+	if (e < 0)
+		return e;
+	*ret_oif = ra.oif;
+	*ret_gw = ra.gw;
+	return 0;
+}
+
+struct address_search {
+	uint32_t addr;
+	unsigned len;
+	bool found;
+};
+
+static int address_answer(const struct nlmsghdr *nlh, void *user)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
+	struct address_search *s = user;
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, nlh, sizeof(*ifa))
+		if (mnl_attr_get_type(a) == IFA_LOCAL && mnl_attr_get_payload_len(a) == sizeof(uint32_t) &&
+		    ntohl(mnl_attr_get_u32(a)) == s->addr && ifa->ifa_prefixlen == s->len)
+			s->found = true;
+	return MNL_CB_OK;
+}
+
+int rtnl_has_address(struct rtnl *r, int index, uint32_t addr, unsigned len, bool *ret)
+{
+	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct address_search s = { .addr = addr, .len = len };
+	struct ifaddrmsg *ifa;
+	int e;
+
+	nlh->nlmsg_type = RTM_GETADDR;
+	nlh->nlmsg_flags = NLM_F_DUMP;
+	ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
+	ifa->ifa_family = AF_INET;
+	ifa->ifa_index = (uint32_t)index;
+	e = rtnl_ask(r, nlh, address_answer, &s);
+	if (e < 0)
+		return e;
+	*ret = s.found;
+	return 0;
+}
