@@ -5,9 +5,10 @@
  */
 #include "agent/observe.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
-enum { OBSERVE_MAX_CALLS = 64 };
+enum { OBSERVE_MAX_CALLS = 64, MAX_MESSAGE_BYTES = 4096 };
 
 struct observation {
 	struct agent *agent;
@@ -283,6 +284,18 @@ static void on_sandbox_status(const struct cri_result *r, void *user)
 	one_done(o, r, true);
 }
 
+/* What the container left in its message file, or nothing; at most the last 4 KiB. */
+static void read_message(struct observed_container *c)
+{
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+	size_t skip;
+
+	if (c->state != PLAN_EXITED || !c->message_path || file_read(c->message_path, 1 << 20, &text) < 0 || text.len == 0)
+		return;
+	skip = text.len > MAX_MESSAGE_BYTES ? text.len - MAX_MESSAGE_BYTES : 0;
+	copy_string(&c->message, text.data + skip);
+}
+
 static void on_container_status(const struct cri_result *r, void *user)
 {
 	struct observation *o = user;
@@ -304,6 +317,7 @@ static void on_container_status(const struct cri_result *r, void *user)
 			copy_string(&c->image, a->status->image->image);
 		if (*a->status->image_ref)
 			copy_string(&c->image_id, a->status->image_ref);
+		read_message(c);
 	}
 	one_done(o, r, true);
 }
