@@ -87,9 +87,9 @@ static void add_storage_hash(struct strbuf *b, const struct schema_resource *r)
 {
 	const struct schema_resource *s = schema_resource_at(r->storage_id);
 	unsigned char md[EVP_MAX_MD_SIZE];
-	char text[256], gv[96];
+	char text[256];
 
-	snprintf(text, sizeof(text), "%s/%s", schema_api_version(s->group, s->version, gv), s->kind);
+	snprintf(text, sizeof(text), "%s/%s/%s", s->group, s->version, s->kind);
 	BUG_ON(EVP_Digest(text, strlen(text), md, NULL, EVP_sha256(), NULL) != 1);
 	strbuf_adds(b, ",\"storageVersionHash\":\"");
 	base64_encode(b, md, 8);
