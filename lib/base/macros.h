@@ -11,8 +11,12 @@
 /* The C library's evaluate their arguments twice. */
 #undef MIN
 #undef MAX
-#define MIN(a, b) ({ __typeof__(a) _a = (a); __typeof__(b) _b = (b); _a < _b ? _a : _b; })
-#define MAX(a, b) ({ __typeof__(a) _a = (a); __typeof__(b) _b = (b); _a > _b ? _a : _b; })
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+/* A name of its own for each use, so that they nest. */
+#define MIN(a, b) PICK_(a, b, <, PASTE(pick_a_, __COUNTER__), PASTE(pick_b_, __COUNTER__))
+#define MAX(a, b) PICK_(a, b, >, PASTE(pick_a_, __COUNTER__), PASTE(pick_b_, __COUNTER__))
+#define PICK_(a, b, op, x, y) ({ __typeof__(a) x = (a); __typeof__(b) y = (b); x op y ? x : y; })
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
 #define _printf_(fmt, args) __attribute__((format(printf, fmt, args)))
