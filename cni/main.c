@@ -24,7 +24,7 @@ struct call {
 	struct conf_env env;
 	struct conf conf;
 	struct ipam ipam;
-	struct rtnl host, pod;
+	struct netlink host, pod;
 	int netns_fd;
 	struct fail fail;
 };
@@ -51,10 +51,10 @@ static int read_config(struct strbuf *in, struct fail *f)
 static bool host_has_link(const char *name, void *user)
 {
 	struct call *call = user;
-	struct rtnl_link l;
+	struct netlink_link l;
 
 	/* In doubt it is there: an address that may be in use is not given away. */
-	return rtnl_link_get(&call->host, name, 0, &l) != -ENODEV;
+	return netlink_link_get(&call->host, name, 0, &l) != -ENODEV;
 }
 
 static int print(const struct strbuf *out)
@@ -75,18 +75,18 @@ static int print(const struct strbuf *out)
 
 /* What can be refused without having changed anything: comes first. Afterwards the thread is in the pod's namespace, where
  * call->pod acts; call->host and nf_tables act on the node's. */
-static int add_prepare(struct call *call, struct rtnl_link *ret_bridge)
+static int add_prepare(struct call *call, struct netlink_link *ret_bridge)
 {
 	struct conf *c = &call->conf;
 	struct fail *f = &call->fail;
-	struct rtnl_link l;
+	struct netlink_link l;
 
-	if (pod_netns_open(call->env.netns, &call->netns_fd, f) < 0 || rtnl_open(&call->host, NETLINK_ROUTE, f) < 0 ||
+	if (pod_netns_open(call->env.netns, &call->netns_fd, f) < 0 || netlink_open(&call->host, NETLINK_ROUTE, f) < 0 ||
 	    ipam_open(&call->ipam, c->data_dir, c->name, f) < 0 || pod_bridge_ensure(&call->host, c, ret_bridge, f) < 0 ||
 	    pod_forwarding_ensure(f) < 0 || (c->ip_masq && masq_ensure(&c->subnet, &c->cluster, f) < 0) ||
-	    pod_netns_enter(call->netns_fd, call->env.netns, f) < 0 || rtnl_open(&call->pod, NETLINK_ROUTE, f) < 0)
+	    pod_netns_enter(call->netns_fd, call->env.netns, f) < 0 || netlink_open(&call->pod, NETLINK_ROUTE, f) < 0)
 		return -1;
-	if (rtnl_link_get(&call->pod, call->env.ifname, 0, &l) != -ENODEV)
+	if (netlink_link_get(&call->pod, call->env.ifname, 0, &l) != -ENODEV)
 		return fail_set(f, FAIL_ENV, "the container already has an interface named %s", call->env.ifname);
 	return 0;
 }
@@ -96,7 +96,7 @@ static int cmd_add(struct call *call)
 	const struct conf_env *env = &call->env;
 	const struct conf *c = &call->conf;
 	_cleanup_strbuf_ struct strbuf out = { 0 };
-	struct rtnl_link bridge;
+	struct netlink_link bridge;
 	struct ipam_lease lease;
 	struct fail undo;
 	int r;
@@ -129,7 +129,7 @@ static int cmd_del(struct call *call)
 	struct fail *f = &call->fail;
 	int state, found = 1;
 
-	if (rtnl_open(&call->host, NETLINK_ROUTE, f) < 0)
+	if (netlink_open(&call->host, NETLINK_ROUTE, f) < 0)
 		return -1;
 	state = ipam_open_existing(&call->ipam, call->conf.data_dir, call->conf.name, f);
 	if (state == 0)
@@ -150,11 +150,11 @@ static int cmd_del(struct call *call)
 static int check_host(struct call *call, const struct ipam_lease *lease)
 {
 	const struct conf *c = &call->conf;
-	struct rtnl_link bridge, veth;
+	struct netlink_link bridge, veth;
 
-	if (rtnl_link_get(&call->host, c->bridge, 0, &bridge) < 0)
+	if (netlink_link_get(&call->host, c->bridge, 0, &bridge) < 0)
 		return fail_set(&call->fail, FAIL_CHECK, "the bridge %s is missing", c->bridge);
-	if (rtnl_link_get(&call->host, lease->veth, 0, &veth) < 0)
+	if (netlink_link_get(&call->host, lease->veth, 0, &veth) < 0)
 		return fail_set(&call->fail, FAIL_CHECK, "the link %s on the node is missing", lease->veth);
 	if (veth.master != bridge.index)
 		return fail_set(&call->fail, FAIL_CHECK, "the link %s is not a port of the bridge %s", lease->veth, c->bridge);
@@ -167,20 +167,20 @@ static int check_pod(struct call *call, const struct ipam_lease *lease, const ch
 {
 	const struct conf *c = &call->conf;
 	const char *ifname = call->env.ifname;
-	struct rtnl_link l;
+	struct netlink_link l;
 	bool has = false;
 	uint32_t gw;
 	int oif;
 
-	if (rtnl_link_get(&call->pod, ifname, 0, &l) < 0)
+	if (netlink_link_get(&call->pod, ifname, 0, &l) < 0)
 		return fail_set(&call->fail, FAIL_CHECK, "the interface %s is missing in the container", ifname);
 	if (!(l.flags & IFF_UP))
 		return fail_set(&call->fail, FAIL_CHECK, "the interface %s is down in the container", ifname);
-	if (rtnl_has_address(&call->pod, l.index, conf_ip4(&lease->addr), c->subnet.len, &has) < 0 || !has)
+	if (netlink_has_address(&call->pod, l.index, conf_ip4(&lease->addr), c->subnet.len, &has) < 0 || !has)
 		return fail_set(&call->fail, FAIL_CHECK, "the interface %s does not have the address %s", ifname, address);
 	/* Any address outside of the subnet tells; TEST-NET-1 is nobody's. */
 	if (c->is_gateway && c->route_count == 0 &&
-	    (rtnl_route_get(&call->pod, 0xc0000201u, &oif, &gw) < 0 || oif != l.index || gw != conf_ip4(&c->gateway)))
+	    (netlink_route_get(&call->pod, 0xc0000201u, &oif, &gw) < 0 || oif != l.index || gw != conf_ip4(&c->gateway)))
 		return fail_set(&call->fail, FAIL_CHECK, "the container's default route is not by way of the gateway");
 	return 0;
 }
@@ -198,7 +198,7 @@ static int cmd_check(struct call *call)
 		return fail_set(f, FAIL_VERSION, "CHECK is not part of CNI version 0.3.1");
 	if (!c->prev_result)
 		return fail_set(f, FAIL_CONFIG, "prevResult is missing, CHECK needs it");
-	if (rtnl_open(&call->host, NETLINK_ROUTE, f) < 0)
+	if (netlink_open(&call->host, NETLINK_ROUTE, f) < 0)
 		return -1;
 	r = ipam_open_existing(&call->ipam, c->data_dir, c->name, f);
 	if (r == 0)
@@ -211,7 +211,7 @@ static int cmd_check(struct call *call)
 	if (!result_has_address(c->prev_result, address))
 		return fail_set(f, FAIL_CHECK, "prevResult does not name the container's address %s", address);
 	if (check_host(call, &lease) < 0 || pod_netns_open(env->netns, &call->netns_fd, f) < 0 ||
-	    pod_netns_enter(call->netns_fd, env->netns, f) < 0 || rtnl_open(&call->pod, NETLINK_ROUTE, f) < 0)
+	    pod_netns_enter(call->netns_fd, env->netns, f) < 0 || netlink_open(&call->pod, NETLINK_ROUTE, f) < 0)
 		return -1;
 	return check_pod(call, &lease, address);
 }
@@ -269,8 +269,8 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = run(&call, &in);
 	ipam_close(&call.ipam);
-	rtnl_close(&call.host);
-	rtnl_close(&call.pod);
+	netlink_close(&call.host);
+	netlink_close(&call.pod);
 	if (call.netns_fd >= 0)
 		close(call.netns_fd);
 	if (r < 0) {

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cni/rtnl.h"
+#include "cni/netlink.h"
 
 #define TABLE "keelson"
 #define CHAIN "postrouting"
@@ -64,7 +64,7 @@ static int rule_answer(const struct nlmsghdr *nlh, void *user)
 	return MNL_CB_OK;
 }
 
-static int read_rules(struct rtnl *nl, struct rules *r)
+static int read_rules(struct netlink *nl, struct rules *r)
 {
 	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -75,24 +75,24 @@ static int read_rules(struct rtnl *nl, struct rules *r)
 	put_nfgen(nlh, NFPROTO_INET, 0);
 	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, TABLE);
 	mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, CHAIN);
-	e = rtnl_ask(nl, nlh, rule_answer, r);
+	e = netlink_ask(nl, nlh, rule_answer, r);
 	return e == -ENOENT ? 0 : e;
 }
 
-static struct nlmsghdr *put_request(struct rtnl *nl, uint16_t type, uint16_t flags, const char *what)
+static struct nlmsghdr *put_request(struct netlink *nl, uint16_t type, uint16_t flags, const char *what)
 {
-	struct nlmsghdr *nlh = rtnl_put(nl, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags | NLM_F_ACK, 0, "%s", what);
+	struct nlmsghdr *nlh = netlink_put(nl, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags | NLM_F_ACK, 0, "%s", what);
 
 	put_nfgen(nlh, NFPROTO_INET, 0);
 	return nlh;
 }
 
-static void put_batch(struct rtnl *nl, uint16_t type)
+static void put_batch(struct netlink *nl, uint16_t type)
 {
-	struct nlmsghdr *nlh = rtnl_put(nl, type, 0, 0, "nf_tables batch");
+	struct nlmsghdr *nlh = netlink_put(nl, type, 0, 0, "nf_tables batch");
 
 	put_nfgen(nlh, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-	rtnl_put_end(nl, nlh);
+	netlink_put_end(nl, nlh);
 }
 
 /* Expressions of a rule. */
@@ -161,7 +161,7 @@ static void put_prefix(struct nlmsghdr *nlh, uint32_t offset, uint32_t op, uint3
 	put_cmp(nlh, op, &value, sizeof(value));
 }
 
-static void put_rule(struct rtnl *nl, const struct ip_prefix *subnet, const struct ip_prefix *cluster, const char *mark)
+static void put_rule(struct netlink *nl, const struct ip_prefix *subnet, const struct ip_prefix *cluster, const char *mark)
 {
 	struct nlmsghdr *nlh = put_request(nl, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, "add the masquerade rule");
 	struct nlattr *list, *data, *elem;
@@ -180,16 +180,16 @@ static void put_rule(struct rtnl *nl, const struct ip_prefix *subnet, const stru
 	user_data[1] = (char)(strlen(mark) + 1);
 	memcpy(user_data + 2, mark, strlen(mark) + 1);
 	mnl_attr_put(nlh, NFTA_RULE_USERDATA, 2 + strlen(mark) + 1, user_data);
-	rtnl_put_end(nl, nlh);
+	netlink_put_end(nl, nlh);
 }
 
-static void put_table_and_chain(struct rtnl *nl)
+static void put_table_and_chain(struct netlink *nl)
 {
 	struct nlmsghdr *nlh = put_request(nl, NFT_MSG_NEWTABLE, NLM_F_CREATE, "create the nf_tables table inet " TABLE);
 	struct nlattr *hook;
 
 	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, TABLE);
-	rtnl_put_end(nl, nlh);
+	netlink_put_end(nl, nlh);
 	nlh = put_request(nl, NFT_MSG_NEWCHAIN, NLM_F_CREATE, "create the nf_tables chain " CHAIN);
 	mnl_attr_put_strz(nlh, NFTA_CHAIN_TABLE, TABLE);
 	mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, CHAIN);
@@ -198,18 +198,18 @@ static void put_table_and_chain(struct rtnl *nl)
 	mnl_attr_put_u32(nlh, NFTA_HOOK_PRIORITY, htonl((uint32_t)NF_IP_PRI_NAT_SRC));
 	mnl_attr_nest_end(nlh, hook);
 	mnl_attr_put_strz(nlh, NFTA_CHAIN_TYPE, "nat");
-	rtnl_put_end(nl, nlh);
+	netlink_put_end(nl, nlh);
 }
 
 int masq_ensure(const struct ip_prefix *subnet, const struct ip_prefix *cluster, struct fail *f)
 {
 	char mark[MARK_SIZE], a[IP_PREFIX_TEXT_SIZE], b[IP_PREFIX_TEXT_SIZE];
 	struct rules rules = { .mark = mark };
-	static struct rtnl nl;
+	static struct netlink nl;
 	int e;
 
 	snprintf(mark, sizeof(mark), MARK "%s %s", ip_prefix_format(subnet, a), ip_prefix_format(cluster, b));
-	if (rtnl_open(&nl, NETLINK_NETFILTER, f) < 0)
+	if (netlink_open(&nl, NETLINK_NETFILTER, f) < 0)
 		return -1;
 	e = read_rules(&nl, &rules);
 	if (e < 0) {
@@ -223,13 +223,13 @@ int masq_ensure(const struct ip_prefix *subnet, const struct ip_prefix *cluster,
 			mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, TABLE);
 			mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, CHAIN);
 			mnl_attr_put_u64(nlh, NFTA_RULE_HANDLE, htobe64(rules.stale[i]));
-			rtnl_put_end(&nl, nlh);
+			netlink_put_end(&nl, nlh);
 		}
 		if (!rules.found)
 			put_rule(&nl, subnet, cluster, mark);
 		put_batch(&nl, NFNL_MSG_BATCH_END);
-		e = rtnl_commit(&nl, f);
+		e = netlink_commit(&nl, f);
 	}
-	rtnl_close(&nl);
+	netlink_close(&nl);
 	return e < 0 ? -1 : 0;
 }

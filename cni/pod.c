@@ -45,9 +45,9 @@ static struct ifinfomsg *put_ifinfo(struct nlmsghdr *nlh, int index, bool up)
 	return ifi;
 }
 
-static void put_bridge(struct rtnl *host, const struct conf *c)
+static void put_bridge(struct netlink *host, const struct conf *c)
 {
-	struct nlmsghdr *nlh = rtnl_put(host, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, EEXIST,
+	struct nlmsghdr *nlh = netlink_put(host, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, EEXIST,
 					"create the bridge %s", c->bridge);
 	struct nlattr *info;
 	uint8_t mac[6];
@@ -60,21 +60,21 @@ static void put_bridge(struct rtnl *host, const struct conf *c)
 	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "bridge");
 	mnl_attr_nest_end(nlh, info);
-	rtnl_put_end(host, nlh);
+	netlink_put_end(host, nlh);
 }
 
-static void put_up(struct rtnl *r, int index, const char *name)
+static void put_up(struct netlink *r, int index, const char *name)
 {
-	struct nlmsghdr *nlh = rtnl_put(r, RTM_NEWLINK, NLM_F_ACK, 0, "set %s up", name);
+	struct nlmsghdr *nlh = netlink_put(r, RTM_NEWLINK, NLM_F_ACK, 0, "set %s up", name);
 
 	put_ifinfo(nlh, index, true);
-	rtnl_put_end(r, nlh);
+	netlink_put_end(r, nlh);
 }
 
-static void put_address(struct rtnl *r, int index, const char *ifname, const struct ip_addr *a, unsigned len)
+static void put_address(struct netlink *r, int index, const char *ifname, const struct ip_addr *a, unsigned len)
 {
 	char ip[IP_ADDR_TEXT_SIZE];
-	struct nlmsghdr *nlh = rtnl_put(r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, EEXIST,
+	struct nlmsghdr *nlh = netlink_put(r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, EEXIST,
 					"add the address %s/%u to %s", ip_format(a, ip), len, ifname);
 	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
 	uint32_t broadcast = htonl(conf_ip4(a) | (uint32_t)((1ull << (32 - len)) - 1));
@@ -85,19 +85,19 @@ static void put_address(struct rtnl *r, int index, const char *ifname, const str
 	mnl_attr_put(nlh, IFA_LOCAL, 4, a->bytes);
 	mnl_attr_put(nlh, IFA_ADDRESS, 4, a->bytes);
 	mnl_attr_put(nlh, IFA_BROADCAST, 4, &broadcast);
-	rtnl_put_end(r, nlh);
+	netlink_put_end(r, nlh);
 }
 
-int pod_bridge_ensure(struct rtnl *host, const struct conf *c, struct rtnl_link *ret, struct fail *f)
+int pod_bridge_ensure(struct netlink *host, const struct conf *c, struct netlink_link *ret, struct fail *f)
 {
-	struct rtnl_link l = { 0 };
-	int e = rtnl_link_get(host, c->bridge, 0, &l);
+	struct netlink_link l = { 0 };
+	int e = netlink_link_get(host, c->bridge, 0, &l);
 
 	if (e == -ENODEV) {
 		put_bridge(host, c);
-		if (rtnl_commit(host, f) < 0)
+		if (netlink_commit(host, f) < 0)
 			return -1;
-		e = rtnl_link_get(host, c->bridge, 0, &l);
+		e = netlink_link_get(host, c->bridge, 0, &l);
 	}
 	if (e < 0)
 		return fail_set(f, FAIL_KERNEL, "look up the bridge %s: %s", c->bridge, strerror(-e));
@@ -107,7 +107,7 @@ int pod_bridge_ensure(struct rtnl *host, const struct conf *c, struct rtnl_link 
 		put_up(host, l.index, c->bridge);
 	if (c->is_gateway)
 		put_address(host, l.index, c->bridge, &c->gateway, c->subnet.len);
-	if (host->count && rtnl_commit(host, f) < 0)
+	if (host->count && netlink_commit(host, f) < 0)
 		return -1;
 	*ret = l;
 	return 0;
@@ -129,15 +129,15 @@ int pod_forwarding_ensure(struct fail *f)
 	return ok ? 0 : -1;
 }
 
-unsigned pod_mtu(struct rtnl *host, const struct conf *c)
+unsigned pod_mtu(struct netlink *host, const struct conf *c)
 {
-	struct rtnl_link l;
+	struct netlink_link l;
 	uint32_t gw;
 	int oif;
 
 	if (c->mtu)
 		return c->mtu;
-	if (rtnl_route_get(host, NOWHERE, &oif, &gw) == 0 && oif > 0 && rtnl_link_get(host, NULL, oif, &l) == 0 &&
+	if (netlink_route_get(host, NOWHERE, &oif, &gw) == 0 && oif > 0 && netlink_link_get(host, NULL, oif, &l) == 0 &&
 	    !(l.flags & IFF_LOOPBACK) && l.mtu >= CONF_MTU_MIN && l.mtu <= 65535)
 		return l.mtu;
 	return MTU_USUAL;
@@ -187,10 +187,10 @@ static void put_peer(struct nlmsghdr *nlh, const char *ifname, const struct ip_a
 	mnl_attr_nest_end(nlh, info);
 }
 
-int pod_veth_add(struct rtnl *host, const struct conf *c, const struct ipam_lease *lease, const char *ifname, int netns_fd,
+int pod_veth_add(struct netlink *host, const struct conf *c, const struct ipam_lease *lease, const char *ifname, int netns_fd,
 		 int bridge_index, unsigned mtu, struct fail *f)
 {
-	struct nlmsghdr *nlh = rtnl_put(host, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0,
+	struct nlmsghdr *nlh = netlink_put(host, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0,
 					"create the veth pair %s and %s", lease->veth, ifname);
 	struct nlattr *info, *data;
 	uint8_t mac[6];
@@ -202,9 +202,9 @@ int pod_veth_add(struct rtnl *host, const struct conf *c, const struct ipam_leas
 	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
 	mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)bridge_index);
 	put_peer(nlh, ifname, &lease->addr, netns_fd, mtu);
-	rtnl_put_end(host, nlh);
+	netlink_put_end(host, nlh);
 	if (c->hairpin) {
-		nlh = rtnl_put(host, RTM_NEWLINK, NLM_F_ACK, 0, "set hairpin mode on %s", lease->veth);
+		nlh = netlink_put(host, RTM_NEWLINK, NLM_F_ACK, 0, "set hairpin mode on %s", lease->veth);
 		put_ifinfo(nlh, 0, false);
 		mnl_attr_put_strz(nlh, IFLA_IFNAME, lease->veth);
 		info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
@@ -213,25 +213,25 @@ int pod_veth_add(struct rtnl *host, const struct conf *c, const struct ipam_leas
 		mnl_attr_put_u8(nlh, IFLA_BRPORT_MODE, 1);
 		mnl_attr_nest_end(nlh, data);
 		mnl_attr_nest_end(nlh, info);
-		rtnl_put_end(host, nlh);
+		netlink_put_end(host, nlh);
 	}
-	return rtnl_commit(host, f);
+	return netlink_commit(host, f);
 }
 
-int pod_veth_del(struct rtnl *host, const char *name, struct fail *f)
+int pod_veth_del(struct netlink *host, const char *name, struct fail *f)
 {
-	struct nlmsghdr *nlh = rtnl_put(host, RTM_DELLINK, NLM_F_ACK, ENODEV, "remove the link %s", name);
+	struct nlmsghdr *nlh = netlink_put(host, RTM_DELLINK, NLM_F_ACK, ENODEV, "remove the link %s", name);
 
 	put_ifinfo(nlh, 0, false);
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
-	rtnl_put_end(host, nlh);
-	return rtnl_commit(host, f);
+	netlink_put_end(host, nlh);
+	return netlink_commit(host, f);
 }
 
-static void put_route(struct rtnl *r, int index, const struct ip_prefix *dst, const struct ip_addr *gw)
+static void put_route(struct netlink *r, int index, const struct ip_prefix *dst, const struct ip_addr *gw)
 {
 	char text[IP_PREFIX_TEXT_SIZE], gw_text[IP_ADDR_TEXT_SIZE];
-	struct nlmsghdr *nlh = rtnl_put(r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0, "add the route %s via %s",
+	struct nlmsghdr *nlh = netlink_put(r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0, "add the route %s via %s",
 					ip_prefix_format(dst, text), ip_format(gw, gw_text));
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
 
@@ -245,14 +245,14 @@ static void put_route(struct rtnl *r, int index, const struct ip_prefix *dst, co
 		mnl_attr_put(nlh, RTA_DST, 4, dst->addr.bytes);
 	mnl_attr_put(nlh, RTA_GATEWAY, 4, gw->bytes);
 	mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)index);
-	rtnl_put_end(r, nlh);
+	netlink_put_end(r, nlh);
 }
 
-int pod_configure(struct rtnl *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f)
+int pod_configure(struct netlink *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f)
 {
-	struct rtnl_link l;
+	struct netlink_link l;
 	bool has_default = false;
-	int e = rtnl_link_get(pod, ifname, 0, &l);
+	int e = netlink_link_get(pod, ifname, 0, &l);
 
 	if (e < 0)
 		return fail_set(f, FAIL_KERNEL, "look up %s in the pod: %s", ifname, strerror(-e));
@@ -267,5 +267,5 @@ int pod_configure(struct rtnl *pod, const struct conf *c, const struct ip_addr *
 	}
 	if (!has_default && c->is_gateway)
 		put_route(pod, l.index, &(struct ip_prefix){ .addr = { .family = AF_INET } }, &c->gateway);
-	return rtnl_commit(pod, f);
+	return netlink_commit(pod, f);
 }

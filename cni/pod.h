@@ -5,7 +5,7 @@
 
 #include "cni/conf.h"
 #include "cni/ipam.h"
-#include "cni/rtnl.h"
+#include "cni/netlink.h"
 
 enum { POD_MAC_TEXT_SIZE = 18, POD_MAC_POD = 0x0a, POD_MAC_HOST = 0x0e };
 
@@ -14,21 +14,21 @@ void pod_mac(uint8_t first, const struct ip_addr *a, uint8_t out[static 6]);
 const char *pod_mac_text(const uint8_t mac[static 6], char out[static POD_MAC_TEXT_SIZE]);
 
 /* Makes the bridge with its address when they are missing, sees that it is up. Several plugins may do so at once. */
-int pod_bridge_ensure(struct rtnl *host, const struct conf *c, struct rtnl_link *ret, struct fail *f);
+int pod_bridge_ensure(struct netlink *host, const struct conf *c, struct netlink_link *ret, struct fail *f);
 /* Sees that the node forwards IPv4. */
 int pod_forwarding_ensure(struct fail *f);
 /* The configured MTU, else that of the default route's device, else 1500. */
-unsigned pod_mtu(struct rtnl *host, const struct conf *c);
+unsigned pod_mtu(struct netlink *host, const struct conf *c);
 /* Opens the pod's network namespace: FAIL_NO_CONTAINER when it is gone. */
 int pod_netns_open(const char *path, int *ret_fd, struct fail *f);
 /* Moves the calling thread there for good. */
 int pod_netns_enter(int fd, const char *path, struct fail *f);
 /* The veth pair: the host's end a port of the bridge, the peer made in the pod's namespace under its final name. */
-int pod_veth_add(struct rtnl *host, const struct conf *c, const struct ipam_lease *lease, const char *ifname, int netns_fd,
+int pod_veth_add(struct netlink *host, const struct conf *c, const struct ipam_lease *lease, const char *ifname, int netns_fd,
 		 int bridge_index, unsigned mtu, struct fail *f);
 /* Removes the host's end and with it the pair; a missing one is success. */
-int pod_veth_del(struct rtnl *host, const char *name, struct fail *f);
+int pod_veth_del(struct netlink *host, const char *name, struct fail *f);
 /* Inside the pod: loopback up, address, routes. */
-int pod_configure(struct rtnl *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f);
+int pod_configure(struct netlink *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f);
 
 #endif

@@ -45,7 +45,7 @@ static void add_routes(struct strbuf *out, const struct conf *c)
 	strbuf_addc(out, ']');
 }
 
-void result_add(struct strbuf *out, const struct conf *c, const struct conf_env *env, const struct rtnl_link *bridge,
+void result_add(struct strbuf *out, const struct conf *c, const struct conf_env *env, const struct netlink_link *bridge,
 		const struct ipam_lease *lease)
 {
 	char ip[IP_ADDR_TEXT_SIZE], gw[IP_ADDR_TEXT_SIZE];

@@ -6,9 +6,9 @@
 #include "base/str.h"
 #include "cni/conf.h"
 #include "cni/ipam.h"
-#include "cni/rtnl.h"
+#include "cni/netlink.h"
 
-void result_add(struct strbuf *out, const struct conf *c, const struct conf_env *env, const struct rtnl_link *bridge,
+void result_add(struct strbuf *out, const struct conf *c, const struct conf_env *env, const struct netlink_link *bridge,
 		const struct ipam_lease *lease);
 void result_version(struct strbuf *out, const struct conf *c);
 void result_error(struct strbuf *out, const struct conf *c, const struct fail *f);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Netlink requests in batches. The kernel handles a batch in order and goes on after an error, so requests that depend on
  * one another name their objects (links by name) instead of counting on results. */
-#include "cni/rtnl.h"
+#include "cni/netlink.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 enum { ANSWER_BYTES = 32768, REQUEST_ROOM_BYTES = 1024, ANSWER_TIMEOUT_S = 20 };
 
-int rtnl_open(struct rtnl *r, int protocol, struct fail *f)
+int netlink_open(struct netlink *r, int protocol, struct fail *f)
 {
 	static const int on = 1;
 	struct timeval limit = { .tv_sec = ANSWER_TIMEOUT_S };
@@ -30,35 +30,35 @@ int rtnl_open(struct rtnl *r, int protocol, struct fail *f)
 	return 0;
 }
 
-void rtnl_close(struct rtnl *r)
+void netlink_close(struct netlink *r)
 {
 	if (r->fd >= 0)
 		close(r->fd);
 	r->fd = -1;
 }
 
-struct nlmsghdr *rtnl_put(struct rtnl *r, uint16_t type, uint16_t flags, int tolerated, const char *what, ...)
+struct nlmsghdr *netlink_put(struct netlink *r, uint16_t type, uint16_t flags, int tolerated, const char *what, ...)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(r->buf + r->len);
 	va_list ap;
 
-	BUG_ON(r->count == RTNL_BATCH_MAX || r->len + REQUEST_ROOM_BYTES > sizeof(r->buf));
+	BUG_ON(r->count == NETLINK_BATCH_MAX || r->len + REQUEST_ROOM_BYTES > sizeof(r->buf));
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
 	nlh->nlmsg_seq = r->seq + (uint32_t)r->count;
 	va_start(ap, what);
-	vsnprintf(r->requests[r->count].what, RTNL_WHAT_SIZE, what, ap);
+	vsnprintf(r->requests[r->count].what, NETLINK_WHAT_SIZE, what, ap);
 	va_end(ap);
 	r->requests[r->count++].tolerated = tolerated;
 	return nlh;
 }
 
-void rtnl_put_end(struct rtnl *r, struct nlmsghdr *nlh)
+void netlink_put_end(struct netlink *r, struct nlmsghdr *nlh)
 {
 	r->len += MNL_ALIGN(nlh->nlmsg_len);
 }
 
-static ssize_t receive(struct rtnl *r, char *buf, size_t size)
+static ssize_t receive(struct netlink *r, char *buf, size_t size)
 {
 	ssize_t n;
 
@@ -68,14 +68,14 @@ static ssize_t receive(struct rtnl *r, char *buf, size_t size)
 	return n < 0 ? (errno == EAGAIN ? -ETIMEDOUT : -errno) : n;
 }
 
-static int transmit(struct rtnl *r, const void *data, size_t len)
+static int transmit(struct netlink *r, const void *data, size_t len)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 
 	return sendto(r->fd, data, len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0 ? -errno : 0;
 }
 
-static size_t acks_wanted(const struct rtnl *r)
+static size_t acks_wanted(const struct netlink *r)
 {
 	const struct nlmsghdr *nlh = (const struct nlmsghdr *)r->buf;
 	int left = (int)r->len;
@@ -86,7 +86,7 @@ static size_t acks_wanted(const struct rtnl *r)
 	return n;
 }
 
-int rtnl_commit(struct rtnl *r, struct fail *f)
+int netlink_commit(struct netlink *r, struct fail *f)
 {
 	char buf[ANSWER_BYTES] __attribute__((aligned(MNL_ALIGNTO)));
 	size_t wanted = acks_wanted(r), failed = SIZE_MAX;
@@ -124,7 +124,7 @@ int rtnl_commit(struct rtnl *r, struct fail *f)
 	return fail_set(f, FAIL_KERNEL, "%s: %s", r->requests[failed].what, strerror(failed_errno));
 }
 
-int rtnl_ask(struct rtnl *r, struct nlmsghdr *nlh, mnl_cb_t cb, void *user)
+int netlink_ask(struct netlink *r, struct nlmsghdr *nlh, mnl_cb_t cb, void *user)
 {
 	char buf[ANSWER_BYTES] __attribute__((aligned(MNL_ALIGNTO)));
 	uint32_t seq = r->seq++;
@@ -153,7 +153,7 @@ int rtnl_ask(struct rtnl *r, struct nlmsghdr *nlh, mnl_cb_t cb, void *user)
 
 static int link_kind(const struct nlattr *a, void *user)
 {
-	struct rtnl_link *l = user;
+	struct netlink_link *l = user;
 
 	if (mnl_attr_get_type(a) == IFLA_INFO_KIND)
 		snprintf(l->kind, sizeof(l->kind), "%s", mnl_attr_get_str(a));
@@ -162,7 +162,7 @@ static int link_kind(const struct nlattr *a, void *user)
 
 static int link_attr(const struct nlattr *a, void *user)
 {
-	struct rtnl_link *l = user;
+	struct netlink_link *l = user;
 
 	switch (mnl_attr_get_type(a)) {
 	case IFLA_MTU:
@@ -187,7 +187,7 @@ static int link_attr(const struct nlattr *a, void *user)
 static int link_answer(const struct nlmsghdr *nlh, void *user)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
-	struct rtnl_link *l = user;
+	struct netlink_link *l = user;
 
 	l->index = ifi->ifi_index;
 	l->flags = ifi->ifi_flags;
@@ -195,12 +195,12 @@ static int link_answer(const struct nlmsghdr *nlh, void *user)
 	return MNL_CB_OK;
 }
 
-int rtnl_link_get(struct rtnl *r, const char *name, int index, struct rtnl_link *ret)
+int netlink_link_get(struct netlink *r, const char *name, int index, struct netlink_link *ret)
 {
 	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct ifinfomsg *ifi;
-	struct rtnl_link l = { 0 };
+	struct netlink_link l = { 0 };
 	int e;
 
 	nlh->nlmsg_type = RTM_GETLINK;
@@ -210,7 +210,7 @@ int rtnl_link_get(struct rtnl *r, const char *name, int index, struct rtnl_link 
 		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
 	/* The answer without statistics. */
 	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-	e = rtnl_ask(r, nlh, link_answer, &l);
+	e = netlink_ask(r, nlh, link_answer, &l);
 	if (e == 0)
 		*ret = l;
 	return e;
@@ -238,7 +238,7 @@ static int route_answer(const struct nlmsghdr *nlh, void *user)
 	return MNL_CB_OK;
 }
 
-int rtnl_route_get(struct rtnl *r, uint32_t dst, int *ret_oif, uint32_t *ret_gw)
+int netlink_route_get(struct netlink *r, uint32_t dst, int *ret_oif, uint32_t *ret_gw)
 {
 	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -251,7 +251,7 @@ int rtnl_route_get(struct rtnl *r, uint32_t dst, int *ret_oif, uint32_t *ret_gw)
 	rtm->rtm_family = AF_INET;
 	rtm->rtm_dst_len = 32;
 	mnl_attr_put_u32(nlh, RTA_DST, htonl(dst));
-	e = rtnl_ask(r, nlh, route_answer, &ra);
+	e = netlink_ask(r, nlh, route_answer, &ra);
 	if (e < 0)
 		return e;
 	*ret_oif = ra.oif;
@@ -278,7 +278,7 @@ static int address_answer(const struct nlmsghdr *nlh, void *user)
 	return MNL_CB_OK;
 }
 
-int rtnl_has_address(struct rtnl *r, int index, uint32_t addr, unsigned len, bool *ret)
+int netlink_has_address(struct netlink *r, int index, uint32_t addr, unsigned len, bool *ret)
 {
 	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -291,7 +291,7 @@ int rtnl_has_address(struct rtnl *r, int index, uint32_t addr, unsigned len, boo
 	ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
 	ifa->ifa_family = AF_INET;
 	ifa->ifa_index = (uint32_t)index;
-	e = rtnl_ask(r, nlh, address_answer, &s);
+	e = netlink_ask(r, nlh, address_answer, &s);
 	if (e < 0)
 		return e;
 	*ret = s.found;
