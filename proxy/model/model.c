@@ -210,10 +210,17 @@ static void release(struct model *m, struct model_service *s, const struct claim
 	claims_del(&m->claims, key);
 	if (!contested)
 		return;
-	for (size_t i = 0; i < m->contested_count; i++)
-		if (m->contested[i] != s)
+	/* Those looked at again enlist again. s itself is not looked at: it stays, for what else it may have lost. */
+	size_t kept = 0;
+	for (size_t i = 0; i < m->contested_count; i++) {
+		if (m->contested[i] == s)
+			kept = 1;
+		else
 			model_touch(m, m->contested[i]);
-	m->contested_count = 0;
+	}
+	if (kept)
+		m->contested[0] = s;
+	m->contested_count = kept;
 }
 
 struct build {
