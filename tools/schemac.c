@@ -20,7 +20,7 @@ struct package {
 	bool common;
 };
 struct field {
-	const char *name, *type_text, *format, *merge_key, *map_keys, *go, *default_json, *enums, *doc;
+	const char *name, *type_text, *merge_key, *map_keys, *go, *default_json, *enums, *doc;
 	struct message *message;
 	const char *type, *shape, *list_type;
 	struct strlist flags;
@@ -271,15 +271,23 @@ static struct message *resolve(const struct message *m, const char *name)
 	return found;
 }
 
-/* The type column: shape, element type, message, OpenAPI format. */
+static const char *form_type(const struct message *m)
+{
+	return !m->form                          ? "SCHEMA_MESSAGE"
+	       : str_eq(m->form, "microtime")   ? "SCHEMA_MICRO_TIME"
+	       : str_eq(m->form, "intorstring") ? "SCHEMA_INT_OR_STRING"
+	       : str_eq(m->form, "fieldsv1")    ? "SCHEMA_FIELDS_V1"
+						: ident("SCHEMA_", m->form);
+}
+
+/* The type column: shape, element type, message. */
 static void resolve_type(const struct message *m, struct field *f)
 {
 	static const struct {
-		const char *name, *type, *format;
+		const char *name, *type;
 	} scalars[] = {
-		{ "string", "SCHEMA_STRING", NULL },     { "bool", "SCHEMA_BOOL", NULL },
-		{ "int32", "SCHEMA_INT32", "int32" },    { "int64", "SCHEMA_INT64", "int64" },
-		{ "double", "SCHEMA_DOUBLE", "double" }, { "bytes", "SCHEMA_BYTES", "byte" },
+		{ "string", "SCHEMA_STRING" }, { "bool", "SCHEMA_BOOL" },     { "int32", "SCHEMA_INT32" },
+		{ "int64", "SCHEMA_INT64" },   { "double", "SCHEMA_DOUBLE" }, { "bytes", "SCHEMA_BYTES" },
 	};
 	const char *t = f->type_text, *wrapped = strchr(t, '@'), *v;
 
@@ -304,24 +312,12 @@ static void resolve_type(const struct message *m, struct field *f)
 	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++)
 		if (str_eq(t, scalars[i].name)) {
 			f->type = scalars[i].type;
-			f->format = scalars[i].format;
 			return;
 		}
 	f->message = resolve(m, t);
 	if (!f->message || wrapped)
 		fail("no message %s", t);
-	f->type = "SCHEMA_MESSAGE";
-	if (!f->message->form)
-		return;
-	if (str_eq(f->message->form, "time") || str_eq(f->message->form, "microtime"))
-		f->format = "date-time";
-	else if (str_eq(f->message->form, "intorstring"))
-		f->format = "int-or-string";
-	f->type = str_eq(f->message->form, "time")          ? "SCHEMA_TIME"
-		  : str_eq(f->message->form, "microtime")   ? "SCHEMA_MICRO_TIME"
-		  : str_eq(f->message->form, "intorstring") ? "SCHEMA_INT_OR_STRING"
-		  : str_eq(f->message->form, "fieldsv1")    ? "SCHEMA_FIELDS_V1"
-							    : ident("SCHEMA_", f->message->form);
+	f->type = form_type(f->message);
 }
 
 /* "apps/v1" -> group, version; "v1" has the group "". */
@@ -533,7 +529,7 @@ static void write_field(const struct field *f, size_t index)
 		printf("&schema_messages[%zu], ", f->message->index);
 	else
 		printf("NULL, ");
-	printf("%s, %s, ", quoted(f->format), quoted(f->merge_key));
+	printf("%s, ", quoted(f->merge_key));
 	if (f->map_keys)
 		printf("keys_%zu, ", index);
 	else
@@ -597,12 +593,7 @@ static void write_messages(void)
 		for (size_t j = 0; j < m->count; j++)
 			has_inline |= m->fields[j].inlined;
 		printf("\t{ %s, &schema_fields[%zu], %zu, %s, 0%s%s%s%s },\n", quoted(m->name), m->first_field, m->count,
-		       !m->form                             ? "SCHEMA_MESSAGE"
-		       : str_eq(m->form, "microtime")   ? "SCHEMA_MICRO_TIME"
-		       : str_eq(m->form, "intorstring") ? "SCHEMA_INT_OR_STRING"
-		       : str_eq(m->form, "fieldsv1")    ? "SCHEMA_FIELDS_V1"
-							: ident("SCHEMA_", m->form),
-		       m->type_meta ? " | SCHEMA_MSG_TYPE_META" : "", m->atomic ? " | SCHEMA_MSG_ATOMIC" : "",
+		       form_type(m), m->type_meta ? " | SCHEMA_MSG_TYPE_META" : "", m->atomic ? " | SCHEMA_MSG_ATOMIC" : "",
 		       is_list(m) ? " | SCHEMA_MSG_LIST" : "", has_inline ? " | SCHEMA_MSG_HAS_INLINE" : "");
 	}
 	printf("};\nconst size_t schema_message_total = %zu;\n", g.message_count);

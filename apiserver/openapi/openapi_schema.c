@@ -71,7 +71,7 @@ void openapi_scalar(const struct schema_field *f, const char **ret_type, const c
 		    : f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64 ? "integer"
 		    : f->type == SCHEMA_DOUBLE                           ? "number"
 									 : "string";
-	*ret_format = f->format;
+	*ret_format = schema_field_format(f);
 }
 
 /* "A|B" as a JSON list. */

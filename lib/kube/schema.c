@@ -214,6 +214,17 @@ static const char *text(uint16_t offset)
 	return offset ? schema_text + offset : NULL;
 }
 
+const char *schema_field_format(const struct schema_field *f)
+{
+	static const char *const formats[SCHEMA_TYPE_MAX] = {
+		[SCHEMA_INT32] = "int32",         [SCHEMA_INT64] = "int64",         [SCHEMA_DOUBLE] = "double",
+		[SCHEMA_BYTES] = "byte",          [SCHEMA_TIME] = "date-time",      [SCHEMA_MICRO_TIME] = "date-time",
+		[SCHEMA_INT_OR_STRING] = "int-or-string",
+	};
+
+	return f->type < SCHEMA_TYPE_MAX ? formats[f->type] : NULL;
+}
+
 const char *schema_field_doc(const struct schema_field *f)
 {
 	return of_table(f) ? text(schema_field_texts[f - schema_fields].doc) : NULL;

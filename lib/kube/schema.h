@@ -51,7 +51,6 @@ struct schema_field {
 	/* NULL for scalars, but for lists of strings that protobuf wraps in a message of their own (its field 1): Verbs, and
 	 * ExtraValue as the element of SCHEMA_MAP_OF_LISTS. */
 	const struct schema_message *message;
-	const char *format;                   /* OpenAPI format ("int32", "date-time"...) or NULL */
 	const char *merge_key;                /* patchMergeKey or NULL */
 	const char *const *list_map_keys;     /* NULL-terminated, or NULL */
 	uint16_t proto;                       /* protobuf field number */
@@ -120,6 +119,7 @@ const struct schema_subresource *schema_subresource_find(const struct schema_res
 /* What people and OpenAPI want to know of fields and messages of the table; NULL where nothing is noted (and for
  * messages that are not of the table). Borrow. */
 const char *schema_field_doc(const struct schema_field *f);     /* a sentence */
+const char *schema_field_format(const struct schema_field *f);  /* OpenAPI's: "int32", "date-time"; of any field */
 const char *schema_field_default(const struct schema_field *f); /* JSON */
 const char *schema_field_enum(const struct schema_field *f);    /* "Always|IfNotPresent|Never", sorted */
 /* The Go type's name where it is not the plain one: "v1.PullPolicy", "[]v1.IPFamily", "v1.ResourceList". */

@@ -83,7 +83,7 @@ static void facts_of_well_known_fields(void **state)
 	f = schema_field_by_name(deployment, "replicas");
 	assert_int_equal(f->type, SCHEMA_INT32);
 	assert_true(f->flags & SCHEMA_POINTER);
-	assert_string_equal(f->format, "int32");
+	assert_string_equal(schema_field_format(f), "int32");
 	assert_false(schema_field_by_name(deployment, "minReadySeconds")->flags & SCHEMA_POINTER);
 	assert_true(schema_field_by_name(deployment, "strategy")->flags & SCHEMA_RETAIN_KEYS);
 	f = schema_field_by_name(user, "extra");
