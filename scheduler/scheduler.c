@@ -257,7 +257,7 @@ static void on_bound(const struct kube_result *r, void *user)
 	bind_free(b);
 }
 
-static void bind(struct scheduler *s, const char *key, const json_t *pod, struct pod_info *info, const char *node,
+static void bind_pod(struct scheduler *s, const char *key, const json_t *pod, struct pod_info *info, const char *node,
 		 int64_t since_ns)
 {
 	_cleanup_free_ char *path = kube_path("v1", "pods", info->ns, info->name, "binding");
@@ -463,7 +463,7 @@ static void place_one(struct scheduler *s, const char *key)
 
 	decision_done(&d);
 	if (best) {
-		bind(s, key, pod, info, best->name, since_ns);
+		bind_pod(s, key, pod, info, best->name, since_ns);
 	} else {
 		refuse(s, key, pod, info, &x, help, help_count, wake);
 		pod_info_free(info);
