@@ -100,6 +100,7 @@ spawn() { # NAME COMMAND...
 		exec setsid nsenter --net=/run/netns/$NS "$@" >>"$D/logs/$name.log" 2>&1 </dev/null
 	) &
 	echo $! >"$D/run/$name.pid"
+	disown
 }
 start_containerd() {
 	spawn containerd /usr/bin/containerd -c "$D/containerd/config.toml"
@@ -148,8 +149,8 @@ down() {
 	stop agent
 	stop apiserver
 	for t in $(ctrd tasks ls -q 2>/dev/null); do ctrd tasks kill -s KILL "$t" 2>/dev/null; done
-	for s in /proc/[0-9]*; do # shims of this containerd only
-		tr '\0' ' ' <"$s/cmdline" 2>/dev/null | grep -q -- "-address $D/containerd/" && kill -KILL "${s#/proc/}" 2>/dev/null
+	for s in $(pgrep -f containerd-shim | sed 's|^|/proc/|'); do # shims of this containerd only
+		tr '\0' ' ' 2>/dev/null <"$s/cmdline" | grep -q -- "-address $D/containerd/" && kill -KILL "${s#/proc/}" 2>/dev/null
 	done
 	stop containerd
 	awk -v d="$D/" 'index($5, d) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r m; do umount -l "$m"; done
