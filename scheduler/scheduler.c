@@ -113,9 +113,9 @@ static void pod_assigned(struct scheduler *s, const json_t *old, const json_t *p
 	map_del(s->nominated, key);
 	place(s, pod_info_new(pod));
 	/* A resize in place may free something; new labels may attract. */
-	if (!known || !json_same(object_labels(old), object_labels(pod)))
+	if (!known || (old && !json_same(object_labels(old), object_labels(pod))))
 		happened(s, WAKE_POD_ADD);
-	else if (!json_same(json_at(old, "spec"), json_at(pod, "spec")))
+	else if (old && is_assigned(old) && !json_same(json_at(old, "spec"), json_at(pod, "spec")))
 		happened(s, WAKE_POD_DELETE);
 }
 

@@ -47,7 +47,7 @@ static void round_start(struct leader *l);
 
 /* ---- identities ---- */
 
-/* Field 22 of /proc/PID/stat, behind the parenthesized name. 0: no such process. */
+/* Field 22 of /proc/PID/stat, behind the parenthesized name. 0: no such process, or one that only waits to be reaped. */
 static unsigned long long start_time(long pid)
 {
 	_cleanup_free_ char *path = str_printf("/proc/%ld/stat", pid);
@@ -58,6 +58,8 @@ static unsigned long long start_time(long pid)
 		return 0;
 	const char *p = strrchr(b.data, ')');
 
+	if (p && (p[2] == 'Z' || p[2] == 'X'))
+		return 0;
 	for (int field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
 	return p && sscanf(p, " %llu", &start) == 1 ? start : 0;
