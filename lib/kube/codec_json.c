@@ -152,12 +152,11 @@ static int normalize_int_or_string(struct walk *w, const json_t *v)
 }
 
 /* apiextensions' JSON takes anything; a schema where a list or a flag may stand instead. *ret json_null() removes. */
-static int normalize_json(struct walk *w, const struct schema_message *m, json_t *v, const struct codec_path *path,
-			  json_t **ret)
+static int normalize_json(struct walk *w, const struct schema_message *m, json_t *v, json_t **ret)
 {
 	enum codec_json_form form = codec_json_form_of(m);
 	const struct schema_message *schema = form == CODEC_JSON_ANY ? NULL : m->fields[form == CODEC_JSON_OR_BOOL].message;
-	/* These decode themselves, without strictness. */
+	/* These decode themselves: without strictness, and not knowing where they stand. */
 	struct walk inner = { .err = w->err, .struct_name = w->struct_name };
 	json_t *item;
 	size_t i;
@@ -166,7 +165,7 @@ static int normalize_json(struct walk *w, const struct schema_message *m, json_t
 	if (form == CODEC_JSON_ANY || (form == CODEC_JSON_OR_BOOL && json_is_boolean(v)))
 		return 0;
 	if (json_is_object(v))
-		return normalize_object(&inner, schema, v, path);
+		return normalize_object(&inner, schema, v, NULL);
 	if (form == CODEC_JSON_OR_BOOL)
 		return err_set_api(w->err, 400, "BadRequest", "boolean or JSON schema expected");
 	if (!json_is_array(v)) {
@@ -174,15 +173,13 @@ static int normalize_json(struct walk *w, const struct schema_message *m, json_t
 		return 0;
 	}
 	json_array_foreach(v, i, item) {
-		struct codec_path at = { .up = path, .index = i };
-
 		if (form == CODEC_JSON_OR_STRINGS && !json_is_string(item))
 			return own_type_error(w, item, false, "string");
 		if (form == CODEC_JSON_OR_STRINGS)
 			continue;
 		if (!json_is_object(item))
 			return own_type_error(w, item, false, "v1.JSONSchemaProps");
-		r = normalize_object(&inner, schema, item, &at);
+		r = normalize_object(&inner, schema, item, NULL);
 		if (r < 0)
 			return r;
 	}
@@ -219,7 +216,7 @@ static int normalize_element(struct walk *w, const struct schema_field *f, json_
 	case SCHEMA_FIELDS_V1:
 		return json_is_object(v) ? 0 : type_error(w, v, false, path, f, true);
 	case SCHEMA_JSON:
-		return normalize_json(w, f->message, v, path, ret);
+		return normalize_json(w, f->message, v, ret);
 	case SCHEMA_TYPE_MAX:
 		break;
 	}
@@ -284,17 +281,15 @@ static int normalize_map(struct walk *w, const struct schema_field *f, json_t *v
 		return type_error(w, v, false, path, f, false);
 	for (void *it = json_object_iter(v); it; it = json_object_iter_next(v, it)) {
 		json_t *item = json_object_iter_value(it), *replacement = NULL;
-		/* Go's decoder does not put map keys into the path of type errors; unknown fields below name them. */
-		struct codec_path at = { .up = path, .name = json_object_iter_key(it) };
-		const struct codec_path *in = f->type == SCHEMA_MESSAGE || f->type == SCHEMA_JSON ? &at : path;
+		struct codec_path at = { .up = path, .name = json_object_iter_key(it), .map_key = true };
 		int r = 0;
 
 		if (json_is_null(item))
 			replacement = f->shape == SCHEMA_MAP ? zero_of(f) : json_array();
 		else if (f->shape == SCHEMA_MAP)
-			r = normalize_element(w, f, item, in, &replacement);
+			r = normalize_element(w, f, item, &at, &replacement);
 		else
-			r = normalize_list(w, f, item, path);
+			r = normalize_list(w, f, item, &at);
 		if (r < 0)
 			return r;
 		if (replacement)

@@ -18,9 +18,10 @@ struct codec_path {
 	const struct codec_path *up;
 	const char *name; /* of a field or map key; NULL: a list's index */
 	size_t index;
+	bool map_key;
 };
-/* "spec.containers[0].name"; without indexes as Go's decoder writes it: "spec.containers.name". Own. */
-char *codec_path_text(const struct codec_path *p, bool with_indexes);
+/* "spec.containers[0].name"; not full as Go's decoder writes it, fields only: "spec.containers.name". Own. */
+char *codec_path_text(const struct codec_path *p, bool full);
 
 /* "v1.PodSpec" for io.k8s.api.core.v1.PodSpec, "PodSpec" for the short form. Borrow. */
 const char *codec_short_name(const struct schema_message *m);

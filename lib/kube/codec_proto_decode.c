@@ -364,7 +364,7 @@ static int decode_map_entry(struct decode *d, const struct schema_field *f, cons
 	struct wire_reader r = wire_reader_of(w->bytes);
 	struct wire_field in, value = { 0 };
 	_cleanup_json_ json_t *key = NULL;
-	struct codec_path at = { .up = d->path };
+	struct codec_path at = { .up = d->path, .map_key = true };
 	json_t *v;
 	int more;
 

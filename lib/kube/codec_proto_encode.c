@@ -213,7 +213,7 @@ static int by_text(const void *a, const void *b)
 
 static int encode_map_entry(struct encode *e, const struct schema_field *f, const char *key, const json_t *v)
 {
-	struct codec_path at = { .up = e->path, .name = key };
+	struct codec_path at = { .up = e->path, .name = key, .map_key = true };
 	size_t entry = wire_open(e->out, f->proto), list;
 	int r;
 

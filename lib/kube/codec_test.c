@@ -92,6 +92,13 @@ static void type_errors_read_like_gos(void **state)
 		{ "apiextensions.k8s.io/v1", "CustomResourceDefinition",
 		  "{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"additionalProperties\":3}}}]}}",
 		  "boolean or JSON schema expected" },
+		{ "apiextensions.k8s.io/v1", "CustomResourceDefinition",
+		  "{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"properties\":{\"a\":{\"type\":1}}}}}]}}",
+		  "json: cannot unmarshal number into Go struct field "
+		  "JSONSchemaProps.spec.versions.schema.openAPIV3Schema.properties.type of type string" },
+		{ "apiextensions.k8s.io/v1", "CustomResourceDefinition",
+		  "{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"items\":{\"type\":1}}}}]}}",
+		  "json: cannot unmarshal number into Go struct field JSONSchemaProps.type of type string" },
 	};
 
 	(void)state;

@@ -12,22 +12,22 @@
 #include "kube/codec_parts.h"
 #include "kube/quantity.h"
 
-static void path_write(struct strbuf *out, const struct codec_path *p, bool with_indexes)
+static void path_write(struct strbuf *out, const struct codec_path *p, bool full)
 {
 	if (!p)
 		return;
-	path_write(out, p->up, with_indexes);
-	if (p->name)
+	path_write(out, p->up, full);
+	if (p->name && (full || !p->map_key))
 		strbuf_addf(out, "%s%s", out->len ? "." : "", p->name);
-	else if (with_indexes)
+	else if (!p->name && full)
 		strbuf_addf(out, "[%zu]", p->index);
 }
 
-char *codec_path_text(const struct codec_path *p, bool with_indexes)
+char *codec_path_text(const struct codec_path *p, bool full)
 {
 	struct strbuf b = { 0 };
 
-	path_write(&b, p, with_indexes);
+	path_write(&b, p, full);
 	return strbuf_take(&b);
 }
 
