@@ -3,6 +3,7 @@
 #ifndef KEELSON_CNI_LOOPBACK_H
 #define KEELSON_CNI_LOOPBACK_H
 
+#include "base/str.h"
 #include "cni/conf.h"
 
 /* True when the program was started under that name. */
