@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "apiserver/auth/rbac.h"
 #include "apiserver/registry/registry.h"
 #include "apiserver/validate/validate.h"
 #include "base/log.h"
@@ -18,7 +19,7 @@ static void on_made(struct write_result *r, void *user)
 	if (r->status)
 		log_error("cannot make %s: %s", what, json_str_or(r->status, "message", ""));
 	else
-		log_info("made %s", what);
+		log_debug("made %s", what);
 }
 
 /* Makes object (own) unless it is there. */
@@ -141,6 +142,9 @@ static void priority_classes(struct registry *g)
 void bootstrap_objects(struct registry *g)
 {
 	namespaces(g);
+	/* Roles are looked at once a start, as upstream does: who changes one later means it. */
+	if (!g->ready)
+		rbac_bootstrap_each(ensure, g);
 	priority_classes(g);
 	kubernetes_service(g);
 	dns_service(g);

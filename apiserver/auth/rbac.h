@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * RBAC (rbac.authorization.k8s.io/v1): roles and bindings as stored, compiled when first asked and again after a change. ClusterRoles
+ * with an aggregationRule have the rules of the roles it selects.
+ */
+#ifndef KEELSON_APISERVER_AUTH_RBAC_H
+#define KEELSON_APISERVER_AUTH_RBAC_H
+
+#include "apiserver/auth/authz.h"
+#include "apiserver/registry/registry.h"
+
+struct rbac;
+struct rbac *rbac_compile(const struct registry *g);
+struct rbac *rbac_free(struct rbac *r);
+/* *ret_reason (may be NULL): which binding allowed it; valid until the rbac is freed. */
+bool rbac_allows(const struct rbac *r, const struct identity *user, const struct authz_attributes *a, const char **ret_reason);
+void rbac_rules(const struct rbac *r, const struct identity *user, const char *ns, json_t *resource_rules,
+		json_t *non_resource_rules);
+/* The roles and bindings every cluster starts with: fn is called for each as an object (moved), ns "" for cluster scope. */
+void rbac_bootstrap_each(void (*fn)(struct registry *g, const struct schema_resource *r, const char *ns, json_t *object),
+			 struct registry *g);
+
+#endif
