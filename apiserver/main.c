@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* keelson-apiserver: options, the event loop, start and orderly end. */
+#include <errno.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apiserver/auth/authz.h"
+#include "apiserver/auth/token.h"
+#include "apiserver/http/handler.h"
+#include "apiserver/http/tunnel.h"
+#include "apiserver/version.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "io/tls.h"
+
+enum { SHUTDOWN_GRACE_MS = 5000, UPKEEP_MS = 10000 };
+
+struct options {
+	const char *data_dir, *listen, *advertise_address, *tls_cert, *tls_key, *client_ca, *sa_key, *sa_public;
+	const char *service_cidr, *node_port_range, *agent_client_cert, *agent_client_key, *agent_ca, *cluster_domain;
+	const char *authorization_mode, *port_file;
+};
+
+struct server {
+	uv_loop_t loop;
+	struct registry g;
+	struct http_server *http;
+	uv_signal_t term, interrupt;
+	uv_timer_t upkeep;
+	struct options o;
+	char *issuer;
+	bool ending;
+	int exit_code;
+};
+static struct server server;
+
+static const char usage_text[] =
+	"usage: keelson-apiserver --data-dir DIR --advertise-address IP --tls-cert F --tls-key F --client-ca F\n"
+	"                         --sa-key F --sa-public F [options]\n"
+	"\n"
+	"  --listen ADDRESS:PORT       default 0.0.0.0:6443; port 0 takes a free one\n"
+	"  --port-file F               writes the port that was taken\n"
+	"  --service-cidr CIDR         default 10.96.0.0/12\n"
+	"  --node-port-range A-B       default 30000-32767\n"
+	"  --agent-client-cert F --agent-client-key F --agent-ca F\n"
+	"                              how to reach the agents for logs, exec, attach, port-forward\n"
+	"  --cluster-domain D          default cluster.local\n"
+	"  --authorization-mode M      RBAC or AlwaysAllow (everybody with valid credentials may do everything)\n"
+	"  --help, --version\n";
+
+_noreturn_ static void usage(const char *why)
+{
+	fprintf(stderr, "keelson-apiserver: %s\n%s", why, usage_text);
+	exit(2);
+}
+
+static void parse_options(int argc, char **argv, struct options *o)
+{
+	enum { FIRST = 256 };
+	const struct {
+		const char *name, **slot;
+		bool required;
+	} all[] = {
+		{ "data-dir", &o->data_dir, true }, { "listen", &o->listen, false }, { "port-file", &o->port_file, false },
+		{ "advertise-address", &o->advertise_address, true }, { "tls-cert", &o->tls_cert, true },
+		{ "tls-key", &o->tls_key, true }, { "client-ca", &o->client_ca, true }, { "sa-key", &o->sa_key, true },
+		{ "sa-public", &o->sa_public, true }, { "service-cidr", &o->service_cidr, false },
+		{ "node-port-range", &o->node_port_range, false }, { "agent-client-cert", &o->agent_client_cert, false },
+		{ "agent-client-key", &o->agent_client_key, false }, { "agent-ca", &o->agent_ca, false },
+		{ "cluster-domain", &o->cluster_domain, false }, { "authorization-mode", &o->authorization_mode, false },
+	};
+	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
+	int c;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		longs[i + 2] = (struct option){ all[i].name, required_argument, NULL, FIRST + (int)i };
+	*o = (struct options){ .listen = "0.0.0.0:6443", .service_cidr = "10.96.0.0/12", .node_port_range = "30000-32767",
+		.cluster_domain = "cluster.local", .authorization_mode = "RBAC" };
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(usage_text, stdout);
+			exit(0);
+		} else if (c == 'v') {
+			printf("keelson-apiserver (Kubernetes API %s)\n", VERSION_GIT);
+			exit(0);
+		} else if (c >= FIRST) {
+			*all[c - FIRST].slot = optarg;
+		} else {
+			fputs(usage_text, stderr);
+			exit(2);
+		}
+	}
+	if (optind < argc)
+		usage("there is an argument that is no option");
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i].required && str_empty(*all[i].slot)) {
+			char why[64];
+			snprintf(why, sizeof(why), "--%s is missing", all[i].name);
+			usage(why);
+		}
+}
+
+static void registry_options_from(const struct options *o, struct registry_options *r)
+{
+	uint64_t min = 0, max = 0;
+	struct ip_addr address;
+	const char *dash = strchr(o->node_port_range, '-');
+	_cleanup_free_ char *first = dash ? mem_strndup(o->node_port_range, (size_t)(dash - o->node_port_range)) : NULL;
+	*r = (struct registry_options){ .advertise_address = o->advertise_address, .cluster_domain = o->cluster_domain };
+	if (ip_prefix_parse(o->service_cidr, &r->service_cidr) < 0)
+		usage("--service-cidr is not a prefix such as 10.96.0.0/12");
+	if ((r->service_cidr.addr.family == AF_INET ? 32 : 128) - r->service_cidr.len < 4)
+		usage("--service-cidr is too small: it needs at least 16 addresses");
+	if (!first || str_to_u64(first, 65535, &min) < 0 || str_to_u64(dash + 1, 65535, &max) < 0 || min < 1 || max < min)
+		usage("--node-port-range is not a range such as 30000-32767");
+	if (ip_parse(o->advertise_address, &address) < 0)
+		usage("--advertise-address is not an IP address");
+	r->node_port_min = (uint16_t)min;
+	r->node_port_max = (uint16_t)max;
+}
+
+/* The end */
+
+static void close_handle(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
+static void on_server_gone(void *user)
+{
+	struct server *s = user;
+	s->http = NULL;
+	uv_stop(&s->loop);
+}
+
+static void begin_end(struct server *s, int code)
+{
+	if (s->ending)
+		return;
+	s->ending = true;
+	s->exit_code = code;
+	s->g.stopping = true;
+	if (s->g.hub)
+		watch_hub_stop(s->g.hub);
+	if (s->http)
+		http_server_shutdown(s->http, SHUTDOWN_GRACE_MS, on_server_gone, s);
+	else
+		uv_stop(&s->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	log_info("ending on signal %d", signum);
+	begin_end(handle->data, 0);
+}
+
+static void on_fatal(const char *why)
+{
+	(void)why;
+	begin_end(&server, 1);
+}
+
+static void on_upkeep(uv_timer_t *t)
+{
+	struct server *s = t->data;
+	if (!s->ending)
+		bootstrap_objects(&s->g);
+}
+
+/* The start */
+
+static int start_registry(struct server *s, struct err *err)
+{
+	struct registry_options r;
+	int rc;
+	registry_options_from(&s->o, &r);
+	s->issuer = str_printf("https://kubernetes.default.svc.%s", s->o.cluster_domain);
+	r.issuer = s->issuer;
+	s->g.fatal = on_fatal;
+	s->g.keys = token_keys_load(s->o.sa_key, s->o.sa_public, err);
+	if (!s->g.keys)
+		return -1;
+	s->g.authz = authorizer_new(str_eq(s->o.authorization_mode, "AlwaysAllow") ? AUTHZ_ALWAYS_ALLOW : AUTHZ_RBAC);
+	if (s->o.agent_client_cert && s->o.agent_client_key && s->o.agent_ca) {
+		s->g.tunnel = tunnel_config_new(s->o.agent_client_cert, s->o.agent_client_key, s->o.agent_ca, err);
+		if (!s->g.tunnel)
+			return -1;
+	}
+	rc = registry_open(&s->g, &s->loop, s->o.data_dir, &r, err);
+	if (!rc)
+		log_info("store opened dir=%s revision=%llu", s->o.data_dir, (unsigned long long)store_revision(s->g.store));
+	return rc;
+}
+
+static int write_port(const char *file, int port, struct err *err)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d\n", port), rc = file_write_atomic(file, text, (size_t)len, 0644);
+	return rc ? err_set(err, -rc, "write %s: %s", file, strerror(-rc)) : 0;
+}
+
+static int start_http(struct server *s, struct err *err)
+{
+	const struct http_server_options options = { .size = sizeof(options), .max_body_bytes = HANDLER_MAX_BODY,
+		.on_refused = handler_refused };
+	SSL_CTX *tls = tls_server_new(s->o.tls_cert, s->o.tls_key, s->o.client_ca, err);
+	int port = 0, rc;
+	if (!tls)
+		return -1;
+	s->http = http_server_new(&s->loop, &options, handler_request, &s->g);
+	rc = http_server_listen(s->http, s->o.listen, tls, &port, err);
+	SSL_CTX_free(tls);
+	if (rc)
+		return rc;
+	s->g.options.port = (unsigned)port;
+	if (s->o.port_file)
+		rc = write_port(s->o.port_file, port, err);
+	if (!rc)
+		log_info("listening address=%s port=%d", s->o.listen, port);
+	return rc;
+}
+
+static void start_upkeep(struct server *s)
+{
+	uv_signal_init(&s->loop, &s->term);
+	uv_signal_init(&s->loop, &s->interrupt);
+	uv_timer_init(&s->loop, &s->upkeep);
+	s->term.data = s->interrupt.data = s->upkeep.data = s;
+	uv_signal_start(&s->term, on_signal, SIGTERM);
+	uv_signal_start(&s->interrupt, on_signal, SIGINT);
+	bootstrap_objects(&s->g);
+	uv_timer_start(&s->upkeep, on_upkeep, UPKEEP_MS, UPKEEP_MS);
+	s->g.ready = true;
+}
+
+static void finish(struct server *s)
+{
+	if (s->http) {
+		http_server_shutdown(s->http, 0, on_server_gone, s);
+		uv_run(&s->loop, UV_RUN_DEFAULT);
+	}
+	if (s->g.store)
+		registry_close(&s->g);
+	token_keys_free(s->g.keys);
+	authorizer_free(s->g.authz);
+	tunnel_config_free(s->g.tunnel);
+	uv_walk(&s->loop, close_handle, NULL);
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&s->loop);
+	free(s->issuer);
+	metrics_reset();
+}
+
+int main(int argc, char **argv)
+{
+	struct server *s = &server;
+	_cleanup_err_ struct err err = { 0 };
+	parse_options(argc, argv, &s->o);
+	if (!str_eq(s->o.authorization_mode, "AlwaysAllow") && !str_eq(s->o.authorization_mode, "RBAC"))
+		usage("--authorization-mode is RBAC or AlwaysAllow");
+	log_init("apiserver");
+	signal(SIGPIPE, SIG_IGN);
+	/* One thread commits, another compresses; large buffers go back to the kernel at once. */
+	setenv("UV_THREADPOOL_SIZE", "2", 0);
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+	uv_loop_init(&s->loop);
+	if (start_registry(s, &err) != 0 || start_http(s, &err) != 0) {
+		log_error("%s", err_msg(&err));
+		s->exit_code = 1;
+		finish(s);
+		return 1;
+	}
+	start_upkeep(s);
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+	finish(s);
+	return s->exit_code;
+}
