@@ -43,7 +43,7 @@ static void add_verbs(struct strbuf *b, uint8_t verbs)
 		const char *name;
 	} names[] = {
 		{ VERB_CREATE, "create" }, { VERB_DELETE, "delete" }, { VERB_DELETECOLLECTION, "deletecollection" },
-		{ VERB_GET, "get" },       { VERB_LIST, "list" },     { VERB_PATCH, "patch" },
+		{ VERB_GET, "get" },	   { VERB_LIST, "list" },     { VERB_PATCH, "patch" },
 		{ VERB_UPDATE, "update" }, { VERB_WATCH, "watch" },
 	};
 	const char *list[ARRAY_SIZE(names) + 1];
@@ -220,7 +220,8 @@ static bool build_group_list(struct strbuf *b, const char *argument)
 
 static bool build_api_versions(struct strbuf *b, const char *server)
 {
-	strbuf_adds(b, "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{\"clientCIDR\":\"0.0.0.0/0\"");
+	strbuf_adds(b, "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{"
+		       "\"clientCIDR\":\"0.0.0.0/0\"");
 	add_field(b, "serverAddress", server);
 	strbuf_adds(b, "}]}\n");
 	return true;
@@ -291,7 +292,8 @@ static void add_aggregated_group(struct strbuf *b, size_t first)
 
 static bool build_aggregated(struct strbuf *b, const char *core)
 {
-	strbuf_adds(b, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/v2\",\"metadata\":{},\"items\":[");
+	strbuf_adds(b, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/"
+		       "v2\",\"metadata\":{},\"items\":[");
 	for (size_t i = 0; i < schema_resource_count(); i++) {
 		if (!*schema_resource_at(i)->group != (core != NULL) || !starts_group(i))
 			continue;

@@ -66,7 +66,7 @@ static void resources_carry_upstreams_facts(void **state)
 	static const struct {
 		const char *name, *hash;
 	} hashes[] = {
-		{ "pods", "xPOwRZ+Yhw8=" },     { "events", "r2yiGXH7wu8=" },  { "configmaps", "qFsyl6wFWjQ=" },
+		{ "pods", "xPOwRZ+Yhw8=" },	{ "events", "r2yiGXH7wu8=" },  { "configmaps", "qFsyl6wFWjQ=" },
 		{ "services", "0/CO1lhkEBI=" }, { "secrets", "S6u1pOWzb84=" }, { "endpoints", "fWeeMqaN/OA=" },
 	};
 	_cleanup_json_ json_t *core = parse(discovery_resources("v1"));
@@ -77,7 +77,8 @@ static void resources_carry_upstreams_facts(void **state)
 	(void)state;
 	assert_string_equal(json_str(core, "groupVersion"), "v1");
 	for (size_t i = 0; i < ARRAY_SIZE(hashes); i++)
-		assert_string_equal(json_str(named(resources, "name", hashes[i].name), "storageVersionHash"), hashes[i].hash);
+		assert_string_equal(json_str(named(resources, "name", hashes[i].name), "storageVersionHash"),
+				    hashes[i].hash);
 	assert_string_equal(json_str(events, "resources[0].storageVersionHash"), "r2yiGXH7wu8=");
 	r = named(resources, "name", "pods");
 	assert_string_equal(json_str(r, "singularName"), "pod");
@@ -122,8 +123,9 @@ static void aggregated_discovery_has_every_resource(void **state)
 	assert_string_equal(json_str(pods, "scope"), "Namespaced");
 	assert_string_equal(json_str(pods, "responseKind.kind"), "Pod");
 	assert_string_equal(json_str(pods, "responseKind.version"), "");
-	assert_string_equal(json_str(named(json_object_get(pods, "subresources"), "subresource", "eviction"), "responseKind.group"),
-			    "policy");
+	assert_string_equal(
+		json_str(named(json_object_get(pods, "subresources"), "subresource", "eviction"), "responseKind.group"),
+		"policy");
 	document_reset();
 }
 

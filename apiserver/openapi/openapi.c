@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The OpenAPI documents: one of everything in v2 (JSON and gnostic's protobuf), and in v3 one a group and version with an
- * index whose URLs carry a hash, so that clients may keep what they fetched for ever (KEP-2896).
+ * The OpenAPI documents: one of everything in v2 (JSON and gnostic's protobuf), and in v3 one a group and version with
+ * an index whose URLs carry a hash, so that clients may keep what they fetched for ever (KEP-2896).
  */
 #include "apiserver/openapi/document.h"
 #include "apiserver/openapi/openapi_internal.h"
@@ -52,7 +52,8 @@ static void write_security(struct writer *w)
 
 static bool build_v2(struct strbuf *b, const char *proto)
 {
-	static const char *const media[] = { "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL };
+	static const char *const media[] = { "application/json", "application/yaml",
+					     "application/vnd.kubernetes.protobuf", NULL };
 	struct writer w = { .out = b, .form = proto ? OPENAPI_V2_PROTO : OPENAPI_V2_JSON };
 	struct message_set set = { 0 };
 	size_t at;
@@ -95,7 +96,8 @@ static bool build_v3(struct strbuf *b, const char *group_version)
 	write_definitions(&w, &set);
 	writer_close(&w, schemas);
 	writer_any(&w, "securitySchemes", 0,
-		   "{\"BearerToken\":{\"description\":\"Bearer token\",\"in\":\"header\",\"name\":\"authorization\",\"type\":\"apiKey\"}}");
+		   "{\"BearerToken\":{\"description\":\"Bearer "
+		   "token\",\"in\":\"header\",\"name\":\"authorization\",\"type\":\"apiKey\"}}");
 	writer_close(&w, at);
 	strbuf_adds(b, "}\n");
 	return true;
@@ -126,7 +128,8 @@ static bool build_index(struct strbuf *b, const char *argument)
 			continue;
 		strbuf_reset(&last);
 		strbuf_adds(&last, path.data);
-		strbuf_addf(b, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}", i ? "," : "", path.data, path.data,
+		strbuf_addf(b, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}", i ? "," : "", path.data,
+			    path.data,
 			    document_etag(path.data, build_v3, schema_api_version(r->group, r->version, gv)));
 	}
 	strbuf_adds(b, "}}\n");

@@ -15,11 +15,11 @@ enum action { A_LIST, A_LIST_ALL, A_CREATE, A_DELETE_COLLECTION, A_GET, A_PUT, A
 enum method { M_GET, M_PUT, M_POST, M_DELETE, M_PATCH, M_MAX };
 static const struct {
 	const char *key, *name; /* the JSON key, the word in connect's operation ids */
-	unsigned number;        /* in PathItem */
+	unsigned number;	/* in PathItem */
 	uint8_t verb;
 } methods[] = {
-	[M_GET] = { "get", "Get", 2, VERB_GET },          [M_PUT] = { "put", "Put", 3, VERB_UPDATE },
-	[M_POST] = { "post", "Post", 4, VERB_CREATE },    [M_DELETE] = { "delete", "Delete", 5, VERB_DELETE },
+	[M_GET] = { "get", "Get", 2, VERB_GET },	 [M_PUT] = { "put", "Put", 3, VERB_UPDATE },
+	[M_POST] = { "post", "Post", 4, VERB_CREATE },	 [M_DELETE] = { "delete", "Delete", 5, VERB_DELETE },
 	[M_PATCH] = { "patch", "Patch", 8, VERB_PATCH },
 };
 
@@ -31,7 +31,8 @@ static const struct {
 	[A_LIST] = { "list", "list", "list or watch objects of kind", Q_ALL | Q_LIST | Q_SELECT },
 	[A_LIST_ALL] = { "list", "list", "list or watch objects of kind", Q_ALL | Q_LIST | Q_SELECT },
 	[A_CREATE] = { "post", "create", "create", Q_ALL | Q_WRITE },
-	[A_DELETE_COLLECTION] = { "deletecollection", "delete", "delete the collection of", Q_ALL | Q_DELETE | Q_SELECT },
+	[A_DELETE_COLLECTION] = { "deletecollection", "delete", "delete the collection of",
+				  Q_ALL | Q_DELETE | Q_SELECT },
 	[A_GET] = { "get", "read", "read", Q_ALL },
 	[A_PUT] = { "put", "replace", "replace", Q_ALL | Q_WRITE },
 	[A_PATCH] = { "patch", "patch", "change a part of", Q_ALL | Q_WRITE | Q_FORCE },
@@ -61,7 +62,8 @@ static const struct {
 	{ "orphanDependents", "boolean", Q_DELETE },
 	{ "propagationPolicy", "string", Q_DELETE },
 };
-static const char *const media[] = { "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL };
+static const char *const media[] = { "application/json", "application/yaml", "application/vnd.kubernetes.protobuf",
+				     NULL };
 static const char *const patch_media[] = { "application/json-patch+json", "application/merge-patch+json",
 					   "application/strategic-merge-patch+json", NULL };
 
@@ -157,8 +159,8 @@ static void parameter_type(struct writer *w, const char *type, unsigned number, 
 /* ParametersItem > Parameter > NonBodyParameter > one by the place. */
 static void plain_parameter(struct writer *w, unsigned list_number, const char *name, const char *type, bool in_path)
 {
-	size_t element = writer_element(w, list_number), parameter = writer_only_proto(w, 1), plain = writer_only_proto(w, 2),
-	       sub = writer_only_proto(w, in_path ? 4 : 3);
+	size_t element = writer_element(w, list_number), parameter = writer_only_proto(w, 1),
+	       plain = writer_only_proto(w, 2), sub = writer_only_proto(w, in_path ? 4 : 3);
 
 	writer_text(w, "name", 4, name);
 	writer_text(w, "in", 2, in_path ? "path" : "query");
@@ -232,7 +234,8 @@ static void write_content(struct writer *w, const char *const *types, const stru
 
 static void body_parameter(struct writer *w, const struct schema_message *m, bool required)
 {
-	size_t element = writer_element(w, 8), parameter = writer_only_proto(w, 1), body = writer_only_proto(w, 1), schema;
+	size_t element = writer_element(w, 8), parameter = writer_only_proto(w, 1), body = writer_only_proto(w, 1),
+	       schema;
 
 	writer_text(w, "name", 2, "body");
 	writer_text(w, "in", 3, "body");
@@ -331,8 +334,9 @@ static void write_operation(struct writer *w, const struct route *t, enum action
 	write_responses(w, t, a);
 	snprintf(gvk, sizeof(gvk), "\"%s\"", actions[a].action);
 	writer_extension(w, 13, "x-kubernetes-action", gvk);
-	snprintf(gvk, sizeof(gvk), "{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}", t->sub ? t->sub->group : t->r->group,
-		 t->sub ? t->sub->kind : t->r->kind, t->sub ? t->sub->version : t->r->version);
+	snprintf(gvk, sizeof(gvk), "{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}",
+		 t->sub ? t->sub->group : t->r->group, t->sub ? t->sub->kind : t->r->kind,
+		 t->sub ? t->sub->version : t->r->version);
 	writer_extension(w, 13, "x-kubernetes-group-version-kind", gvk);
 	writer_close(w, at);
 }
@@ -354,8 +358,9 @@ static void collection_path(const struct schema_resource *r, bool in_namespace, 
 {
 	char gv[96];
 
-	snprintf(out, PATH_SIZE, "%s%s%s/%s", *r->group ? "/apis/" : "/api/", schema_api_version(r->group, r->version, gv),
-		 in_namespace ? "/namespaces/{namespace}" : "", r->plural);
+	snprintf(out, PATH_SIZE, "%s%s%s/%s", *r->group ? "/apis/" : "/api/",
+		 schema_api_version(r->group, r->version, gv), in_namespace ? "/namespaces/{namespace}" : "",
+		 r->plural);
 }
 
 static void write_collection(struct writer *w, const struct schema_resource *r)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Schemas of messages. The numbers are those of gnostic's Schema: $ref 1, format 2, description 4, default 5, required 19,
- * enum 20, additionalProperties 21, type 22, items 23, allOf 24, properties 25, extensions 31.
+ * Schemas of messages. The numbers are those of gnostic's Schema: $ref 1, format 2, description 4, default 5, required
+ * 19, enum 20, additionalProperties 21, type 22, items 23, allOf 24, properties 25, extensions 31.
  */
 #include <stdio.h>
 
@@ -67,9 +67,9 @@ void openapi_reference(struct writer *w, const struct schema_message *m)
 
 void openapi_scalar(const struct schema_field *f, const char **ret_type, const char **ret_format)
 {
-	*ret_type = f->type == SCHEMA_BOOL                                      ? "boolean"
+	*ret_type = f->type == SCHEMA_BOOL				 ? "boolean"
 		    : f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64 ? "integer"
-		    : f->type == SCHEMA_DOUBLE                           ? "number"
+		    : f->type == SCHEMA_DOUBLE				 ? "number"
 									 : "string";
 	*ret_format = schema_field_format(f);
 }
@@ -263,8 +263,8 @@ static void write_gvks(struct writer *w, const struct schema_message *m)
 		const struct schema_kind *k = schema_kind_at(i);
 
 		if (k->message == m)
-			strbuf_addf(&list, "%s{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}", list.len ? "," : "[", k->group,
-				    k->kind, k->version);
+			strbuf_addf(&list, "%s{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}",
+				    list.len ? "," : "[", k->group, k->kind, k->version);
 	}
 	if (!list.len)
 		return;

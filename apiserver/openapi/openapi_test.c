@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* OpenAPI: every reference is defined, clients find what they look for, both forms of v2 say the same, and memory goes. */
+/* OpenAPI: every reference is defined, clients find what they look for, both forms of v2 say the same, and memory goes.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -58,7 +59,8 @@ static void v2_defines_what_it_names(void **state)
 {
 	_cleanup_json_ json_t *doc = parse(openapi_v2_json());
 	json_t *definitions = json_object_get(doc, "definitions");
-	json_t *container = member(member(definitions, "io.k8s.api.core.v1.Container", "properties"), "ports", "x-kubernetes-list-map-keys");
+	json_t *container = member(member(definitions, "io.k8s.api.core.v1.Container", "properties"), "ports",
+				   "x-kubernetes-list-map-keys");
 	json_t *spec = json_object_get(definitions, "io.k8s.api.apps.v1.DeploymentSpec");
 	json_t *pod = json_object_get(definitions, "io.k8s.api.core.v1.Pod");
 
@@ -67,14 +69,17 @@ static void v2_defines_what_it_names(void **state)
 	assert_true(check_references(doc, definitions, "#/definitions/") > 1000);
 	assert_string_equal(json_string_value(json_array_get(container, 1)), "protocol");
 	assert_string_equal(json_str(spec, "required[0]"), "selector");
-	assert_string_equal(json_string_value(json_object_get(member(spec, "properties", "strategy"), "x-kubernetes-patch-strategy")),
+	assert_string_equal(json_string_value(json_object_get(member(spec, "properties", "strategy"),
+							      "x-kubernetes-patch-strategy")),
 			    "retainKeys");
-	assert_string_equal(json_str(json_array_get(json_object_get(pod, "x-kubernetes-group-version-kind"), 0), "kind"), "Pod");
+	assert_string_equal(
+		json_str(json_array_get(json_object_get(pod, "x-kubernetes-group-version-kind"), 0), "kind"), "Pod");
 	/* Inlined fields stand in the parent; custom types are what they look like in JSON. */
 	assert_non_null(member(json_object_get(definitions, "io.k8s.api.core.v1.Volume"), "properties", "emptyDir"));
 	assert_null(member(json_object_get(definitions, "io.k8s.api.core.v1.Volume"), "properties", "volumeSource"));
-	assert_string_equal(json_str(json_object_get(definitions, "io.k8s.apimachinery.pkg.util.intstr.IntOrString"), "format"),
-			    "int-or-string");
+	assert_string_equal(
+		json_str(json_object_get(definitions, "io.k8s.apimachinery.pkg.util.intstr.IntOrString"), "format"),
+		"int-or-string");
 	document_reset();
 }
 
@@ -91,7 +96,8 @@ static bool lists_field_validation(json_t *paths, const char *kind)
 		if (!str_eq(json_string_value(member(patch, "x-kubernetes-group-version-kind", "kind")), kind))
 			continue;
 		json_array_foreach(json_object_get(patch, "parameters"), i, parameter)
-			if (str_eq(json_str(parameter, "name"), "fieldValidation") && str_eq(json_str(parameter, "in"), "query"))
+			if (str_eq(json_str(parameter, "name"), "fieldValidation") &&
+			    str_eq(json_str(parameter, "in"), "query"))
 				return true;
 	}
 	return false;
@@ -117,7 +123,8 @@ static void v3_has_a_document_for_each_version(void **state)
 	for (size_t i = 0; i < schema_resource_count(); i++) {
 		const struct schema_resource *r = schema_resource_at(i);
 		char gv[96];
-		_cleanup_free_ char *of = str_printf("%s/%s", *r->group ? "apis" : "api", schema_api_version(r->group, r->version, gv));
+		_cleanup_free_ char *of =
+			str_printf("%s/%s", *r->group ? "apis" : "api", schema_api_version(r->group, r->version, gv));
 		_cleanup_json_ json_t *doc = parse(openapi_v3(of));
 
 		if ((r->verbs & VERB_PATCH) && !lists_field_validation(json_object_get(doc, "paths"), r->kind))
@@ -171,7 +178,8 @@ static struct wire_slice entry_of(struct wire_slice in, uint32_t number, const c
 static void v2_in_protobuf_is_gnostics_document(void **state)
 {
 	const struct document *d = openapi_v2_proto();
-	struct wire_slice doc = { (const unsigned char *)d->body->data, d->body->len }, definitions, paths, schema, part;
+	struct wire_slice doc = { (const unsigned char *)d->body->data, d->body->len }, definitions, paths, schema,
+			  part;
 	_cleanup_json_ json_t *json = parse(openapi_v2_json());
 	size_t n = 0;
 

@@ -39,8 +39,8 @@ static int read_type_meta(struct wire_slice in, struct unknown *u, struct err *e
 		if (f.number > 2)
 			continue;
 		if (f.wire_type != WIRE_BYTES)
-			return err_set_api(err, 400, "BadRequest", "proto: wrong wireType = %u for field %s", f.wire_type,
-					   f.number == 1 ? "APIVersion" : "Kind");
+			return err_set_api(err, 400, "BadRequest", "proto: wrong wireType = %u for field %s",
+					   f.wire_type, f.number == 1 ? "APIVersion" : "Kind");
 		*(f.number == 1 ? &u->api_version : &u->kind) = f.bytes;
 	}
 	return more;
@@ -53,8 +53,9 @@ static int read_unknown(const void *data, size_t len, struct unknown *ret, struc
 	int more;
 
 	if (!codec_is_proto(data, len))
-		return err_set_api(err, 400, "BadRequest",
-				   "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+		return err_set_api(
+			err, 400, "BadRequest",
+			"provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
 	r = wire_reader_of((struct wire_slice){ (const unsigned char *)data + sizeof(magic), len - sizeof(magic) });
 	while ((more = wire_next(&r, &f, err)) > 0) {
 		struct wire_slice *const into[] = { NULL, NULL, &ret->raw, &ret->encoding, &ret->type };
@@ -100,7 +101,8 @@ json_t *codec_envelope_decode_at(const void *data, size_t len, const struct sche
 	}
 	k = schema_kind_find(api_version, kind);
 	if (!k) {
-		err_set_api(err, 400, "BadRequest", "no kind \"%s\" is registered for version \"%s\"", kind, api_version);
+		err_set_api(err, 400, "BadRequest", "no kind \"%s\" is registered for version \"%s\"", kind,
+			    api_version);
 		return NULL;
 	}
 	body = codec_proto_decode_at(k->message, u.raw.data ? u.raw.data : (const unsigned char *)"", u.raw.len, depth,
@@ -137,8 +139,8 @@ int codec_envelope_encode(const json_t *v, struct strbuf *out, struct err *err)
 	int r;
 
 	if (!k)
-		return err_set_api(err, 400, "BadRequest", "no kind \"%s\" is registered for version \"%s\"", kind ? kind : "",
-				   api_version ? api_version : "");
+		return err_set_api(err, 400, "BadRequest", "no kind \"%s\" is registered for version \"%s\"",
+				   kind ? kind : "", api_version ? api_version : "");
 	strbuf_add(out, magic, sizeof(magic));
 	at = wire_open(out, 1);
 	wire_put_bytes(out, 1, api_version, strlen(api_version));

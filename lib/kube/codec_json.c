@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * JSON values against the schema. Walks the value once, in place. What Go's decoder into the typed structs followed by
- * its encoder would do to the value is done here: unknown fields and nulls go, so do zero values of optional fields that
- * are no pointers, and values with a text form get their canonical text. Order of fields stays as it was sent.
+ * its encoder would do to the value is done here: unknown fields and nulls go, so do zero values of optional fields
+ * that are no pointers, and values with a text form get their canonical text. Order of fields stays as it was sent.
  */
 #include <errno.h>
 #include <math.h>
@@ -57,9 +57,10 @@ static int type_error_named(struct walk *w, const json_t *v, bool number_text, c
 
 	describe(v, number_text, got);
 	if (!*at)
-		return err_set_api(w->err, 400, "BadRequest", "json: cannot unmarshal %s into Go value of type %s", got, type);
-	return err_set_api(w->err, 400, "BadRequest", "json: cannot unmarshal %s into Go struct field %s.%s of type %s", got,
-			   w->struct_name, at, type);
+		return err_set_api(w->err, 400, "BadRequest", "json: cannot unmarshal %s into Go value of type %s", got,
+				   type);
+	return err_set_api(w->err, 400, "BadRequest", "json: cannot unmarshal %s into Go struct field %s.%s of type %s",
+			   got, w->struct_name, at, type);
 }
 
 static int type_error(struct walk *w, const json_t *v, bool number_text, const struct codec_path *path,
@@ -155,7 +156,8 @@ static int normalize_int_or_string(struct walk *w, const json_t *v)
 static int normalize_json(struct walk *w, const struct schema_message *m, json_t *v, json_t **ret)
 {
 	enum codec_json_form form = codec_json_form_of(m);
-	const struct schema_message *schema = form == CODEC_JSON_ANY ? NULL : m->fields[form == CODEC_JSON_OR_BOOL].message;
+	const struct schema_message *schema =
+		form == CODEC_JSON_ANY ? NULL : m->fields[form == CODEC_JSON_OR_BOOL].message;
 	/* These decode themselves: without strictness, and not knowing where they stand. */
 	struct walk inner = { .err = w->err, .struct_name = w->struct_name };
 	json_t *item;
@@ -203,7 +205,8 @@ static int normalize_element(struct walk *w, const struct schema_field *f, json_
 	case SCHEMA_BYTES:
 		return normalize_bytes(w, v, path, ret);
 	case SCHEMA_MESSAGE:
-		return json_is_object(v) ? normalize_object(w, f->message, v, path) : type_error(w, v, false, path, f, true);
+		return json_is_object(v) ? normalize_object(w, f->message, v, path)
+					 : type_error(w, v, false, path, f, true);
 	case SCHEMA_QUANTITY:
 		return normalize_quantity(w, v, ret);
 	case SCHEMA_TIME:

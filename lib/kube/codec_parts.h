@@ -7,11 +7,11 @@
 
 enum {
 	CODEC_TIME_SIZE = 48,
-	CODEC_MAX_DEPTH = 100,        /* nested messages in protobuf; JSONSchemaProps is the only one that recurses */
-	CODEC_MAX_VALUES = 300000,    /* JSON values made from one protobuf message: bounds memory against tiny elements */
+	CODEC_MAX_DEPTH = 100,	   /* nested messages in protobuf; JSONSchemaProps is the only one that recurses */
+	CODEC_MAX_VALUES = 300000, /* JSON values made from one protobuf message: bounds memory against tiny elements */
 };
 #define CODEC_MIN_TIME_S (-62135596800LL) /* 0001-01-01T00:00:00Z, Go's zero time */
-#define CODEC_MAX_TIME_S 253402300799LL   /* 9999-12-31T23:59:59Z */
+#define CODEC_MAX_TIME_S 253402300799LL	  /* 9999-12-31T23:59:59Z */
 
 /* A place in a value, as a list on the stack from the inside out. */
 struct codec_path {

@@ -56,7 +56,11 @@ static bool count_value(struct decode *d)
 /* The length of the UTF-8 sequence at s, 0 when it is none (RFC 3629). */
 static size_t utf8_sequence(const unsigned char *s, size_t len)
 {
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+	size_t n = s[0] < 0x80			 ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+						 : 0;
 
 	if (n == 0 || n > len)
 		return 0;
@@ -168,7 +172,8 @@ static json_t *decode_element(struct decode *d, const struct schema_field *f, co
 }
 
 /* Fields of one of the small messages behind custom types: the last one of each number counts. */
-static int read_small(struct decode *d, struct wire_slice in, struct wire_field fields[static 4], bool present[static 4])
+static int read_small(struct decode *d, struct wire_slice in, struct wire_field fields[static 4],
+		      bool present[static 4])
 {
 	struct wire_reader r = wire_reader_of(in);
 	struct wire_field w;

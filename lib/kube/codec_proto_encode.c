@@ -114,7 +114,8 @@ static int encode_list_of(struct encode *e, const struct schema_message *m, unsi
 static int encode_json(struct encode *e, const struct schema_message *m, const json_t *v)
 {
 	enum codec_json_form form = codec_json_form_of(m);
-	const struct schema_message *schema = form == CODEC_JSON_ANY ? NULL : m->fields[form == CODEC_JSON_OR_BOOL].message;
+	const struct schema_message *schema =
+		form == CODEC_JSON_ANY ? NULL : m->fields[form == CODEC_JSON_OR_BOOL].message;
 	size_t at;
 	int r;
 
@@ -167,7 +168,8 @@ static int encode_bytes(struct encode *e, unsigned number, const json_t *v)
 	return 0;
 }
 
-static int encode_element(struct encode *e, const struct schema_field *f, unsigned number, const json_t *v, bool envelope)
+static int encode_element(struct encode *e, const struct schema_field *f, unsigned number, const json_t *v,
+			  bool envelope)
 {
 	size_t at;
 	int r;

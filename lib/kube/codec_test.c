@@ -50,7 +50,8 @@ static void type_errors_read_like_gos(void **state)
 		{ "apps/v1", "Deployment", "{\"spec\":{\"replicas\":1.5}}",
 		  "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32" },
 		{ "apps/v1", "Deployment", "{\"spec\":{\"replicas\":99999999999}}",
-		  "json: cannot unmarshal number 99999999999 into Go struct field DeploymentSpec.spec.replicas of type int32" },
+		  "json: cannot unmarshal number 99999999999 into Go struct field DeploymentSpec.spec.replicas of type "
+		  "int32" },
 		{ "apps/v1", "Deployment", "{\"spec\":[]}",
 		  "json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec" },
 		{ "apps/v1", "Deployment", "[]", "json: cannot unmarshal array into Go value of type v1.Deployment" },
@@ -61,8 +62,10 @@ static void type_errors_read_like_gos(void **state)
 		{ "v1", "Pod", "{\"spec\":{\"containers\":{}}}",
 		  "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container" },
 		{ "v1", "Pod", "{\"spec\":{\"restartPolicy\":true}}",
-		  "json: cannot unmarshal bool into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy" },
-		{ "v1", "Pod", "{\"kind\":7}", "json: cannot unmarshal number into Go struct field Pod.kind of type string" },
+		  "json: cannot unmarshal bool into Go struct field PodSpec.spec.restartPolicy of type "
+		  "v1.RestartPolicy" },
+		{ "v1", "Pod", "{\"kind\":7}",
+		  "json: cannot unmarshal number into Go struct field Pod.kind of type string" },
 		{ "v1", "Pod", "{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"cpu\":\"x\"}}}]}}",
 		  "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'" },
 		{ "v1", "Pod", "{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"cpu\":\"1Kim\"}}}]}}",
@@ -76,7 +79,8 @@ static void type_errors_read_like_gos(void **state)
 		{ "v1", "Pod", "{\"metadata\":{\"creationTimestamp\":5}}",
 		  "json: cannot unmarshal number into Go value of type string" },
 		{ "coordination.k8s.io/v1", "Lease", "{\"spec\":{\"renewTime\":\"2020-01-01T00:00:00Z\"}}",
-		  "parsing time \"2020-01-01T00:00:00Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"Z\" as "
+		  "parsing time \"2020-01-01T00:00:00Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"Z\" "
+		  "as "
 		  "\".000000\"" },
 		{ "v1", "Secret", "{\"data\":{\"a\":\"YQ=\"}}", "illegal base64 data at input byte 3" },
 		{ "v1", "Secret", "{\"data\":{\"a\":\"Y*\"}}", "illegal base64 data at input byte 1" },
@@ -85,7 +89,8 @@ static void type_errors_read_like_gos(void **state)
 		{ "v1", "Service", "{\"spec\":{\"ports\":[{\"targetPort\":true}]}}",
 		  "json: cannot unmarshal bool into Go value of type int32" },
 		{ "v1", "PersistentVolumeClaim", "{\"spec\":{\"accessModes\":[1]}}",
-		  "json: cannot unmarshal number into Go struct field PersistentVolumeClaimSpec.spec.accessModes of type "
+		  "json: cannot unmarshal number into Go struct field PersistentVolumeClaimSpec.spec.accessModes of "
+		  "type "
 		  "v1.PersistentVolumeAccessMode" },
 		{ "authentication.k8s.io/v1", "TokenReview", "{\"status\":{\"user\":{\"extra\":{\"a\":\"b\"}}}}",
 		  "json: cannot unmarshal string into Go struct field UserInfo.status.user.extra of type string" },
@@ -93,7 +98,8 @@ static void type_errors_read_like_gos(void **state)
 		  "{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"additionalProperties\":3}}}]}}",
 		  "boolean or JSON schema expected" },
 		{ "apiextensions.k8s.io/v1", "CustomResourceDefinition",
-		  "{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"properties\":{\"a\":{\"type\":1}}}}}]}}",
+		  "{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"properties\":{\"a\":{\"type\":1}}}}}]}"
+		  "}",
 		  "json: cannot unmarshal number into Go struct field "
 		  "JSONSchemaProps.spec.versions.schema.openAPIV3Schema.properties.type of type string" },
 		{ "apiextensions.k8s.io/v1", "CustomResourceDefinition",
@@ -109,13 +115,15 @@ static void type_errors_read_like_gos(void **state)
 static void unknown_fields_are_named_and_removed(void **state)
 {
 	struct codec_report report = { 0 };
-	_cleanup_free_ char *got = normalized("v1", "Pod",
-					      "{\"spec\":{\"foo\":1,\"containers\":[{\"name\":\"a\"},{\"Image\":\"x\",\"name\":\"b\"}],"
-					      "\"volumes\":[{\"name\":\"v\",\"volumeSource\":{}}]},\"extra\":{\"spec\":{}}}",
-					      &report);
+	_cleanup_free_ char *got =
+		normalized("v1", "Pod",
+			   "{\"spec\":{\"foo\":1,\"containers\":[{\"name\":\"a\"},{\"Image\":\"x\",\"name\":\"b\"}],"
+			   "\"volumes\":[{\"name\":\"v\",\"volumeSource\":{}}]},\"extra\":{\"spec\":{}}}",
+			   &report);
 
 	(void)state;
-	assert_string_equal(got, "{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"volumes\":[{\"name\":\"v\"}]}}");
+	assert_string_equal(
+		got, "{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"volumes\":[{\"name\":\"v\"}]}}");
 	assert_int_equal(report.unknown.count, 4);
 	assert_string_equal(report.unknown.items[0], "unknown field \"spec.foo\"");
 	assert_string_equal(report.unknown.items[1], "unknown field \"spec.containers[1].Image\"");
@@ -128,26 +136,33 @@ static void values_become_canonical(void **state)
 {
 	(void)state;
 	assert_normalized("v1", "Pod",
-			  "{\"metadata\":{\"creationTimestamp\":\"2020-01-01T02:00:00.75+02:00\"},\"spec\":{\"containers\":[{\"name\":"
+			  "{\"metadata\":{\"creationTimestamp\":\"2020-01-01T02:00:00.75+02:00\"},\"spec\":{"
+			  "\"containers\":[{\"name\":"
 			  "\"c\",\"resources\":{\"limits\":{\"cpu\":0.5,\"memory\":\"1024Mi\",\"pods\":null}}}]}}",
-			  "{\"metadata\":{\"creationTimestamp\":\"2020-01-01T00:00:00Z\"},\"spec\":{\"containers\":[{\"name\":\"c\","
+			  "{\"metadata\":{\"creationTimestamp\":\"2020-01-01T00:00:00Z\"},\"spec\":{\"containers\":[{"
+			  "\"name\":\"c\","
 			  "\"resources\":{\"limits\":{\"cpu\":\"500m\",\"memory\":\"1Gi\",\"pods\":\"0\"}}}]}}");
-	assert_normalized("coordination.k8s.io/v1", "Lease", "{\"spec\":{\"renewTime\":\"2020-01-01T01:00:00.123456+01:00\"}}",
+	assert_normalized("coordination.k8s.io/v1", "Lease",
+			  "{\"spec\":{\"renewTime\":\"2020-01-01T01:00:00.123456+01:00\"}}",
 			  "{\"spec\":{\"renewTime\":\"2020-01-01T00:00:00.123456Z\"}}");
-	assert_normalized("v1", "Secret", "{\"data\":{\"a\":\"YW\\nI=\",\"b\":null}}", "{\"data\":{\"a\":\"YWI=\",\"b\":\"\"}}");
+	assert_normalized("v1", "Secret", "{\"data\":{\"a\":\"YW\\nI=\",\"b\":null}}",
+			  "{\"data\":{\"a\":\"YWI=\",\"b\":\"\"}}");
 }
 
 static void zeros_mean_something_only_in_pointers(void **state)
 {
 	(void)state;
 	assert_normalized("apps/v1", "Deployment",
-			  "{\"spec\":{\"replicas\":0,\"minReadySeconds\":0,\"paused\":false,\"revisionHistoryLimit\":0,\"strategy\":{}}}",
+			  "{\"spec\":{\"replicas\":0,\"minReadySeconds\":0,\"paused\":false,\"revisionHistoryLimit\":0,"
+			  "\"strategy\":{}}}",
 			  "{\"spec\":{\"replicas\":0,\"revisionHistoryLimit\":0,\"strategy\":{}}}");
 	/* Required fields stay; empty lists and maps of optional ones go; null is absent. */
 	assert_normalized("v1", "Pod",
-			  "{\"metadata\":{\"labels\":{},\"name\":\"\",\"creationTimestamp\":null},\"spec\":{\"containers\":[],\"volumes\":"
+			  "{\"metadata\":{\"labels\":{},\"name\":\"\",\"creationTimestamp\":null},\"spec\":{"
+			  "\"containers\":[],\"volumes\":"
 			  "[{\"name\":\"\",\"emptyDir\":{}}],\"tolerations\":[],\"priority\":0}}",
-			  "{\"metadata\":{},\"spec\":{\"containers\":[],\"priority\":0,\"volumes\":[{\"emptyDir\":{},\"name\":\"\"}]}}");
+			  "{\"metadata\":{},\"spec\":{\"containers\":[],\"priority\":0,\"volumes\":[{\"emptyDir\":{},"
+			  "\"name\":\"\"}]}}");
 }
 
 static void nested_schemas_keep_their_forms(void **state)
@@ -155,9 +170,11 @@ static void nested_schemas_keep_their_forms(void **state)
 	(void)state;
 	assert_normalized(
 		"apiextensions.k8s.io/v1", "CustomResourceDefinition",
-		"{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"items\":{\"type\":\"string\",\"x\":1},\"default\":{\"x\":"
+		"{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"items\":{\"type\":\"string\",\"x\":1},"
+		"\"default\":{\"x\":"
 		"null},\"enum\":[1,null,\"a\"],\"additionalProperties\":false,\"dependencies\":{\"a\":[\"b\"]}}}}]}}",
-		"{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"additionalProperties\":false,\"default\":{\"x\":null},"
+		"{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"additionalProperties\":false,\"default\":"
+		"{\"x\":null},"
 		"\"dependencies\":{\"a\":[\"b\"]},\"enum\":[1,null,\"a\"],\"items\":{\"type\":\"string\"}}}}]}}");
 }
 
@@ -203,7 +220,8 @@ static json_t *random_time(bool micro)
 {
 	char text[CODEC_TIME_SIZE];
 
-	assert_int_equal(codec_time_format((int64_t)rnd(0x7fffffff) * (rnd(2) ? 1 : -7), rnd(1000000) * 1000, micro, text), 0);
+	assert_int_equal(
+		codec_time_format((int64_t)rnd(0x7fffffff) * (rnd(2) ? 1 : -7), rnd(1000000) * 1000, micro, text), 0);
 	return json_string(text);
 }
 
@@ -265,7 +283,8 @@ static json_t *random_field(const struct schema_field *f, int depth)
 	}
 	v = f->shape == SCHEMA_LIST || f->shape == SCHEMA_SINGLE ? json_array() : json_object();
 	for (size_t i = 0; i < n; i++) {
-		json_t *e = f->shape == SCHEMA_MAP_OF_LISTS ? json_pack("[s,s]", "one", "two") : random_element(f, depth);
+		json_t *e =
+			f->shape == SCHEMA_MAP_OF_LISTS ? json_pack("[s,s]", "one", "two") : random_element(f, depth);
 
 		if (json_is_array(v))
 			json_array_append_new(v, e);
@@ -454,7 +473,8 @@ static void strings_from_protobuf_become_valid(void **state)
 	(void)state;
 	wire_put_bytes(&wire, 1, "a\xff\xc3\xa9\xe2\x82", 6);
 	wire_close(&wire, at);
-	assert_decoded("v1", "Pod", &wire, "{\"metadata\":{\"name\":\"a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\"}}");
+	assert_decoded("v1", "Pod", &wire,
+		       "{\"metadata\":{\"name\":\"a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\"}}");
 	strbuf_reset(&wire);
 	at = wire_open(&wire, 1);
 	wire_put_bytes(&wire, 1, "a\0b", 3);
@@ -481,7 +501,8 @@ static void hostile_bytes_are_refused(void **state)
 		{ "\x0c", 1, "proto: unexpected end of group" },
 		{ "\x0b\x08\x01", 3, "unexpected EOF" },
 		{ "\x12\x04\xc8\x01\x01\x01", 6, "spec: proto: illegal tag 0 (wire type 1)" },
-		{ "\x0a\x05\x42\x03\x08\xff\x7f", 7, "{\"metadata\":{\"creationTimestamp\":\"1970-01-01T04:33:03Z\"}}" },
+		{ "\x0a\x05\x42\x03\x08\xff\x7f", 7,
+		  "{\"metadata\":{\"creationTimestamp\":\"1970-01-01T04:33:03Z\"}}" },
 	};
 
 	(void)state;
@@ -547,8 +568,8 @@ static void raw_values_hold_json_or_envelopes(void **state)
 {
 	_cleanup_err_ struct err err = { 0 };
 	const struct schema_message *event = message_of("v1", "WatchEvent");
-	_cleanup_json_ json_t *v = json_pack("{s:s,s:{s:s,s:s,s:{s:s}}}", "type", "ADDED", "object", "kind", "Pod", "apiVersion", "v1",
-					     "metadata", "name", "a");
+	_cleanup_json_ json_t *v = json_pack("{s:s,s:{s:s,s:s,s:{s:s}}}", "type", "ADDED", "object", "kind", "Pod",
+					     "apiVersion", "v1", "metadata", "name", "a");
 	_cleanup_json_ json_t *back = NULL;
 	_cleanup_strbuf_ struct strbuf wire = { 0 };
 	static const char broken[] = "\x0a\x01X\x12\x05\x0a\x03{\"a";

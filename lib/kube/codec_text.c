@@ -50,7 +50,7 @@ static char *message_go_type(const struct schema_message *m)
 static char *element_go_type(const struct schema_field *f)
 {
 	static const char *const names[] = {
-		[SCHEMA_STRING] = "string", [SCHEMA_BOOL] = "bool",      [SCHEMA_INT32] = "int32",
+		[SCHEMA_STRING] = "string", [SCHEMA_BOOL] = "bool",	 [SCHEMA_INT32] = "int32",
 		[SCHEMA_INT64] = "int64",   [SCHEMA_DOUBLE] = "float64", [SCHEMA_BYTES] = "[]uint8",
 	};
 	const char *go = schema_field_go_type(f);
@@ -76,7 +76,11 @@ char *codec_go_type(const struct schema_field *f, bool element)
 		return mem_strdup(go);
 	_cleanup_free_ char *of = element_go_type(f);
 
-	return str_printf("%s%s", f->shape == SCHEMA_LIST ? "[]" : f->shape == SCHEMA_MAP ? "map[string]" : "map[string][]", of);
+	return str_printf("%s%s",
+			  f->shape == SCHEMA_LIST  ? "[]"
+			  : f->shape == SCHEMA_MAP ? "map[string]"
+						   : "map[string][]",
+			  of);
 }
 
 enum codec_json_form codec_json_form_of(const struct schema_message *m)
@@ -153,8 +157,8 @@ int codec_quantity(const char *s, struct strbuf *out, struct err *err)
 
 static int cannot_parse(const char *value, const char *layout, const char *rest, const char *element, struct err *err)
 {
-	return err_set_api(err, 400, "BadRequest", "parsing time \"%s\" as \"%s\": cannot parse \"%s\" as \"%s\"", value,
-			   layout, rest, element);
+	return err_set_api(err, 400, "BadRequest", "parsing time \"%s\" as \"%s\": cannot parse \"%s\" as \"%s\"",
+			   value, layout, rest, element);
 }
 
 static bool in_range(const char *digits, unsigned min, unsigned max)
@@ -172,10 +176,10 @@ static int go_time_check(const char *s, bool micro, struct err *err)
 		unsigned digits, min, max; /* digits 0: a literal */
 		const char *what;
 	} steps[] = {
-		{ "2006", 4, 0, 0, NULL },  { "-", 0, 0, 0, NULL }, { "01", 2, 1, 12, "month" },
-		{ "-", 0, 0, 0, NULL },     { "02", 2, 1, 31, "day" }, { "T", 0, 0, 0, NULL },
-		{ "15", 2, 0, 23, "hour" }, { ":", 0, 0, 0, NULL }, { "04", 2, 0, 59, "minute" },
-		{ ":", 0, 0, 0, NULL },     { "05", 2, 0, 59, "second" },
+		{ "2006", 4, 0, 0, NULL },  { "-", 0, 0, 0, NULL },	  { "01", 2, 1, 12, "month" },
+		{ "-", 0, 0, 0, NULL },	    { "02", 2, 1, 31, "day" },	  { "T", 0, 0, 0, NULL },
+		{ "15", 2, 0, 23, "hour" }, { ":", 0, 0, 0, NULL },	  { "04", 2, 0, 59, "minute" },
+		{ ":", 0, 0, 0, NULL },	    { "05", 2, 0, 59, "second" },
 	};
 	const char *layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00", *p = s;
 
@@ -185,7 +189,8 @@ static int go_time_check(const char *s, bool micro, struct err *err)
 		if (steps[i].digits ? strspn(p, "0123456789") < n : *p != *steps[i].element)
 			return cannot_parse(s, layout, p, steps[i].element, err);
 		if (steps[i].what && !in_range(p, steps[i].min, steps[i].max))
-			return err_set_api(err, 400, "BadRequest", "parsing time \"%s\": %s out of range", s, steps[i].what);
+			return err_set_api(err, 400, "BadRequest", "parsing time \"%s\": %s out of range", s,
+					   steps[i].what);
 		p += n;
 	}
 	if (micro && (*p != '.' || strspn(p + 1, "0123456789") < 6))

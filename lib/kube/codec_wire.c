@@ -72,7 +72,8 @@ static int read_field(struct wire_reader *r, struct wire_field *ret, int depth, 
 		return e;
 	*ret = (struct wire_field){ .number = (uint32_t)tag >> 3, .wire_type = tag & 7 };
 	if (ret->number == 0 || tag > UINT32_MAX)
-		return err_set_api(err, 400, "BadRequest", "proto: illegal tag %u (wire type %u)", ret->number, ret->wire_type);
+		return err_set_api(err, 400, "BadRequest", "proto: illegal tag %u (wire type %u)", ret->number,
+				   ret->wire_type);
 	switch (ret->wire_type) {
 	case WIRE_VARINT:
 		return wire_varint(r, &ret->value, err);

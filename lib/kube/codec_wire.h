@@ -23,7 +23,7 @@ static inline struct wire_reader wire_reader_of(struct wire_slice s)
 }
 struct wire_field {
 	uint32_t number, wire_type;
-	uint64_t value;          /* varint, fixed64, fixed32 */
+	uint64_t value;		 /* varint, fixed64, fixed32 */
 	struct wire_slice bytes; /* WIRE_BYTES; borrow */
 };
 /* The next field: 1, 0 at the end, or -EINVAL with err (400; texts like gogo-protobuf's: "unexpected EOF",

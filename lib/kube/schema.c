@@ -217,8 +217,12 @@ static const char *text(uint16_t offset)
 const char *schema_field_format(const struct schema_field *f)
 {
 	static const char *const formats[SCHEMA_TYPE_MAX] = {
-		[SCHEMA_INT32] = "int32",         [SCHEMA_INT64] = "int64",         [SCHEMA_DOUBLE] = "double",
-		[SCHEMA_BYTES] = "byte",          [SCHEMA_TIME] = "date-time",      [SCHEMA_MICRO_TIME] = "date-time",
+		[SCHEMA_INT32] = "int32",
+		[SCHEMA_INT64] = "int64",
+		[SCHEMA_DOUBLE] = "double",
+		[SCHEMA_BYTES] = "byte",
+		[SCHEMA_TIME] = "date-time",
+		[SCHEMA_MICRO_TIME] = "date-time",
 		[SCHEMA_INT_OR_STRING] = "int-or-string",
 	};
 

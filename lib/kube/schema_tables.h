@@ -13,7 +13,7 @@ extern const char schema_text[];
 extern const struct schema_field schema_fields[]; /* message after message, in the order of schema_messages */
 extern const size_t schema_field_total;
 extern const struct schema_texts schema_field_texts[]; /* parallel to schema_fields */
-extern const uint8_t schema_field_order[];             /* per message: its fields' indexes sorted by name */
+extern const uint8_t schema_field_order[];	       /* per message: its fields' indexes sorted by name */
 extern const struct schema_message schema_messages[];  /* sorted by name */
 extern const size_t schema_message_total;
 extern const uint16_t schema_message_docs[];

@@ -26,8 +26,10 @@ static void go_around(const struct schema_message *m, json_t *v)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const char *const bare[] = { "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
-					    "io.k8s.api.core.v1.Pod" };
+	static const char *const bare[] = {
+		"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
+		"io.k8s.api.core.v1.Pod"
+	};
 	const struct schema_kind *kind = NULL;
 	_cleanup_json_ json_t *v = codec_envelope_decode(data, len, &kind, NULL);
 
