@@ -162,7 +162,7 @@ equal "nodeport: from outside without endpoints tcp is refused" ECONNREFUSED \
 	"$(nsenter --net="/run/netns/$OUT" "$TOOL" who tcp 192.0.2.10 30083)"
 equal "nodeport: from outside without endpoints udp is refused" ECONNREFUSED \
 	"$(nsenter --net="/run/netns/$OUT" "$TOOL" who udpc 192.0.2.10 30083)"
-got=$(nsenter --net="/run/netns/$OUT" "$TOOL" stream 192.0.2.10 30080 0.3)
+got=$(nsenter --net="/run/netns/$OUT" "$TOOL" rate stream 192.0.2.10 30080 0.3)
 check "nodeport: bulk from outside" '^[1-9][0-9]*\.' "$got"
 
 # Session affinity.

@@ -5,9 +5,10 @@
  *                                       TCP that begins with 's' is swallowed, everything else is echoed
  *   nettool who tcp|udp|udpc ADDR PORT [COUNT]   one answer a line: "NAME CLIENT:PORT PEER:PORT" or the errno's name
  *   nettool hold tcp|udp|udpc ADDR PORT          the same on one socket, once for each line on standard input
- *   nettool rr tcp|udp ADDR PORT SECONDS         transactions a second
- *   nettool crr ADDR PORT SECONDS                connections with one transaction a second
- *   nettool stream ADDR PORT SECONDS             megabytes a second
+ *   nettool rate tcp|udp|crr|stream ADDR PORT SECONDS
+ *                                       a second: transactions, connections with one transaction, or bytes
+ *   nettool duel KIND ADDR PORT ADDR PORT TURNS  both by turns: medians of the rates and of their ratio
+ *   nettool change FROM TO ADDR PORT             renames a file and prints the milliseconds until ADDR:PORT answers
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -201,61 +202,112 @@ static int hold(const char *mode, const struct sockaddr_in *a)
 	return 0;
 }
 
-static void rr(const char *mode, const struct sockaddr_in *a, double seconds)
+/* One kind of work towards one address; units are transactions, or bytes for "stream". */
+struct work {
+	const char *kind; /* tcp, udp, crr, stream */
+	struct sockaddr_in to;
+	int fd;
+};
+
+static void work_begin(struct work *w)
 {
-	char c = 'e';
-	int fd = open_socket(mode, a);
-	bool udp = strcmp(mode, "udp") == 0;
-	if (fd < 0)
+	w->fd = -1;
+	if (strcmp(w->kind, "crr") == 0)
+		return;
+	w->fd = open_socket(strcmp(w->kind, "stream") == 0 ? "tcp" : w->kind, &w->to);
+	if (w->fd < 0)
 		die("connecting");
-	uint64_t n = 0;
-	double begin = now(), end = begin;
-	while (end - begin < seconds) {
-		for (int i = 0; i < 64; i++, n++) {
-			ssize_t s = udp ? sendto(fd, &c, 1, 0, (const struct sockaddr *)a, sizeof(*a)) : send(fd, &c, 1, 0);
-			if (s != 1 || recv(fd, &c, 1, 0) != 1)
-				die("transaction");
-		}
-		end = now();
-	}
-	printf("%.1f\n", (double)n / (end - begin));
 }
 
-static void crr(const struct sockaddr_in *a, double seconds)
+static uint64_t work_some(struct work *w)
 {
-	char c = 'e';
+	static char buf[131072];
 	struct linger l = { .l_onoff = 1 }; /* ends with a reset: ports do not run out */
-	uint64_t n = 0;
-	double begin = now(), end = begin;
-	while (end - begin < seconds) {
-		int fd = open_socket("tcp", a);
+	bool udp = strcmp(w->kind, "udp") == 0;
+	char c = 'e';
+	if (strcmp(w->kind, "stream") == 0) {
+		uint64_t sum = 0;
+		buf[0] = 's';
+		for (int i = 0; i < 16; i++) {
+			ssize_t n = write(w->fd, buf, sizeof(buf));
+			if (n < 0)
+				die("writing");
+			sum += (uint64_t)n;
+		}
+		return sum;
+	}
+	if (strcmp(w->kind, "crr") == 0) {
+		int fd = open_socket("tcp", &w->to);
 		if (fd < 0 || send(fd, &c, 1, 0) != 1 || recv(fd, &c, 1, 0) != 1)
 			die("connection");
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 		close(fd);
-		n++;
-		end = now();
+		return 1;
 	}
-	printf("%.1f\n", (double)n / (end - begin));
+	for (int i = 0; i < 16; i++) {
+		ssize_t s = udp ? sendto(w->fd, &c, 1, 0, (struct sockaddr *)&w->to, sizeof(w->to)) : send(w->fd, &c, 1, 0);
+		if (s != 1 || recv(w->fd, &c, 1, 0) != 1)
+			die("transaction");
+	}
+	return 16;
 }
 
-static void stream(const struct sockaddr_in *a, double seconds)
+static double work_rate(struct work *w, double seconds)
 {
-	static char buf[131072];
-	int fd = open_socket("tcp", a);
-	if (fd < 0)
-		die("connecting");
-	memset(buf, 's', sizeof(buf));
 	uint64_t n = 0;
 	double begin = now(), end = begin;
 	while (end - begin < seconds) {
-		ssize_t w = write(fd, buf, sizeof(buf));
-		if (w < 0)
-			die("writing");
-		n += (uint64_t)w;
+		n += work_some(w);
 		end = now();
 	}
-	printf("%.1f\n", (double)n / (end - begin) / 1e6);
+	return (double)n / (end - begin);
+}
+
+static int double_cmp(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* The same work towards two addresses in turns of 20 ms, so that both meet the same machine. */
+static void duel(struct work *one, struct work *two, int turns)
+{
+	double *a = calloc((size_t)turns, sizeof(double)), *b = calloc((size_t)turns, sizeof(double));
+	double *ratio = calloc((size_t)turns, sizeof(double));
+	work_begin(one);
+	work_begin(two);
+	for (int i = 0; i < turns; i++) {
+		/* Who goes first changes too. */
+		if (i % 2)
+			b[i] = work_rate(two, 0.02);
+		a[i] = work_rate(one, 0.02);
+		if (!(i % 2))
+			b[i] = work_rate(two, 0.02);
+		ratio[i] = a[i] / b[i];
+	}
+	qsort(a, (size_t)turns, sizeof(*a), double_cmp);
+	qsort(b, (size_t)turns, sizeof(*b), double_cmp);
+	qsort(ratio, (size_t)turns, sizeof(*ratio), double_cmp);
+	printf("%.1f %.1f %.3f\n", a[turns / 2], b[turns / 2], ratio[turns / 2]);
+}
+
+static void change(const char *from, const char *to, const struct sockaddr_in *a)
+{
+	double begin = now();
+	if (rename(from, to) < 0)
+		die("rename");
+	for (;;) {
+		/* An address that is not there yet swallows the SYN: short patience, many tries. */
+		struct timeval t = { .tv_usec = 1000 };
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+		if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0)
+			break;
+		close(fd);
+		if (now() - begin > 10)
+			die("no answer within 10 s");
+	}
+	printf("%.3f\n", (now() - begin) * 1e3);
 }
 
 int main(int argc, char **argv)
@@ -270,17 +322,19 @@ int main(int argc, char **argv)
 	} else if (strcmp(verb, "hold") == 0 && argc == 5) {
 		struct sockaddr_in a = address(argv[3], argv[4]);
 		return hold(argv[2], &a);
-	} else if (strcmp(verb, "rr") == 0 && argc == 6) {
-		struct sockaddr_in a = address(argv[3], argv[4]);
-		rr(argv[2], &a, atof(argv[5]));
-	} else if (strcmp(verb, "crr") == 0 && argc == 5) {
-		struct sockaddr_in a = address(argv[2], argv[3]);
-		crr(&a, atof(argv[4]));
-	} else if (strcmp(verb, "stream") == 0 && argc == 5) {
-		struct sockaddr_in a = address(argv[2], argv[3]);
-		stream(&a, atof(argv[4]));
+	} else if (strcmp(verb, "rate") == 0 && argc == 6) {
+		struct work w = { .kind = argv[2], .to = address(argv[3], argv[4]) };
+		work_begin(&w);
+		printf("%.1f\n", work_rate(&w, atof(argv[5])));
+	} else if (strcmp(verb, "duel") == 0 && argc == 8) {
+		struct work one = { .kind = argv[2], .to = address(argv[3], argv[4]) };
+		struct work two = { .kind = argv[2], .to = address(argv[5], argv[6]) };
+		duel(&one, &two, atoi(argv[7]));
+	} else if (strcmp(verb, "change") == 0 && argc == 6) {
+		struct sockaddr_in a = address(argv[4], argv[5]);
+		change(argv[2], argv[3], &a);
 	} else {
-		fputs("usage: nettool serve|who|hold|rr|crr|stream ...\n", stderr);
+		fputs("usage: nettool serve|who|hold|rate|duel|change ...\n", stderr);
 		return 2;
 	}
 	return 0;
