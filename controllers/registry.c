@@ -9,6 +9,8 @@ const struct controller_ops *const registry[] = {
 	&deployment_controller,
 	&replicaset_controller,
 	&replicationcontroller_controller,
+	&daemonset_controller,
+	&statefulset_controller,
 	&job_controller,
 	&ttlafterfinished_controller,
 	&endpoints_controller,
