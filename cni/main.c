@@ -2,9 +2,10 @@
 /*
  * keelson-cni: the CNI plugin (specification 1.0.0). ADD connects a pod's network namespace to the node's bridge, DEL undoes
  * it, CHECK compares, VERSION tells. One process a call, started by the container runtime, that makes its changes by
- * netlink and starts no other program. Whatever step fails, what earlier steps made for this pod is taken back.
+ * netlink and starts no other program (DEL leaves a child that waits for the kernel). Whatever step fails, what earlier steps made for this pod is taken back.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "cni/conf.h"
 #include "cni/ipam.h"
+#include "cni/loopback.h"
 #include "cni/masq.h"
 #include "cni/pod.h"
 #include "cni/result.h"
@@ -105,7 +107,7 @@ static int cmd_add(struct call *call)
 	    ipam_reserve(&call->ipam, &c->subnet, env->container_id, env->ifname, host_has_link, call, &lease, &call->fail) < 0)
 		return -1;
 	/* A lease without interface is left of an ADD that was cut short; its link may point into a namespace that is gone. */
-	if (lease.found && pod_veth_del(&call->host, lease.veth, &call->fail) < 0)
+	if (lease.found && pod_veth_del(&call->host, lease.veth, 0, &call->fail) < 0)
 		return -1;
 	if (pod_veth_add(&call->host, c, &lease, env->ifname, call->netns_fd, bridge.index, pod_mtu(&call->host, c),
 			 &call->fail) == 0 &&
@@ -117,9 +119,30 @@ static int cmd_add(struct call *call)
 		fail_record(&call->fail, FAIL_IO, "write the result: %s", strerror(-r));
 	}
 	/* First the link, then the address: never the other way round, somebody could be given it meanwhile. */
-	if (pod_veth_del(&call->host, lease.veth, &undo) == 0)
+	if (pod_veth_del(&call->host, lease.veth, 0, &undo) == 0)
 		ipam_release(&call->ipam, &lease, env->container_id, env->ifname, &undo);
 	return -1;
+}
+
+/* Removes a link that is out of service already. The kernel makes the remover wait for an RCU grace period, which is no
+ * reason to keep the runtime waiting: a child does it that holds none of the runtime's descriptors. Should the child die
+ * the link goes with the pod's namespace. */
+static int remove_retired(struct call *call, int index)
+{
+	pid_t pid = index ? fork() : -1;
+	int null;
+
+	if (!index || pid > 0)
+		return 0;
+	if (pid < 0)
+		return pod_veth_del(&call->host, NULL, index, &call->fail);
+	setsid();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd < 3; fd++)
+		if (null < 0 || dup2(null, fd) < 0)
+			close(fd);
+	pod_veth_del(&call->host, NULL, index, &call->fail);
+	_exit(0);
 }
 
 static int cmd_del(struct call *call)
@@ -127,7 +150,7 @@ static int cmd_del(struct call *call)
 	const struct conf_env *env = &call->env;
 	struct ipam_lease lease = { 0 };
 	struct fail *f = &call->fail;
-	int state, found = 1;
+	int state, found = 1, index;
 
 	if (netlink_open(&call->host, NETLINK_ROUTE, f) < 0)
 		return -1;
@@ -136,15 +159,18 @@ static int cmd_del(struct call *call)
 		found = ipam_find(&call->ipam, env->container_id, env->ifname, &lease, f);
 	if (state < 0 || found < 0)
 		return -1;
-	if (found == 0)
-		return pod_veth_del(&call->host, lease.veth, f) < 0 ||
-		       ipam_release(&call->ipam, &lease, env->container_id, env->ifname, f) < 0 ? -1 : 0;
-	/* No lease: done already, or the state was lost. The link that ADD would have made first is this container's, unless
-	 * another lease says that it is its own. */
-	ipam_veth_name(env->container_id, env->ifname, 0, lease.veth);
-	if (state == 0 && ipam_uses_link(&call->ipam, lease.veth))
-		return 0;
-	return pod_veth_del(&call->host, lease.veth, f);
+	if (found > 0) {
+		/* No lease: done already, or the state was lost. The link that ADD would have made first is this
+		 * container's, unless another lease says that it is its own. */
+		ipam_veth_name(env->container_id, env->ifname, 0, lease.veth);
+		if (state == 0 && ipam_uses_link(&call->ipam, lease.veth))
+			return 0;
+	}
+	/* First the link, then the address: the other way round somebody could be given it while it is still in use. */
+	if (pod_veth_retire(&call->host, lease.veth, env->netns, env->ifname, &index, f) < 0 ||
+	    (found == 0 && ipam_release(&call->ipam, &lease, env->container_id, env->ifname, f) < 0))
+		return -1;
+	return remove_retired(call, index);
 }
 
 static int check_host(struct call *call, const struct ipam_lease *lease)
@@ -266,14 +292,20 @@ int main(int argc, char **argv)
 	r = conf_env_read(&call.env, getenv, &call.fail);
 	if (r == 0)
 		r = read_config(&in, &call.fail);
-	if (r == 0)
+	if (r == 0 && loopback_wanted(argv[0])) {
+		r = loopback_run(&call.env, &call.conf, in.data, in.len, &out, &call.fail);
+		if (r == 0 && print(&out) < 0)
+			r = fail_set(&call.fail, FAIL_IO, "write the result: %s", strerror(errno));
+	} else if (r == 0) {
 		r = run(&call, &in);
+	}
 	ipam_close(&call.ipam);
 	netlink_close(&call.host);
 	netlink_close(&call.pod);
 	if (call.netns_fd >= 0)
 		close(call.netns_fd);
 	if (r < 0) {
+		strbuf_reset(&out);
 		result_error(&out, &call.conf, &call.fail);
 		(void)!print(&out);
 	}

@@ -171,6 +171,9 @@ static int link_attr(const struct nlattr *a, void *user)
 	case IFLA_MASTER:
 		l->master = (int)mnl_attr_get_u32(a);
 		break;
+	case IFLA_LINK:
+		l->peer = (int)mnl_attr_get_u32(a);
+		break;
 	case IFLA_ADDRESS:
 		if (mnl_attr_get_payload_len(a) == sizeof(l->mac))
 			memcpy(l->mac, mnl_attr_get_payload(a), sizeof(l->mac));

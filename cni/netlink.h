@@ -27,7 +27,7 @@ struct netlink {
 };
 
 struct netlink_link {
-	int index, master;
+	int index, master, peer; /* peer: of a veth, its other end's index in that one's namespace */
 	unsigned flags, mtu;
 	uint8_t mac[6];
 	char kind[16];

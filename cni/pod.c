@@ -218,14 +218,72 @@ int pod_veth_add(struct netlink *host, const struct conf *c, const struct ipam_l
 	return netlink_commit(host, f);
 }
 
-int pod_veth_del(struct netlink *host, const char *name, struct fail *f)
+int pod_veth_del(struct netlink *host, const char *name, int index, struct fail *f)
 {
-	struct nlmsghdr *nlh = netlink_put(host, RTM_DELLINK, NLM_F_ACK, ENODEV, "remove the link %s", name);
+	struct nlmsghdr *nlh = netlink_put(host, RTM_DELLINK, NLM_F_ACK, ENODEV, "remove the link %s", name ? name : "");
 
-	put_ifinfo(nlh, 0, false);
-	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	put_ifinfo(nlh, name ? 0 : index, false);
+	if (name)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
 	netlink_put_end(host, nlh);
 	return netlink_commit(host, f);
+}
+
+static struct nlmsghdr *put_down(struct netlink *n, int index, const char *name)
+{
+	struct nlmsghdr *nlh = netlink_put(n, RTM_NEWLINK, NLM_F_ACK, ENODEV, "set %s down", name);
+
+	put_ifinfo(nlh, index, false)->ifi_change = IFF_UP;
+	return nlh;
+}
+
+/* The pod's end, when it is the one that belongs to the host's end: another interface of that name is not ours. */
+static int retire_peer(const char *netns, const char *ifname, const struct netlink_link *host_end, struct fail *f)
+{
+	static struct netlink pod = { .fd = -1 };
+	struct netlink_link l;
+	struct nlmsghdr *nlh;
+	char name[IFNAMSIZ];
+	int fd, r = 0;
+
+	if (pod_netns_open(netns, &fd, f) < 0 || pod_netns_enter(fd, netns, f) < 0)
+		return 0; /* gone, or none any more: the kernel removes the pair with it */
+	if (netlink_open(&pod, NETLINK_ROUTE, f) < 0) {
+		r = -1;
+	} else if (netlink_link_get(&pod, ifname, 0, &l) == 0 && l.index == host_end->peer && l.peer == host_end->index) {
+		snprintf(name, sizeof(name), "gone%d", l.index);
+		netlink_put_end(&pod, put_down(&pod, l.index, ifname));
+		nlh = netlink_put(&pod, RTM_NEWLINK, NLM_F_ACK, ENODEV, "rename %s", ifname);
+		put_ifinfo(nlh, l.index, false);
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+		netlink_put_end(&pod, nlh);
+		r = netlink_commit(&pod, f);
+	}
+	netlink_close(&pod);
+	close(fd);
+	return r;
+}
+
+int pod_veth_retire(struct netlink *host, const char *name, const char *netns, const char *ifname, int *ret_index,
+		    struct fail *f)
+{
+	struct netlink_link l;
+	struct nlmsghdr *nlh;
+	int e = netlink_link_get(host, name, 0, &l);
+
+	if (e == -ENODEV) {
+		*ret_index = 0;
+		return 0;
+	}
+	if (e < 0)
+		return fail_set(f, FAIL_KERNEL, "look up %s: %s", name, strerror(-e));
+	nlh = put_down(host, l.index, name);
+	mnl_attr_put_u32(nlh, IFLA_MASTER, 0);
+	netlink_put_end(host, nlh);
+	if (netlink_commit(host, f) < 0 || (*netns && retire_peer(netns, ifname, &l, f) < 0))
+		return -1;
+	*ret_index = l.index;
+	return 0;
 }
 
 static void put_route(struct netlink *r, int index, const struct ip_prefix *dst, const struct ip_addr *gw)

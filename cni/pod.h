@@ -26,8 +26,13 @@ int pod_netns_enter(int fd, const char *path, struct fail *f);
 /* The veth pair: the host's end a port of the bridge, the peer made in the pod's namespace under its final name. */
 int pod_veth_add(struct netlink *host, const struct conf *c, const struct ipam_lease *lease, const char *ifname, int netns_fd,
 		 int bridge_index, unsigned mtu, struct fail *f);
-/* Removes the host's end and with it the pair; a missing one is success. */
-int pod_veth_del(struct netlink *host, const char *name, struct fail *f);
+/* Removes the host's end (by name, or by index when name is NULL) and with it the pair; a missing one is success. The
+ * kernel makes the caller wait for a grace period, 10 to 20 ms. */
+int pod_veth_del(struct netlink *host, const char *name, int index, struct fail *f);
+/* Takes the pair out of service at once, for removal later: the host's end leaves the bridge and goes down, the pod's end
+ * goes down and gives its name back. netns may be missing. *ret_index: of the host's end, 0 when there is none. */
+int pod_veth_retire(struct netlink *host, const char *name, const char *netns, const char *ifname, int *ret_index,
+		    struct fail *f);
 /* Inside the pod: loopback up, address, routes. */
 int pod_configure(struct netlink *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f);
 

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Environment and configuration: what is accepted, and the code and sentence for what is not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cni/conf.h"
+
+#define BASE "\"cniVersion\":\"1.0.0\",\"name\":\"n\""
+#define IPAM "\"ipam\":{\"subnet\":\"10.244.3.0/24\"}"
+
+static const char *env[4]; /* command, container id, netns, ifname */
+
+static char *fake_getenv(const char *name)
+{
+	static const char *const names[] = { "CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME" };
+
+	for (size_t i = 0; i < 4; i++)
+		if (strcmp(name, names[i]) == 0)
+			return (char *)env[i];
+	return NULL;
+}
+
+static void environment(void **state _unused_)
+{
+	static const struct {
+		const char *env[4], *msg;
+	} bad[] = {
+		{ { NULL }, "required env variables [CNI_COMMAND] missing" },
+		{ { "" }, "required env variables [CNI_COMMAND] missing" },
+		{ { "add", "c", "/n", "eth0" }, "unknown CNI_COMMAND: add" },
+		{ { "ADD" }, "required env variables [CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME] missing" },
+		{ { "CHECK", "c", "", "eth0" }, "required env variables [CNI_NETNS] missing" },
+		{ { "DEL", "c", "" }, "required env variables [CNI_IFNAME] missing" },
+		{ { "ADD", "../c", "/n", "eth0" }, "invalid characters in CNI_CONTAINERID: ../c" },
+		{ { "ADD", "a:b", "/n", "eth0" }, "invalid characters in CNI_CONTAINERID: a:b" },
+		{ { "ADD", "c", "/n", "0123456789abcdef" }, "CNI_IFNAME \"0123456789abcdef\" is longer than 15 characters" },
+		{ { "ADD", "c", "/n", "a/b" }, "CNI_IFNAME \"a/b\" contains '/', ':', a blank or a control character" },
+		{ { "ADD", "c", "/n", "a b" }, "CNI_IFNAME \"a b\" contains '/', ':', a blank or a control character" },
+		{ { "ADD", "c", "/n", ".." }, "CNI_IFNAME \"..\" is not a name" },
+	};
+	struct conf_env e;
+	struct fail f;
+	char long_id[300];
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		memcpy(env, bad[i].env, sizeof(env));
+		assert_int_equal(conf_env_read(&e, fake_getenv, &f), -1);
+		assert_string_equal(f.msg, bad[i].msg);
+		assert_int_equal(f.code, FAIL_ENV);
+	}
+	memset(long_id, 'a', sizeof(long_id));
+	long_id[CONF_ID_MAX + 1] = '\0';
+	memcpy(env, (const char *[]){ "ADD", long_id, "/n", "eth0" }, sizeof(env));
+	assert_int_equal(conf_env_read(&e, fake_getenv, &f), -1);
+	long_id[CONF_ID_MAX] = '\0';
+	assert_int_equal(conf_env_read(&e, fake_getenv, &f), 0);
+	assert_int_equal(e.command, CONF_ADD);
+	assert_string_equal(e.ifname, "eth0");
+	memcpy(env, (const char *[]){ "DEL", "c", NULL, "eth0" }, sizeof(env));
+	assert_int_equal(conf_env_read(&e, fake_getenv, &f), 0);
+	assert_string_equal(e.netns, "");
+	memcpy(env, (const char *[]){ "VERSION", NULL, NULL, NULL }, sizeof(env));
+	assert_int_equal(conf_env_read(&e, fake_getenv, &f), 0);
+	assert_int_equal(e.command, CONF_VERSION);
+}
+
+static void good(void **state _unused_)
+{
+	static const char text[] = "{" BASE ",\"type\":\"keelson-cni\",\"bridge\":\"br1\",\"mtu\":1400,\"isGateway\":true,"
+		"\"hairpinMode\":false,\"ipMasq\":false,\"clusterCIDR\":\"10.244.9.9/16\",\"serviceCIDR\":\"10.96.0.0/12\","
+		"\"ipam\":{\"subnet\":\"10.244.3.7/24\",\"routes\":[{\"dst\":\"0.0.0.0/0\"},{\"dst\":\"192.0.2.1/24\",\"gw\":\"10.244.3.9\"}]},"
+		"\"dataDir\":\"/d\",\"dns\":{\"nameservers\":[\"10.96.0.10\"]},\"vlan\":0,\"promiscMode\":false,\"unknown\":1}";
+	char out[IP_PREFIX_TEXT_SIZE];
+	struct conf c;
+	struct fail f;
+
+	assert_int_equal(conf_parse(&c, text, strlen(text), &f), 0);
+	assert_string_equal(c.version, "1.0.0");
+	assert_string_equal(c.bridge, "br1");
+	assert_int_equal(c.mtu, 1400);
+	assert_true(c.is_gateway);
+	assert_false(c.hairpin);
+	assert_false(c.ip_masq);
+	assert_string_equal(ip_prefix_format(&c.subnet, out), "10.244.3.0/24");
+	assert_string_equal(ip_prefix_format(&c.cluster, out), "10.244.0.0/16");
+	assert_string_equal(ip_format(&c.gateway, out), "10.244.3.1");
+	assert_int_equal(c.route_count, 2);
+	assert_string_equal(ip_prefix_format(&c.routes[1].dst, out), "192.0.2.0/24");
+	assert_int_equal(c.routes[0].gw.family, 0);
+	assert_string_equal(c.data_dir, "/d");
+	assert_non_null(c.dns);
+	conf_done(&c);
+}
+
+static void defaults(void **state _unused_)
+{
+	static const char text[] = "{" BASE "," IPAM "}";
+	struct conf c;
+	struct fail f;
+
+	assert_int_equal(conf_parse(&c, text, strlen(text), &f), 0);
+	assert_string_equal(c.bridge, "kl0");
+	assert_string_equal(c.data_dir, "/var/lib/keelson/cni/state");
+	assert_true(c.is_gateway && c.hairpin && c.ip_masq && c.mtu == 0);
+	assert_memory_equal(&c.cluster, &c.subnet, sizeof(c.subnet));
+	conf_done(&c);
+}
+
+static void bad(void **state _unused_)
+{
+	static const struct {
+		const char *text;
+		int code;
+		const char *msg;
+	} cases[] = {
+		{ "", FAIL_DECODE, "network configuration is not JSON: line 1" },
+		{ "{", FAIL_DECODE, "network configuration is not JSON: line 1" },
+		{ "[]", FAIL_DECODE, "network configuration is not a JSON object" },
+		{ "{\"name\":\"a\",\"name\":\"b\"}", FAIL_DECODE, "network configuration is not JSON: line 1" },
+		{ "{}", FAIL_VERSION, "cniVersion \"\" is not supported" },
+		{ "{\"cniVersion\":\"0.2.0\"}", FAIL_VERSION, "cniVersion \"0.2.0\" is not supported" },
+		{ "{\"cniVersion\":1}", FAIL_CONFIG, "cniVersion must be a string" },
+		{ "{\"cniVersion\":\"1.0.0\"}", FAIL_CONFIG, "name is missing" },
+		{ "{\"cniVersion\":\"1.0.0\",\"name\":\"a/b\"}", FAIL_CONFIG, "name \"a/b\" is not a network name" },
+		{ "{\"cniVersion\":\"1.0.0\",\"name\":\"..\"}", FAIL_CONFIG, "name \"..\" is not a network name" },
+		{ "{" BASE "}", FAIL_CONFIG, "ipam is missing" },
+		{ "{" BASE ",\"ipam\":[]}", FAIL_CONFIG, "ipam must be an object" },
+		{ "{" BASE ",\"ipam\":{}}", FAIL_CONFIG, "ipam.subnet is missing" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/33\"}}", FAIL_CONFIG, "ipam.subnet: \"10.0.0.0/33\" is not a CIDR" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"fd00::/64\"}}", FAIL_CONFIG, "ipam.subnet: \"fd00::/64\" is not IPv4" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/31\"}}", FAIL_CONFIG, "ipam.subnet: a /31 has no room" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/15\"}}", FAIL_CONFIG, "ipam.subnet: a /15 is larger" },
+		{ "{" BASE "," IPAM ",\"bridge\":\"\"}", FAIL_CONFIG, "bridge \"\" is empty" },
+		{ "{" BASE "," IPAM ",\"bridge\":\"a/b\"}", FAIL_CONFIG, "bridge \"a/b\" contains" },
+		{ "{" BASE "," IPAM ",\"dataDir\":\"state\"}", FAIL_CONFIG, "dataDir \"state\" is not an absolute path" },
+		{ "{" BASE "," IPAM ",\"mtu\":\"1500\"}", FAIL_CONFIG, "mtu must be 0" },
+		{ "{" BASE "," IPAM ",\"mtu\":-1}", FAIL_CONFIG, "mtu must be 0" },
+		{ "{" BASE "," IPAM ",\"mtu\":100}", FAIL_CONFIG, "mtu must be 0" },
+		{ "{" BASE "," IPAM ",\"isGateway\":\"yes\"}", FAIL_CONFIG, "isGateway must be true or false" },
+		{ "{" BASE "," IPAM ",\"clusterCIDR\":\"x\"}", FAIL_CONFIG, "clusterCIDR: \"x\" is not a CIDR" },
+		{ "{" BASE "," IPAM ",\"serviceCIDR\":\"fd00::/108\"}", FAIL_CONFIG, "serviceCIDR: \"fd00::/108\" is not IPv4" },
+		{ "{" BASE "," IPAM ",\"dns\":3}", FAIL_CONFIG, "dns must be an object" },
+		{ "{" BASE "," IPAM ",\"vlan\":7}", FAIL_UNSUPPORTED, "unsupported field in network configuration: vlan: 7" },
+		{ "{" BASE "," IPAM ",\"promiscMode\":true}", FAIL_UNSUPPORTED, "unsupported field in network configuration: promiscMode: true" },
+		{ "{" BASE ",\"ipam\":{\"type\":\"dhcp\"}}", FAIL_UNSUPPORTED, "unsupported field in network configuration: ipam.type: \"dhcp\"" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/24\",\"routes\":{}}}", FAIL_CONFIG, "ipam.routes must be a list" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/24\",\"routes\":[1]}}", FAIL_CONFIG, "ipam.routes must be a list of objects" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/24\",\"routes\":[{}]}}", FAIL_CONFIG, "ipam.routes: a route has no dst" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/24\",\"routes\":[{\"dst\":\"0.0.0.0/0\",\"gw\":\"1.2.3.4\"}]}}", FAIL_CONFIG,
+		  "ipam.routes: gw 1.2.3.4 is not in the subnet" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct conf c;
+		struct fail f = { 0 };
+
+		assert_int_equal(conf_parse(&c, cases[i].text, strlen(cases[i].text), &f), -1);
+		if (strncmp(f.msg, cases[i].msg, strlen(cases[i].msg)) != 0 || (int)f.code != cases[i].code)
+			fail_msg("%s: %d %s", cases[i].text, f.code, f.msg);
+		conf_done(&c);
+	}
+}
+
+static void version(void **state _unused_)
+{
+	static const struct {
+		const char *text, *version;
+	} cases[] = {
+		{ "", "1.0.0" }, { "{\"cniVersion\":\"0.4.0\"}", "0.4.0" }, { "{\"cniVersion\":\"9.9.9\"}", "1.0.0" }, { "{}", "1.0.0" },
+	};
+	struct conf c;
+	struct fail f;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(conf_parse_version(&c, cases[i].text, strlen(cases[i].text), &f), 0);
+		assert_string_equal(c.version, cases[i].version);
+		conf_done(&c);
+	}
+	assert_int_equal(conf_parse_version(&c, "x", 1, &f), -1);
+	assert_int_equal(f.code, FAIL_DECODE);
+	conf_done(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(environment), cmocka_unit_test(good), cmocka_unit_test(defaults), cmocka_unit_test(bad),
+		cmocka_unit_test(version),
+	};
+
+	return cmocka_run_group_tests_name("conf", tests, NULL, NULL);
+}
