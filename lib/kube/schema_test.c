@@ -127,6 +127,8 @@ static void every_kind_is_found(void **state)
 			    "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
 	assert_non_null(schema_kind_find("v1", "List"));
 	assert_non_null(schema_kind_find("policy/v1", "Eviction"));
+	assert_ptr_equal(schema_kind_find("policy/v1beta1", "Eviction")->message,
+			 schema_kind_find("policy/v1", "Eviction")->message);
 	assert_null(schema_kind_find("apps/v1", "Pod"));
 	assert_null(schema_kind_find("/v1", "Pod"));
 	assert_null(schema_kind_find("a/b/c", "Pod"));
