@@ -108,7 +108,7 @@ start_containerd() {
 	echo "containerd does not answer" >&2
 }
 start_agent() {
-	spawn agent "$B/bin/keelson-agent" --kubeconfig "$D/agent.kubeconfig" --state "$D" --node-name n1 --node-ip $IP \
+	spawn agent "${AGENT:-$B/bin/keelson-agent}" --kubeconfig "$D/agent.kubeconfig" --state "$D" --node-name n1 --node-ip $IP \
 		--runtime-endpoint "unix://$D/containerd/containerd.sock" --cgroup-root $CG --tls-cert "$D/pki/agent-server.crt" \
 		--tls-key "$D/pki/agent-server.key" --client-ca "$D/pki/ca.crt" --listen $IP:10250
 }
@@ -148,6 +148,7 @@ down() {
 	for _ in $(seq 100); do [ -z "$(ctrd containers ls -q 2>/dev/null)" ] && break; sleep 0.1; done
 	stop agent
 	stop apiserver
+	[ -n "${KEEP_LOGS:-}" ] && cp -r "$D/logs" "$KEEP_LOGS"
 	for t in $(ctrd tasks ls -q 2>/dev/null); do ctrd tasks kill -s KILL "$t" 2>/dev/null; done
 	for s in $(pgrep -f containerd-shim | sed 's|^|/proc/|'); do # shims of this containerd only
 		tr '\0' ' ' 2>/dev/null <"$s/cmdline" | grep -q -- "-address $D/containerd/" && kill -KILL "${s#/proc/}" 2>/dev/null

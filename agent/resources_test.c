@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QoS classes, shares, quotas and oom scores against the numbers Kubernetes documents. */
+#include "agent/resources.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static json_t *parse(const char *s)
+{
+	json_t *v = json_parse(s, strlen(s), NULL, NULL);
+
+	assert_non_null(v);
+	return v;
+}
+
+#define BOTH(c, m) "{\"resources\":{\"requests\":{\"cpu\":\"" c "\",\"memory\":\"" m "\"},\"limits\":{\"cpu\":\"" c "\",\"memory\":\"" m "\"}}}"
+#define LIMITS(c, m) "{\"resources\":{\"limits\":{\"cpu\":\"" c "\",\"memory\":\"" m "\"}}}"
+#define REQUESTS(c, m) "{\"resources\":{\"requests\":{\"cpu\":\"" c "\",\"memory\":\"" m "\"}}}"
+#define POD(init, main) "{\"spec\":{\"initContainers\":[" init "],\"containers\":[" main "]}}"
+
+static void test_qos(void **state)
+{
+	static const struct {
+		const char *pod;
+		enum qos expect;
+	} rows[] = {
+		{ POD("", "{}"), QOS_BEST_EFFORT },
+		{ POD("", BOTH("1", "1Gi")), QOS_GUARANTEED },
+		{ POD("", LIMITS("1", "1Gi")), QOS_GUARANTEED },
+		{ POD("", REQUESTS("1", "1Gi")), QOS_BURSTABLE },
+		{ POD("", BOTH("1", "1Gi") ",{}"), QOS_BURSTABLE },
+		{ POD("{}", BOTH("1", "1Gi")), QOS_BURSTABLE },
+		{ POD("", "{\"resources\":{\"requests\":{\"cpu\":\"0\"}}}"), QOS_BEST_EFFORT },
+		{ POD("", "{\"resources\":{\"limits\":{\"cpu\":\"1\"}}}"), QOS_BURSTABLE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_json_ json_t *pod = parse(rows[i].pod);
+
+		assert_int_equal(resources_qos(pod), rows[i].expect);
+	}
+}
+
+static void test_numbers(void **state)
+{
+	(void)state;
+	assert_int_equal(resources_cpu_shares(-1), 2);
+	assert_int_equal(resources_cpu_shares(1), 2);
+	assert_int_equal(resources_cpu_shares(100), 102);
+	assert_int_equal(resources_cpu_shares(1000), 1024);
+	assert_int_equal(resources_cpu_shares(INT64_MAX), 262144);
+	assert_int_equal(resources_cpu_weight(2), 1);
+	assert_int_equal(resources_cpu_weight(1024), 39);
+	assert_int_equal(resources_cpu_weight(262144), 10000);
+	assert_int_equal(resources_cpu_quota(0), 0);
+	assert_int_equal(resources_cpu_quota(1), 1000);
+	assert_int_equal(resources_cpu_quota(250), 25000);
+	assert_int_equal(resources_cpu_quota(2000), 200000);
+	assert_true(resources_cpu_quota(INT64_MAX) > 0);
+}
+
+static void test_oom(void **state)
+{
+	_cleanup_json_ json_t *none = parse(POD("", "{}")), *all = parse(POD("", BOTH("1", "1Gi")));
+	_cleanup_json_ json_t *some = parse(POD("", REQUESTS("1", "1Gi"))), *tiny = parse(POD("", REQUESTS("1", "1")));
+	_cleanup_json_ json_t *huge = parse(POD("", REQUESTS("1", "1Ei")));
+	_cleanup_json_ json_t *critical = parse("{\"spec\":{\"priority\":2000001000,\"containers\":[{}]}}");
+
+	(void)state;
+	assert_int_equal(resources_oom_score_adj(none, json_at(none, "spec.containers[0]"), 4LL << 30), 1000);
+	assert_int_equal(resources_oom_score_adj(all, json_at(all, "spec.containers[0]"), 4LL << 30), -997);
+	assert_int_equal(resources_oom_score_adj(some, json_at(some, "spec.containers[0]"), 4LL << 30), 750);
+	assert_int_equal(resources_oom_score_adj(tiny, json_at(tiny, "spec.containers[0]"), 4LL << 30), 999);
+	assert_int_equal(resources_oom_score_adj(huge, json_at(huge, "spec.containers[0]"), 4LL << 30), 3);
+	assert_int_equal(resources_oom_score_adj(critical, json_at(critical, "spec.containers[0]"), 4LL << 30), -997);
+}
+
+static void test_pod(void **state)
+{
+	_cleanup_json_ json_t *sum = parse(POD("", LIMITS("250m", "64Mi") "," LIMITS("750m", "64Mi")));
+	_cleanup_json_ json_t *init = parse(POD(LIMITS("2", "1Gi"), LIMITS("1", "64Mi")));
+	_cleanup_json_ json_t *open = parse(POD("", LIMITS("1", "64Mi") ",{}"));
+	struct resources_pod r;
+
+	(void)state;
+	resources_of_pod(sum, &r);
+	assert_int_equal(r.cpu_shares, 1024);
+	assert_int_equal(r.cpu_quota_us, 100000);
+	assert_int_equal(r.memory_bytes, 128 << 20);
+	resources_of_pod(init, &r);
+	assert_int_equal(r.cpu_shares, 2048);
+	assert_int_equal(r.memory_bytes, 1 << 30);
+	resources_of_pod(open, &r);
+	assert_int_equal(r.cpu_quota_us, 0);
+	assert_int_equal(r.memory_bytes, 0);
+	assert_int_equal(r.cpu_shares, 1024);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_qos),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_oom),
+		cmocka_unit_test(test_pod),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
