@@ -192,6 +192,8 @@ void dns_begin(struct dns_writer *w, uint8_t *buf, size_t cap, size_t limit, con
 static uint8_t *record_begin(struct dns_writer *w, enum dns_section s, const struct dns_name *owner, uint16_t type,
 			     uint32_t ttl_s, size_t rdata_len)
 {
+	for (unsigned later = s + 1; later < 4; later++)
+		BUG_ON(w->counts[later]); /* a message has its sections in order */
 	bool same = !owner || dns_name_eq(owner, &w->query->name);
 	size_t owner_len = same ? 2 : owner->len;
 	if (w->truncated || w->len + owner_len + 10 + rdata_len > w->limit) {

@@ -29,7 +29,7 @@ struct answer {
 	const char *endpoint;  /* only this one, NULL: all */
 	const char *port_name; /* SRV: NULL for all */
 	uint8_t proto;
-	bool srv;
+	bool glue; /* SRV, second round: the targets' addresses */
 	struct ip_addr *seen;
 	size_t seen_count;
 };
@@ -134,8 +134,9 @@ static bool endpoint_srv(const struct ip_addr *ip, const char *hostname, const s
 	dashed(ip, dash);
 	if (!port->port || !service_name(a->z, a->service, *hostname ? hostname : dash, &target))
 		return true;
-	dns_put_srv(&a->w, DNS_ANSWER, NULL, ZONE_TTL_S, 100, port->port, &target);
-	if (!seen_before(a, ip) && a->seen_count < ZONE_MAX_ADDRESSES) {
+	if (!a->glue) {
+		dns_put_srv(&a->w, DNS_ANSWER, NULL, ZONE_TTL_S, 100, port->port, &target);
+	} else if (!seen_before(a, ip) && a->seen_count < ZONE_MAX_ADDRESSES) {
 		a->seen[a->seen_count++] = *ip;
 		put_address(a, DNS_ADDITIONAL, &target, ip);
 	}
@@ -151,6 +152,8 @@ static void answer_srv(struct answer *a, const struct model_service *s, const ch
 	a->port_name = port_name;
 	a->proto = proto;
 	if (model_service_type(s) == MODEL_TYPE_HEADLESS) {
+		model_service_endpoints(s, endpoint_srv, a);
+		a->glue = true;
 		model_service_endpoints(s, endpoint_srv, a);
 		return;
 	}
