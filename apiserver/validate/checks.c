@@ -33,6 +33,19 @@ bool one_of(const char *s, const char *const *words)
 	return false;
 }
 
+struct map *list_index(const json_t *list, const char *key)
+{
+	struct map *index = map_new(NULL);
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) {
+		if (!map_has(index, get_str(v, key)))
+			map_set(index, get_str(v, key), v);
+	}
+	return index;
+}
+
 static bool empty_value(const json_t *v)
 {
 	return !v || json_is_null(v) || (json_is_object(v) && json_object_size(v) == 0) || (json_is_array(v) && json_array_size(v) == 0) ||

@@ -19,8 +19,16 @@ void field_errors_done(struct field_errors *e)
 	*e = (struct field_errors){0};
 }
 
+/* A body of a few megabytes can be wrong in more places than anybody reads. */
+enum { FIELD_ERRORS_MAX = 1000 };
+
 static void add(struct field_errors *e, const char *reason, char *field, char *body)
 {
+	if (e->count >= FIELD_ERRORS_MAX) {
+		free(field);
+		free(body);
+		return;
+	}
 	MEM_GROW(e->items, e->cap, e->count + 1);
 	e->items[e->count++] = (struct field_error){ .reason = reason, .field = field, .body = body };
 }

@@ -359,6 +359,21 @@ static bool ip_mask(struct ip *ip, int bits)
 	return set;
 }
 
+bool cidr_strictly_within(const char *inner, const char *outer)
+{
+	struct ip a, b;
+	int a_bits, b_bits;
+	bool zeros;
+
+	if (!cidr_parse(inner, &a, &a_bits, &zeros) || !cidr_parse(outer, &b, &b_bits, &zeros))
+		return false;
+	if (a.family != b.family || a_bits <= b_bits)
+		return false;
+	ip_mask(&a, b_bits);
+	ip_mask(&b, b_bits);
+	return memcmp(a.bytes, b.bytes, sizeof(a.bytes)) == 0;
+}
+
 void fmt_cidr(const char *s, struct strlist *msgs)
 {
 	struct ip ip;

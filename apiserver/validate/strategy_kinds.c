@@ -114,25 +114,16 @@ static void drop_if_same(json_t *spec, const json_t *old, const char *key)
 		json_object_del(spec, key);
 }
 
-static bool node_port_known(const json_t *ports, int64_t number)
-{
-	json_t *port;
-	size_t i;
-
-	json_array_foreach(ports, i, port) {
-		if (get_int(port, "nodePort") == number)
-			return true;
-	}
-	return false;
-}
-
 static void drop_node_ports(json_t *spec, const json_t *old)
 {
+	bool known[65536] = { true }; /* by number; 0 is none */
 	json_t *port;
 	size_t i;
 
+	json_array_foreach(get(old, "ports"), i, port)
+		known[(uint16_t)get_int(port, "nodePort")] = true;
 	json_array_foreach(get(spec, "ports"), i, port) {
-		if (get_int(port, "nodePort") && !node_port_known(get(old, "ports"), get_int(port, "nodePort")))
+		if (!known[(uint16_t)get_int(port, "nodePort")])
 			return;
 	}
 	json_array_foreach(get(spec, "ports"), i, port)

@@ -4,6 +4,7 @@
 #define KEELSON_APISERVER_VALIDATE_INTERNAL_H
 
 #include "apiserver/validate/validate.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 /*
@@ -52,6 +53,9 @@ static inline json_t *get(const json_t *o, const char *key) /* NULL when absent 
 	return json_is_null(v) ? NULL : v;
 }
 bool one_of(const char *s, const char *const *words);
+/* Items (borrowed) of a list of objects by a string member, the first of equal ones; free with map_free(). For lookups in lists whose
+ * length the client chose. */
+struct map *list_index(const json_t *list, const char *key);
 /* Deep equality in which absent, null, "", {} and [] are the same thing, as in apiequality.Semantic. */
 bool same_semantic(const json_t *a, const json_t *b);
 
@@ -78,6 +82,7 @@ void fmt_endpoint_ip(const char *s, struct strlist *msgs);  /* not unspecified, 
 bool format_ok(format_fn fn, const char *s);
 /* Adds an Invalid error for each message. */
 void check_format(struct field_errors *e, const struct fpath *p, const char *s, format_fn fn);
+bool cidr_strictly_within(const char *inner, const char *outer); /* both valid */
 int ip_family(const char *s); /* 4, 6, or 0 when it is no address; "10.0.0.0/8" counts too */
 
 /* Shared pieces. */
@@ -107,6 +112,60 @@ struct validation {
 	struct field_errors *e;
 };
 typedef void (*validate_fn)(const struct validation *v);
+
+/* The checks of the kinds. */
+void validate_replication_controller(const struct validation *v);
+void validate_replica_set(const struct validation *v);
+void validate_deployment(const struct validation *v);
+void validate_daemon_set(const struct validation *v);
+void validate_stateful_set(const struct validation *v);
+void validate_pod_template(const struct validation *v);
+void validate_controller_revision(const struct validation *v);
+void validate_deployment_status(const struct validation *v);
+void validate_replica_set_status(const struct validation *v);
+void validate_daemon_set_status(const struct validation *v);
+void validate_stateful_set_status(const struct validation *v);
+void validate_hpa(const struct validation *v);
+void validate_job(const struct validation *v);
+void validate_cron_job(const struct validation *v);
+void validate_config_map(const struct validation *v);
+void validate_secret(const struct validation *v);
+void validate_namespace(const struct validation *v);
+void validate_namespace_status(const struct validation *v);
+void validate_node(const struct validation *v);
+void validate_node_status(const struct validation *v);
+void validate_ingress(const struct validation *v);
+void validate_ingress_class(const struct validation *v);
+void validate_network_policy(const struct validation *v);
+void validate_service_cidr(const struct validation *v);
+void validate_ip_address(const struct validation *v);
+void validate_lease(const struct validation *v);
+void validate_priority_class(const struct validation *v);
+void validate_runtime_class(const struct validation *v);
+void validate_csr(const struct validation *v);
+void validate_event(const struct validation *v);
+void validate_volume_attachment(const struct validation *v);
+void validate_csi_node(const struct validation *v);
+void validate_csi_driver(const struct validation *v);
+void validate_pod(const struct validation *v);
+void validate_pod_status(const struct validation *v);
+void validate_pdb(const struct validation *v);
+void validate_pdb_status(const struct validation *v);
+void validate_resource_quota(const struct validation *v);
+void validate_resource_quota_status(const struct validation *v);
+void validate_limit_range(const struct validation *v);
+void validate_role(const struct validation *v);
+void validate_cluster_role(const struct validation *v);
+void validate_role_binding(const struct validation *v);
+void validate_cluster_role_binding(const struct validation *v);
+void validate_service(const struct validation *v);
+void validate_service_status(const struct validation *v);
+void validate_endpoints(const struct validation *v);
+void validate_endpoint_slice(const struct validation *v);
+void validate_pvc(const struct validation *v);
+void validate_pv(const struct validation *v);
+void validate_storage_class(const struct validation *v);
+void validate_volume_attributes_class(const struct validation *v);
 
 /* One list: resource, rule of its name, its checks for the main resource and for /status. */
 struct validate_kind {

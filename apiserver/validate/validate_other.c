@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The small kinds: leases, priority and runtime classes, certificate requests, events, CSI nodes and attachments. */
+#include "apiserver/validate/validate_pod.h"
+
+void validate_lease(const struct validation *v)
+{
+	const json_t *spec = get(v->object, "spec"), *duration = get(spec, "leaseDurationSeconds"), *transitions = get(spec, "leaseTransitions");
+	const struct fpath *p = FP(NULL, "spec");
+
+	if (duration && json_integer_value(duration) <= 0)
+		fe_invalid_json(v->e, FP(p, "leaseDurationSeconds"), duration, "must be greater than 0");
+	if (transitions && json_integer_value(transitions) < 0)
+		fe_invalid_json(v->e, FP(p, "leaseTransitions"), transitions, "must be greater than or equal to 0");
+}
+
+void validate_priority_class(const struct validation *v)
+{
+	static const struct {
+		const char *name;
+		int64_t value;
+	} known[] = { { "system-cluster-critical", 2000000000 }, { "system-node-critical", 2000001000 } };
+	const char *name = json_str_or(v->object, "metadata.name", ""), *policy = get_str(v->object, "preemptionPolicy");
+	int64_t value = get_int(v->object, "value");
+	bool system = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		system |= strcmp(known[i].name, name) == 0 && known[i].value == value;
+	if (str_starts(name, "system-") && !system)
+		fe_forbidden(v->e, FP(FP(NULL, "metadata"), "name"),
+			     "priority class names with 'system-' prefix are reserved for system use only. error: %s is not a known system "
+			     "priority class",
+			     name);
+	else if (!system && value > 1000000000)
+		fe_forbidden(v->e, FP(NULL, "value"), "maximum allowed value of a user defined priority is 1000000000");
+	if (*policy && !one_of(policy, WORDS("PreemptLowerPriority", "Never")))
+		fe_not_supported(v->e, FP(NULL, "preemptionPolicy"), policy, WORDS("PreemptLowerPriority", "Never"));
+	if (!v->old)
+		return;
+	if (value != get_int(v->old, "value"))
+		fe_forbidden(v->e, FP(NULL, "value"), "may not be changed in an update.");
+	check_immutable(v->e, FP(NULL, "preemptionPolicy"), get(v->object, "preemptionPolicy"), get(v->old, "preemptionPolicy"));
+}
+
+void validate_runtime_class(const struct validation *v)
+{
+	const char *handler = get_str(v->object, "handler");
+	const json_t *scheduling = get(v->object, "scheduling");
+
+	if (!*handler)
+		fe_required(v->e, FP(NULL, "handler"), NULL);
+	else
+		check_format(v->e, FP(NULL, "handler"), handler, fmt_dns_label);
+	if (get(v->object, "overhead"))
+		check_resource_list(v->e, FP(FP(NULL, "overhead"), "limits"), json_at(v->object, "overhead.podFixed"));
+	check_labels(v->e, FP(FP(NULL, "scheduling"), "nodeSelector"), get(scheduling, "nodeSelector"));
+	check_tolerations(v->e, FP(FP(NULL, "scheduling"), "tolerations"), get(scheduling, "tolerations"));
+	if (v->old)
+		check_immutable(v->e, FP(NULL, "handler"), get(v->object, "handler"), get(v->old, "handler"));
+}
+
+static void check_signer(struct field_errors *e, const struct fpath *p, const char *name)
+{
+	const char *slash = strchr(name, '/');
+	_cleanup_free_ char *domain = NULL;
+
+	if (!*name) {
+		fe_required(e, p, NULL);
+		return;
+	}
+	if (!slash || !slash[1] || slash == name) {
+		fe_invalid(e, p, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+		return;
+	}
+	if (strcmp(name, "kubernetes.io/legacy-unknown") == 0)
+		fe_invalid(e, p, name, "the legacy signerName is not allowed via this API version");
+	domain = mem_strndup(name, (size_t)(slash - name));
+	if (!strchr(domain, '.'))
+		fe_invalid(e, p, name, "should be a domain with at least two segments separated by dots");
+	check_format(e, p, domain, fmt_dns_subdomain);
+}
+
+static const char *const usages[] = {
+	"any",		   "cert sign",	   "client auth",      "code signing",	  "content commitment", "crl sign",
+	"data encipherment", "decipher only", "digital signature", "email protection", "encipher only",	   "ipsec end system",
+	"ipsec tunnel",	   "ipsec user",   "key agreement",    "key encipherment", "microsoft sgc",	   "netscape sgc",
+	"ocsp signing",	   "s/mime",	   "server auth",      "signing",	  "timestamping",	   NULL,
+};
+
+static void check_csr_conditions(const struct validation *v)
+{
+	static const char *const fixed[] = { "Approved", "Denied", "Failed" };
+	const json_t *now = json_at(v->object, "status.conditions"), *old = json_at(v->old, "status.conditions");
+	struct map *types = list_index(now, "type"), *old_types = list_index(old, "type"), *seen = map_new(NULL);
+	const struct fpath *p = FP(FP(NULL, "status"), "conditions");
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(now, i, c) {
+		const char *type = get_str(c, "type"), *status = get_str(c, "status");
+		const struct fpath *at = FP_INDEX(p, i);
+		bool final = one_of(type, WORDS("Approved", "Denied", "Failed"));
+		const char *const *allowed = final ? WORDS("True") : WORDS("False", "True", "Unknown");
+
+		if (!*type)
+			fe_required(v->e, FP(at, "type"), NULL);
+		if (map_has(seen, type))
+			fe_duplicate(v->e, FP(at, "type"), type);
+		map_set(seen, type, seen);
+		check_enum(v->e, FP(at, "status"), status, allowed);
+	}
+	if (map_has(types, "Approved") && map_has(types, "Denied"))
+		fe_invalid_json(v->e, p, now, "Approved and Denied conditions are mutually exclusive");
+	for (i = 0; v->old && i < ARRAY_SIZE(fixed); i++) {
+		if (map_has(old_types, fixed[i]) && !map_has(types, fixed[i]))
+			fe_forbidden(v->e, p, "updates may not remove a condition of type \"%s\"", fixed[i]);
+		else if (!map_has(old_types, fixed[i]) && map_has(types, fixed[i]) && i < 2 && !str_eq(v->sub, "approval"))
+			fe_forbidden(v->e, p, "updates may not add a condition of type \"%s\"", fixed[i]);
+	}
+	map_free(types);
+	map_free(old_types);
+	map_free(seen);
+}
+
+static void check_csr_certificate(const struct validation *v)
+{
+	const char *now = json_str_or(v->object, "status.certificate", ""), *old = json_str_or(v->old, "status.certificate", "");
+	const struct fpath *p = FP(FP(NULL, "status"), "certificate");
+	_cleanup_strbuf_ struct strbuf pem = {0};
+
+	if (strcmp(now, old) == 0)
+		return;
+	if (*old)
+		fe_forbidden(v->e, p, "updates may not modify existing certificate content");
+	else if (!str_eq(v->sub, "status"))
+		fe_forbidden(v->e, p, "updates may not set certificate content");
+	base64_decode(&pem, now, strlen(now));
+	if (!pem.len || !strstr(pem.data, "-----BEGIN CERTIFICATE-----"))
+		fe_invalid(v->e, p, "<certificate data>", "must contain at least one CERTIFICATE PEM block");
+}
+
+void validate_csr(const struct validation *v)
+{
+	const json_t *spec = get(v->object, "spec"), *seconds = get(spec, "expirationSeconds");
+	const struct fpath *p = FP(NULL, "spec");
+	_cleanup_strbuf_ struct strbuf pem = {0};
+	struct map *seen = map_new(NULL);
+	json_t *usage;
+	size_t i;
+
+	base64_decode(&pem, get_str(spec, "request"), strlen(get_str(spec, "request")));
+	if (!pem.len || !strstr(pem.data, "-----BEGIN CERTIFICATE REQUEST-----"))
+		fe_invalid(v->e, FP(p, "request"), get_str(spec, "request"), "PEM block type must be CERTIFICATE REQUEST");
+	if (json_array_size(get(spec, "usages")) == 0)
+		fe_required(v->e, FP(p, "usages"), NULL);
+	json_array_foreach(get(spec, "usages"), i, usage) {
+		const char *s = json_string_value(usage);
+
+		if (!one_of(s, usages))
+			fe_not_supported(v->e, FP_INDEX(FP(p, "usages"), i), s, usages);
+		if (map_has(seen, s))
+			fe_duplicate(v->e, FP_INDEX(FP(p, "usages"), i), s);
+		map_set(seen, s, seen);
+	}
+	map_free(seen);
+	check_signer(v->e, FP(p, "signerName"), get_str(spec, "signerName"));
+	if (seconds && json_integer_value(seconds) < 600)
+		fe_invalid_json(v->e, FP(p, "expirationSeconds"), seconds,
+				"may not specify a duration less than 600 seconds (10 minutes)");
+	check_csr_conditions(v);
+	if (v->old)
+		check_csr_certificate(v);
+}
+
+static void check_length(struct field_errors *e, const char *key, const char *s, size_t max)
+{
+	if (!*s)
+		fe_required(e, FP(NULL, key), NULL);
+	else if (strlen(s) > max)
+		fe_invalid(e, FP(NULL, key), "", "can have at most %zu characters", max);
+}
+
+/* The core group's events; those with an eventTime have to follow the rules of the newer group. */
+void validate_event(const struct validation *v)
+{
+	const char *ns = json_str_or(v->object, "metadata.namespace", ""), *of = json_str_or(v->object, "involvedObject.namespace", "");
+	bool newer = strcmp(v->r->group, "events.k8s.io") == 0;
+	const char *controller = newer ? "reportingController" : "reportingComponent";
+
+	if (newer)
+		of = json_str_or(v->object, "regarding.namespace", of);
+	if (!*of ? strcmp(ns, "default") != 0 && strcmp(ns, "kube-system") != 0 : strcmp(of, ns) != 0)
+		fe_invalid(v->e, FP(FP(NULL, "involvedObject"), "namespace"), of, "does not match event.namespace");
+	if (!get(v->object, "eventTime")) {
+		if (newer && !v->old)
+			fe_required(v->e, FP(NULL, "eventTime"), NULL);
+		return;
+	}
+	if (!*get_str(v->object, controller))
+		fe_required(v->e, FP(NULL, controller), NULL);
+	else
+		check_format(v->e, FP(NULL, controller), get_str(v->object, controller), fmt_qualified_name);
+	check_length(v->e, "reportingInstance", get_str(v->object, "reportingInstance"), 128);
+	check_length(v->e, "action", get_str(v->object, "action"), 128);
+	check_length(v->e, "reason", get_str(v->object, "reason"), 128);
+	if (strlen(get_str(v->object, newer ? "note" : "message")) > 1024)
+		fe_invalid(v->e, FP(NULL, newer ? "note" : "message"), "", "can have at most 1024 characters");
+	if (newer && !v->old && !one_of(get_str(v->object, "type"), WORDS("Normal", "Warning")))
+		fe_invalid(v->e, FP(NULL, "type"), "", "has invalid value: %s", get_str(v->object, "type"));
+}
+
+void validate_volume_attachment(const struct validation *v)
+{
+	const json_t *spec = get(v->object, "spec"), *source = get(spec, "source");
+	const struct fpath *p = FP(NULL, "spec");
+	bool named = get(source, "persistentVolumeName"), inlined = get(source, "inlineVolumeSpec");
+
+	if (v->old) {
+		check_immutable(v->e, p, spec, get(v->old, "spec"));
+		return;
+	}
+	if (!*get_str(spec, "attacher"))
+		fe_required(v->e, FP(p, "attacher"), NULL);
+	else
+		check_format(v->e, FP(p, "attacher"), get_str(spec, "attacher"), fmt_dns_subdomain);
+	if (!named && !inlined)
+		fe_required(v->e, FP(p, "source"), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+	else if (named && inlined)
+		fe_forbidden(v->e, FP(p, "source"), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+	check_format(v->e, FP(p, "nodeName"), get_str(spec, "nodeName"), fmt_dns_subdomain);
+}
+
+void validate_csi_node(const struct validation *v)
+{
+	const struct fpath *p = FP(FP(NULL, "spec"), "drivers");
+	struct map *seen = map_new(NULL);
+	json_t *driver;
+	size_t i;
+
+	json_array_foreach(json_at(v->object, "spec.drivers"), i, driver) {
+		const char *name = get_str(driver, "name"), *node = get_str(driver, "nodeID");
+		const struct fpath *at = FP_INDEX(p, i);
+
+		if (!*name)
+			fe_required(v->e, FP(at, "name"), NULL);
+		else
+			check_format(v->e, FP(at, "name"), name, fmt_dns_subdomain);
+		if (map_has(seen, name))
+			fe_duplicate(v->e, FP(at, "name"), name);
+		map_set(seen, name, seen);
+		if (!*node)
+			fe_required(v->e, FP(at, "nodeID"), NULL);
+		else if (strlen(node) > 256)
+			fe_invalid(v->e, FP(at, "nodeID"), node, "must be 256 characters or less");
+	}
+	map_free(seen);
+}
+
+void validate_csi_driver(const struct validation *v)
+{
+	static const char *const groups[] = { "File", "None", "ReadWriteOnceWithFSType", NULL };
+	static const char *const modes[] = { "Persistent", "Ephemeral", NULL };
+	const json_t *spec = get(v->object, "spec"), *period = get(spec, "nodeAllocatableUpdatePeriodSeconds");
+	const struct fpath *p = FP(NULL, "spec");
+	json_t *mode;
+	size_t i;
+
+	if (*get_str(spec, "fsGroupPolicy") && !one_of(get_str(spec, "fsGroupPolicy"), groups))
+		fe_not_supported(v->e, FP(p, "fsGroupPolicy"), get_str(spec, "fsGroupPolicy"), groups);
+	json_array_foreach(get(spec, "volumeLifecycleModes"), i, mode) {
+		if (!one_of(json_string_value(mode), modes))
+			fe_not_supported(v->e, FP(p, "volumeLifecycleModes"), json_string_value(mode), modes);
+	}
+	if (period && json_integer_value(period) < 10)
+		fe_invalid_json(v->e, FP(p, "nodeAllocatableUpdatePeriodSeconds"), period, "must be greater than or equal to 10 seconds");
+	if (!v->old)
+		return;
+	check_immutable(v->e, FP(p, "attachedRequired"), get(spec, "attachRequired"), json_at(v->old, "spec.attachRequired"));
+	check_immutable(v->e, FP(p, "volumeLifecycleModes"), get(spec, "volumeLifecycleModes"), json_at(v->old, "spec.volumeLifecycleModes"));
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The parts of pod validation: what a Pod and every pod template share. */
+#ifndef KEELSON_APISERVER_VALIDATE_POD_H
+#define KEELSON_APISERVER_VALIDATE_POD_H
+
+#include "apiserver/validate/validate_internal.h"
+
+struct pod_check {
+	struct field_errors *e;
+	const json_t *meta;   /* of the pod or the template */
+	const json_t *spec;
+	bool template;        /* not a Pod itself */
+
+	const json_t *claim_templates; /* a StatefulSet's, whose names count as volumes; or NULL */
+	struct map *volumes;  /* name -> source object, of volumes without errors; filled on the way */
+};
+
+/* All of a pod's spec at p, with c->spec and the flags set. */
+void check_pod_spec(struct pod_check *c, const struct fpath *p);
+/* A pod template at p (metadata and spec). restart_policies: those allowed, NULL: any. kind_name: as in the message about
+ * activeDeadlineSeconds, NULL: allowed. */
+void check_pod_template(struct field_errors *e, const struct fpath *p, const json_t *template, const json_t *claim_templates);
+
+void check_volumes(struct pod_check *c, const struct fpath *p);
+void check_volume_mounts(struct pod_check *c, const struct fpath *p, const json_t *container);
+void check_volume_devices(struct pod_check *c, const struct fpath *p, const json_t *container);
+void check_all_containers(struct pod_check *c, const struct fpath *p);
+void check_env(struct pod_check *c, const struct fpath *p, const json_t *container);
+void check_field_ref(struct field_errors *e, const struct fpath *p, const json_t *ref, const char *const *allowed);
+void check_resource_field_ref(struct field_errors *e, const struct fpath *p, const json_t *ref, bool volume);
+void check_probes(struct pod_check *c, const struct fpath *p, const json_t *container);
+void check_lifecycle(struct pod_check *c, const struct fpath *p, const json_t *lifecycle);
+/* ResourceRequirements of a container. claims: pod.spec.resourceClaims, may be NULL. */
+void check_resources(struct field_errors *e, const struct fpath *p, const json_t *resources, const json_t *claims);
+void check_resource_list(struct field_errors *e, const struct fpath *p, const json_t *list);
+void check_pod_resources(struct pod_check *c, const struct fpath *p);
+void check_pod_security(struct pod_check *c, const struct fpath *p);
+void check_container_security(struct pod_check *c, const struct fpath *p, const json_t *security);
+void check_pod_dns(struct pod_check *c, const struct fpath *p);
+void check_tolerations(struct field_errors *e, const struct fpath *p, const json_t *tolerations);
+void check_affinity(struct field_errors *e, const struct fpath *p, const json_t *affinity);
+void check_node_selector(struct field_errors *e, const struct fpath *p, const json_t *selector);
+void check_spread_constraints(struct field_errors *e, const struct fpath *p, const json_t *constraints);
+void check_pvc_spec(struct field_errors *e, const struct fpath *p, const json_t *spec);
+/* A path relative to a volume: not absolute, no "..". within: it may not begin with "..". */
+void check_local_path(struct field_errors *e, const struct fpath *p, const char *path, bool within);
+
+void validate_pod_update(const struct validation *v); /* what an update may change */
+
+#endif
