@@ -175,6 +175,8 @@ int main(int argc, char **argv)
 	uv_close((uv_handle_t *)&interrupt, NULL);
 	agent_stop(&agent);
 	kubeconfig_done(&config);
-	uv_run(&agent.loop, UV_RUN_NOWAIT); /* close callbacks */
+	/* Close callbacks; what the API client still has to say is not waited for long. */
+	for (int i = 0; i < 100 && uv_loop_close(&agent.loop) == UV_EBUSY; i++)
+		uv_run(&agent.loop, UV_RUN_NOWAIT);
 	return 0;
 }

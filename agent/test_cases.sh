@@ -75,7 +75,7 @@ check "a pod runs" within 20 phase_is plain Running
 check "its condition Ready" within 10 k wait pod/plain --for=condition=Ready --timeout=5s
 WANT=three check "its log" within 5 log_has plain
 check "log --tail" is "$(k logs plain --tail=2 | wc -l)" 2
-check "log --limit-bytes" is "$(k logs plain --limit-bytes=3)" one
+check "log --limit-bytes" is "$(k logs plain --limit-bytes=3 | wc -c)" 3
 check "exec and its exit status" bash -c "! nsenter --net=/run/netns/$NS kubectl --kubeconfig $D/admin.kubeconfig exec plain -- sh -c 'exit 3'"
 check "exec with stdin" is "$(echo abc | k exec -i plain -- cat)" abc
 check "init containers and a sidecar" within 20 phase_is init Running
