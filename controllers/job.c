@@ -6,6 +6,7 @@
 #include "controllers/job.h"
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "controllers/controller.h"
 #include "kube/object.h"
@@ -70,6 +71,31 @@ static void release_stray(struct controller *c, const char *pod_key, struct plan
 	job_release(&pods, plan);
 }
 
+/*
+ * Pods and Jobs are watched on two streams. A pod may show that its finalizer is gone before the Job shows the status that
+ * lists the pod; counted then, the pod would be in neither, and be made again. So a Job is not looked at while the cache
+ * has an earlier one than our last write of its status.
+ */
+static bool is_stale(struct controller *c, const char *key, const json_t *job)
+{
+	const uint64_t *written = map_get(c->state, key);
+	uint64_t have;
+
+	return written && str_to_u64(object_resource_version(job), UINT64_MAX, &have) == 0 && have < *written;
+}
+
+static void job_wrote(struct controller *c, const char *key, const struct write *w, const struct kube_result *r, bool ok)
+{
+	uint64_t revision, *written;
+
+	if (!ok || !r || !r->object || !strstr(w->path, "/jobs/") || !str_ends(w->path, "/status") ||
+	    str_to_u64(object_resource_version(r->object), UINT64_MAX, &revision) < 0)
+		return;
+	written = mem_new(uint64_t);
+	*written = revision;
+	map_set(c->state, key, written);
+}
+
 static void job_sync(struct controller *c, const char *key, struct plan *plan)
 {
 	const json_t *job = str_after(key, STRAY) ? NULL : controller_get(c, INFORMER_JOBS, key);
@@ -82,8 +108,11 @@ static void job_sync(struct controller *c, const char *key, struct plan *plan)
 	}
 	if (!job) {
 		expectations_forget(c->expected, key);
+		map_del(c->state, key);
 		return;
 	}
+	if (is_stale(c, key, job))
+		return; /* the newer one brings the key back */
 	selector = selector_from_label_selector(json_at(job, "spec.selector"), NULL);
 	if (!ours(job) || !selector)
 		return;
@@ -97,8 +126,14 @@ static void job_sync(struct controller *c, const char *key, struct plan *plan)
 	object_list_done(&view.candidates);
 }
 
+static void job_stop(struct controller *c)
+{
+	map_free(c->state);
+}
+
 static void job_start(struct controller *c)
 {
+	c->state = map_new(free); /* key -> resourceVersion of our last status write */
 	controller_watch(c, INFORMER_PODS, on_pod);
 }
 
@@ -141,7 +176,9 @@ const struct controller_ops job_controller = {
 	.parallel = 5,
 	.start = job_start,
 	.ready = job_ready,
+	.stop = job_stop,
 	.sync = job_sync,
+	.wrote = job_wrote,
 };
 const struct controller_ops ttlafterfinished_controller = {
 	.name = "ttl-after-finished",
