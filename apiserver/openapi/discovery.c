@@ -307,7 +307,9 @@ static bool build_aggregated(struct strbuf *b, const char *core)
 
 const struct document *discovery_api_versions(const char *server)
 {
-	return document_get("api", build_api_versions, server);
+	_cleanup_free_ char *key = str_printf("api %s", server);
+
+	return document_get(key, build_api_versions, server);
 }
 
 const struct document *discovery_group_list(void)

@@ -54,6 +54,9 @@ static void roots_name_versions_and_groups(void **state)
 	json_object_del(group, "kind");
 	json_object_del(group, "apiVersion");
 	assert_true(json_equal(group, autoscaling));
+	_cleanup_json_ json_t *elsewhere = parse(discovery_api_versions("192.0.2.2:6443"));
+
+	assert_string_equal(json_str(elsewhere, "serverAddressByClientCIDRs[0].serverAddress"), "192.0.2.2:6443");
 	assert_null(discovery_group("nosuch"));
 	assert_null(discovery_group(""));
 	assert_null(discovery_resources("apps/v2"));

@@ -232,6 +232,28 @@ static void bodies_nobody_wants_are_freed(void **state)
 	document_reset();
 }
 
+static void bodies_together_are_bounded(void **state)
+{
+	struct bytes *first = bytes_ref(openapi_v2_json()->body), *last;
+
+	(void)state;
+	openapi_v2_proto();
+	for (size_t i = 0; i < schema_resource_count(); i++) {
+		const struct schema_resource *r = schema_resource_at(i);
+		char gv[96];
+		_cleanup_free_ char *of =
+			str_printf("%s/%s", *r->group ? "apis" : "api", schema_api_version(r->group, r->version, gv));
+
+		assert_non_null(openapi_v3(of));
+	}
+	last = bytes_ref(openapi_v3("apis/apps/v1")->body);
+	assert_int_equal(first->refs, 1); /* only ours: the least recently used went */
+	assert_int_equal(last->refs, 2);
+	bytes_unref(first);
+	bytes_unref(last);
+	document_reset();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +261,7 @@ int main(void)
 		cmocka_unit_test(v3_has_a_document_for_each_version),
 		cmocka_unit_test(v2_in_protobuf_is_gnostics_document),
 		cmocka_unit_test(bodies_nobody_wants_are_freed),
+		cmocka_unit_test(bodies_together_are_bounded),
 	};
 
 	return cmocka_run_group_tests_name("openapi", tests, NULL, NULL);
