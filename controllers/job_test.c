@@ -39,10 +39,28 @@ static void remove_pod(struct toy *t, size_t i)
 	t->pods.items[i] = t->pods.items[--t->pods.count];
 }
 
+/* RFC 7396. */
+static void merge(json_t *into, const json_t *patch)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)patch, key, value) {
+		if (json_is_null(value)) {
+			json_object_del(into, key);
+		} else if (json_is_object(value)) {
+			if (!json_is_object(json_object_get(into, key)))
+				json_object_set_new(into, key, json_object());
+			merge(json_object_get(into, key), value);
+		} else {
+			json_object_set(into, key, value);
+		}
+	}
+}
+
 static void apply(struct toy *t, const struct write *w)
 {
-	const char *last = strrchr(w->path, '/') + 1, *key;
-	json_t *value;
+	const char *last = strrchr(w->path, '/') + 1;
 
 	if (str_eq(w->method, "POST")) {
 		json_t *pod = json_deep_copy(w->body);
@@ -55,14 +73,7 @@ static void apply(struct toy *t, const struct write *w)
 		return;
 	}
 	if (strstr(w->path, "/jobs/")) {
-		if (!json_object_get(t->job, "status"))
-			json_object_set_new(t->job, "status", json_object());
-		json_object_foreach(json_object_get(w->body, "status"), key, value) {
-			if (json_is_null(value))
-				json_object_del(json_object_get(t->job, "status"), key);
-			else
-				json_object_set(json_object_get(t->job, "status"), key, value);
-		}
+		merge(t->job, w->body);
 		return;
 	}
 	for (size_t i = 0; i < t->pods.count; i++) {

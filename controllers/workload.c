@@ -343,20 +343,34 @@ int64_t workload_scaled_value(const json_t *v, int64_t total, bool round_up)
 	return (percent * total + (round_up ? 99 : 0)) / 100;
 }
 
-json_t *workload_status_patch(const json_t *object, const json_t *status)
+/* A merge patch that makes `had` into `want`: what is gone is said to be null, in nested objects too. */
+static json_t *replacing_patch(const json_t *had, const json_t *want)
 {
-	json_t *now = json_object_get(object, "status"), *patch, *value;
+	json_t *patch = json_object(), *value;
 	const char *key;
 
-	if (json_same(now ? now : json_null(), status) || (!now && !json_object_size(status)))
-		return NULL;
-	patch = json_deep_copy(status);
-	json_object_foreach(now, key, value) {
-		if (!json_object_get(status, key))
+	json_object_foreach((json_t *)want, key, value) {
+		const json_t *before = json_object_get(had, key);
+
+		json_object_set_new(patch, key, json_is_object(value) && json_is_object(before) ?
+							replacing_patch(before, value) :
+							json_deep_copy(value));
+	}
+	json_object_foreach((json_t *)had, key, value) {
+		if (!json_object_get(want, key))
 			json_object_set_new(patch, key, json_null());
 	}
+	return patch;
+}
+
+json_t *workload_status_patch(const json_t *object, const json_t *status)
+{
+	const json_t *had = json_object_get(object, "status");
+
+	if (had ? json_same(had, status) : !json_object_size(status))
+		return NULL;
 	return json_pack("{s:{s:s}, s:o}", "metadata", "resourceVersion", object_resource_version(object), "status",
-			 patch);
+			 replacing_patch(had, status));
 }
 
 bool workload_write_status(struct plan *plan, const json_t *object, const char *api_version, const char *plural,
