@@ -97,8 +97,8 @@ static void on_pulled(const struct cri_result *r, void *user)
 		kube_event(e->agent->kube, AGENT_COMPONENT, e->agent->o.node_name, e->pod, "Warning", "Failed",
 			   "Failed to pull image \"%s\": %s", e->image, text);
 		kube_event(e->agent->kube, AGENT_COMPONENT, e->agent->o.node_name, e->pod, "Warning", "Failed",
-			   "Error: ErrImagePull");
-		fail(e, "ErrImagePull", text);
+			   "Error: %s", strstr(text, "invalid reference format") ? "InvalidImageName" : "ErrImagePull");
+		fail(e, strstr(text, "invalid reference format") ? "InvalidImageName" : "ErrImagePull", text);
 		return;
 	}
 	e->pulled = true;

@@ -5,10 +5,12 @@
  */
 #include "agent/observe.h"
 
+#include "agent/logs.h"
+
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { OBSERVE_MAX_CALLS = 64, MAX_MESSAGE_BYTES = 4096 };
+enum { OBSERVE_MAX_CALLS = 64, MAX_MESSAGE_BYTES = 4096, FALLBACK_LINES = 80, FALLBACK_BYTES = 2048 };
 
 struct observation {
 	struct agent *agent;
@@ -290,10 +292,23 @@ static void read_message(struct observed_container *c)
 	_cleanup_strbuf_ struct strbuf text = { 0 };
 	size_t skip;
 
-	if (c->state != PLAN_EXITED || !c->message_path || file_read(c->message_path, 1 << 20, &text) < 0 || text.len == 0)
+	if (c->state != PLAN_EXITED)
 		return;
-	skip = text.len > MAX_MESSAGE_BYTES ? text.len - MAX_MESSAGE_BYTES : 0;
-	copy_string(&c->message, text.data + skip);
+	if (c->message_path && file_read(c->message_path, 1 << 20, &text) == 0 && text.len > 0) {
+		skip = text.len > MAX_MESSAGE_BYTES ? text.len - MAX_MESSAGE_BYTES : 0;
+		copy_string(&c->message, text.data + skip);
+	} else if (c->exit_code != 0 && str_eq(c->message_policy, "FallbackToLogsOnError") && c->log_path) {
+		struct logs_options o = { .tail_lines = FALLBACK_LINES, .limit_bytes = -1, .since_us = INT64_MIN };
+		struct logs_reader r = { .fd = -1 };
+
+		if (logs_open(&r, c->log_path, &o) < 0 || logs_read(&r, 1 << 20, &text) < 0 || text.len == 0) {
+			logs_reader_done(&r);
+			return;
+		}
+		logs_reader_done(&r);
+		skip = text.len > FALLBACK_BYTES ? text.len - FALLBACK_BYTES : 0;
+		copy_string(&c->message, text.data + skip);
+	}
 }
 
 static void on_container_status(const struct cri_result *r, void *user)

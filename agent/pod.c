@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "kube/object.h"
 
-enum { LOOK_RETRY_MS = 1000, PATCH_RETRY_MS = 1000, BACKOFF_SHOWN_MS = 2000, SYNC_PERIOD_MS = 60 * 1000 };
+enum { LOOK_RETRY_MS = 1000, AWAIT_MS = 10, AWAIT_LOOKS = 10, PATCH_RETRY_MS = 1000, BACKOFF_SHOWN_MS = 2000, SYNC_PERIOD_MS = 60 * 1000 };
 
 static const char *const state_names[POD_STATE_MAX] = { "alive", "stopping", "cleaning", "stopped", "removing", "gone" };
 
@@ -112,6 +112,7 @@ void pod_free(struct pod *p)
 	free(p->containers);
 	json_decref(p->object);
 	uv_close((uv_handle_t *)p->timer, timer_closed);
+	strlist_done(&p->awaited);
 	free(p->released_sandbox);
 	free(p->reason);
 	free(p->message);
@@ -291,6 +292,42 @@ void pod_set_object(struct pod *p, const json_t *object)
 
 /* Looking */
 
+static bool seen_alive(const struct observed *o, const char *id)
+{
+	for (size_t i = 0; i < o->container_count; i++)
+		if (str_eq(o->containers[i].id, id))
+			return o->containers[i].state == PLAN_RUNNING;
+	for (size_t i = 0; i < o->sandbox_count; i++)
+		if (str_eq(o->sandboxes[i].id, id))
+			return o->sandboxes[i].ready;
+	return false;
+}
+
+/* containerd publishes an end before its CRI part has taken note of it: what it shows too early is asked again. */
+static void check_awaited(struct pod *p)
+{
+	bool alive = false;
+
+	for (size_t i = 0; i < p->awaited.count; i++)
+		alive = alive || seen_alive(p->seen, p->awaited.items[i]);
+	if (!alive || p->awaited_looks >= AWAIT_LOOKS) {
+		strlist_done(&p->awaited);
+		p->awaited = (struct strlist){ 0 };
+		p->look_at_ms = 0;
+		return;
+	}
+	p->look_at_ms = clock_mono_ms() + ((int64_t)AWAIT_MS << p->awaited_looks++);
+	pod_wake_at(p, p->look_at_ms);
+}
+
+void pod_look_for_end(struct pod *p, const char *id)
+{
+	if (!strlist_has(&p->awaited, id))
+		strlist_add(&p->awaited, id);
+	p->awaited_looks = 0;
+	pod_look(p);
+}
+
 static void on_observed(struct observed *o, const char *error, void *user)
 {
 	struct pod *p = user;
@@ -309,6 +346,7 @@ static void on_observed(struct observed *o, const char *error, void *user)
 	p->seen = o;
 	if (!p->object)
 		containers_of_orphan(p);
+	check_awaited(p);
 	if (p->stale)
 		pod_look(p);
 	else
@@ -693,7 +731,7 @@ static void turn(struct pod *p)
 		pods_gone(p->agent->pods, p);
 		return;
 	}
-	if (!p->seen || p->stale) {
+	if (!p->seen || p->stale || (p->look_at_ms && clock_mono_ms() >= p->look_at_ms)) {
 		if (!p->observing)
 			pod_look(p);
 		return;
@@ -701,6 +739,6 @@ static void turn(struct pod *p)
 	if (p->observing)
 		return; /* its end takes the next turn */
 	/* Live volumes, expiring tokens and whatever was missed. */
-	pod_wake_at(p, clock_mono_ms() + SYNC_PERIOD_MS);
+	pod_wake_at(p, p->look_at_ms ? p->look_at_ms : clock_mono_ms() + SYNC_PERIOD_MS);
 	by_state[p->state](p);
 }

@@ -52,6 +52,9 @@ struct pod {
 	struct observation *observing;
 	bool stale;            /* something was done since the look began: look again before deciding */
 	bool look_failed;
+	struct strlist awaited; /* ids the runtime said had ended, not seen so yet */
+	unsigned awaited_looks;
+	int64_t look_at_ms;     /* look again then; 0: no need */
 
 	struct pod_container *containers; /* init containers first */
 	size_t count;
@@ -78,6 +81,8 @@ void pod_wake(struct pod *p);
 void pod_wake_at(struct pod *p, int64_t at_ms);
 /* Look at the runtime again, then decide. */
 void pod_look(struct pod *p);
+/* The same, after an event that a container or sandbox has ended. */
+void pod_look_for_end(struct pod *p, const char *id);
 /* Free, once pod_is_idle(); the set calls it. */
 void pod_free(struct pod *p);
 bool pod_is_idle(const struct pod *p);

@@ -225,10 +225,12 @@ static void on_runtime_event(const char *topic, const char *id, void *user)
 	struct pod *p;
 	size_t it = 0;
 
-	(void)topic;
 	while (id && (p = pods_next(s, &it)))
 		if (pod_has(p, id)) {
-			pod_look(p);
+			if (str_eq(topic, "/tasks/exit"))
+				pod_look_for_end(p, id);
+			else
+				pod_look(p);
 			return;
 		}
 	/* Something not seen yet (most often just being made by ourselves), or the stream has begun anew. */

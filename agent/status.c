@@ -94,7 +94,9 @@ static json_t *container_status(const struct status_input *in, const struct stat
 		last = ended(before);
 	} else {
 		if (!wait_reason)
-			wait_reason = sc->kind == PLAN_MAIN && !in->initialized ? "PodInitializing" : "ContainerCreating";
+			wait_reason = !in->initialized && json_array_size(json_at(in->pod, "spec.initContainers")) > 0 ?
+					      "PodInitializing" :
+					      "ContainerCreating";
 		state = waiting_state(wait_reason, sc->waiting_message);
 		last = ended(now) ? now : ended(before);
 	}
