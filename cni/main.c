@@ -85,7 +85,7 @@ static int add_prepare(struct call *call, struct netlink_link *ret_bridge)
 
 	if (pod_netns_open(call->env.netns, &call->netns_fd, f) < 0 || netlink_open(&call->host, NETLINK_ROUTE, f) < 0 ||
 	    ipam_open(&call->ipam, c->data_dir, c->name, f) < 0 || pod_bridge_ensure(&call->host, c, ret_bridge, f) < 0 ||
-	    pod_forwarding_ensure(f) < 0 || (c->ip_masq && masq_ensure(&c->subnet, &c->cluster, f) < 0) ||
+	    pod_forwarding_ensure(f) < 0 || (c->ip_masq && masq_ensure(c->name, &c->subnet, &c->cluster, f) < 0) ||
 	    pod_netns_enter(call->netns_fd, call->env.netns, f) < 0 || netlink_open(&call->pod, NETLINK_ROUTE, f) < 0)
 		return -1;
 	if (netlink_link_get(&call->pod, call->env.ifname, 0, &l) != -ENODEV)
@@ -137,10 +137,14 @@ static int remove_retired(struct call *call, int index)
 	if (pid < 0)
 		return pod_veth_del(&call->host, NULL, index, &call->fail);
 	setsid();
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	null = open("/dev/null", O_RDWR);
 	for (int fd = 0; fd < 3; fd++)
 		if (null < 0 || dup2(null, fd) < 0)
 			close(fd);
+	/* The host's socket as 3, nothing behind it. */
+	if (call->host.fd != 3 && dup2(call->host.fd, 3) == 3)
+		call->host.fd = 3;
+	close_range(call->host.fd + 1, ~0u, 0);
 	pod_veth_del(&call->host, NULL, index, &call->fail);
 	_exit(0);
 }

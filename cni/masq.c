@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The masquerade rule by nf_tables' netlink interface. A change of the ruleset costs the kernel a grace period, so the
- * usual ADD only reads the chain and finds its rule by the text in its user data.
+ * usual ADD only reads the chain and finds its rule by the text in its user data (what nft shows as its comment).
  */
 #include "cni/masq.h"
 
@@ -18,14 +18,14 @@
 
 #define TABLE "keelson"
 #define CHAIN "postrouting"
-#define MARK "keelson-cni "
 
-enum { SRC_OFFSET = 12, DST_OFFSET = 16, STALE_MAX = 16, MARK_SIZE = 96 };
+enum { SRC_OFFSET = 12, DST_OFFSET = 16, STALE_MAX = 16, MARK_SIZE = 253, READ_TRIES = 20 };
 
 struct rules {
 	const char *mark;
+	size_t name_len; /* of mark: the part that says which network */
 	size_t found;
-	uint64_t stale[STALE_MAX]; /* handles of ours that say something else, or say it again */
+	uint64_t stale[STALE_MAX]; /* handles of this network's that say something else, or say it again */
 	size_t stale_count;
 };
 
@@ -55,7 +55,7 @@ static int rule_answer(const struct nlmsghdr *nlh, void *user)
 		}
 	}
 	/* User data as nft writes and shows it: type 0 (comment), length, text with NUL. */
-	if (len < 2 + sizeof(MARK) || text[0] != 0 || memcmp(text + 2, MARK, sizeof(MARK) - 1) != 0)
+	if (len < 2 + r->name_len || text[0] != 0 || memcmp(text + 2, r->mark, r->name_len) != 0)
 		return MNL_CB_OK;
 	if (len == 2 + strlen(r->mark) + 1 && memcmp(text + 2, r->mark, len - 2) == 0 && r->found++ == 0)
 		return MNL_CB_OK;
@@ -201,17 +201,23 @@ static void put_table_and_chain(struct netlink *nl)
 	netlink_put_end(nl, nlh);
 }
 
-int masq_ensure(const struct ip_prefix *subnet, const struct ip_prefix *cluster, struct fail *f)
+int masq_ensure(const char *network, const struct ip_prefix *subnet, const struct ip_prefix *cluster, struct fail *f)
 {
 	char mark[MARK_SIZE], a[IP_PREFIX_TEXT_SIZE], b[IP_PREFIX_TEXT_SIZE];
-	struct rules rules = { .mark = mark };
-	static struct netlink nl;
-	int e;
+	struct rules rules;
+	static struct netlink nl = { .fd = -1 };
+	int e = 0, n;
 
-	snprintf(mark, sizeof(mark), MARK "%s %s", ip_prefix_format(subnet, a), ip_prefix_format(cluster, b));
-	if (netlink_open(&nl, NETLINK_NETFILTER, f) < 0)
-		return -1;
-	e = read_rules(&nl, &rules);
+	n = snprintf(mark, sizeof(mark), "keelson-cni %s ", network);
+	snprintf(mark + n, sizeof(mark) - (size_t)n, "%s %s", ip_prefix_format(subnet, a), ip_prefix_format(cluster, b));
+	/* EINTR: somebody changed the rules while they were read. */
+	for (int tries = 0, again = true; again; again = e == -EINTR && ++tries < READ_TRIES) {
+		netlink_close(&nl);
+		if (netlink_open(&nl, NETLINK_NETFILTER, f) < 0)
+			return -1;
+		rules = (struct rules){ .mark = mark, .name_len = (size_t)n };
+		e = read_rules(&nl, &rules);
+	}
 	if (e < 0) {
 		fail_record(f, FAIL_KERNEL, "read the nf_tables chain %s of table inet %s: %s", CHAIN, TABLE, strerror(-e));
 	} else if (!rules.found || rules.stale_count) {

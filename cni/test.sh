@@ -174,7 +174,14 @@ lost=$(basename "$(find "$dir/state/small" -name '*:m3')")
 ip netns del "$id-m3"
 for i in $(seq 100); do in_node ip link show "$(cut -d: -f2 <<<"$lost")" >/dev/null 2>&1 || break; sleep 0.05; done
 same "the address of a vanished pod is reclaimed" "${lost%%:*}/29" "$(cni ADD m6 "$small" | address)"
+same "each network has its rule" "10.244.0.0/24 10.244.9.0/29" \
+	"$(in_node nft list table inet keelson | sed -n 's/.*ip saddr \([^ ]*\) .*masquerade.*/\1/p' | sort | tr '\n' ' ' | sed 's/ $//')"
 for i in 1 2 4 5 6; do cni DEL "m$i" "$small"; done
+pod wide
+cni ADD wide "$(conf '.clusterCIDR="10.0.0.0/8"')" >/dev/null
+same "a changed configuration replaces the rule" "10.0.0.0/8" \
+	"$(in_node nft list table inet keelson | sed -n 's/.*10.244.0.0\/24 ip daddr != \([^ ]*\) .*masquerade.*/\1/p')"
+cni DEL wide
 settled 0 0
 
 # Killed anywhere. Each round: an ADD is killed, a DEL of it is killed, another pod comes and stays, the killed pod gets an
