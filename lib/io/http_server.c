@@ -230,12 +230,15 @@ static void peer_text(const struct sockaddr_storage *sa, char out[static HS_PEER
 	}
 }
 
-/* Makes room by closing the connection that has been idle for longest. */
-static bool evict_idle(struct http_server *s)
+/* Makes room by closing the connection that has been idle for longest, else the one that has been sending its head for
+ * longest: those who only hold connections lose them first. */
+static bool evict(struct http_server *s)
 {
 	struct hs_deadline *d = s->lists[HS_IDLE].next;
 
 	if (d == &s->lists[HS_IDLE])
+		d = s->lists[HS_HEAD].next;
+	if (d == &s->lists[HS_HEAD])
 		return false;
 	hs_deadline_set(s, d, HS_NONE);
 	hs_conn_fail(CONTAINER_OF(d, struct http_conn, deadline));
@@ -247,7 +250,7 @@ static void drop_one(struct http_server *s, int listen_fd)
 {
 	int fd;
 
-	evict_idle(s);
+	evict(s);
 	if (s->spare_fd >= 0)
 		close(s->spare_fd);
 	fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -274,7 +277,7 @@ static void on_listener(uv_poll_t *poll, int status _unused_, int events _unused
 				continue;
 			return;
 		}
-		if (s->conn_count >= s->options.max_connections && !evict_idle(s)) {
+		if (s->conn_count >= s->options.max_connections && !evict(s)) {
 			close(fd);
 			continue;
 		}

@@ -26,7 +26,7 @@ struct http_server_options {
 	size_t size;                  /* sizeof(struct http_server_options) */
 	size_t max_head_bytes;        /* 0: 64 KiB; beyond: 431 */
 	size_t max_body_bytes;        /* 0: 3 MiB; beyond: 413 (the handler is not called; see on_refused) */
-	unsigned max_connections;     /* 0: 10,000 */
+	unsigned max_connections;     /* 0: 10,000; beyond, the longest idle one is closed, or the new one */
 	unsigned max_streams;         /* per HTTP/2 connection; 0: 250 */
 	unsigned head_timeout_ms;     /* 0: 30 s to send a whole head */
 	unsigned body_timeout_ms;     /* 0: 60 s to send a whole body */
@@ -86,7 +86,8 @@ void http_respond_bytes(struct http_request *req, int status, const struct http_
 void http_stream_begin(struct http_request *req, int status, const struct http_field *fields, size_t count);
 void http_stream_write(struct http_request *req, const void *data, size_t len); /* copies */
 void http_stream_write_bytes(struct http_request *req, struct bytes *b, size_t off, size_t len);
-/* Bytes accepted but not yet handed to the kernel: the measure for dropping a slow reader. */
+/* Bytes accepted but not yet handed to the kernel (HTTP/2: not yet made into frames, of which at most 128 KiB wait for
+ * the whole connection): the measure for dropping a slow reader. */
 size_t http_stream_queued(const struct http_request *req);
 /* Calls fn once when the queue is empty (from the loop, never from inside this call). */
 void http_stream_on_drain(struct http_request *req, void (*fn)(struct http_request *req, void *user));

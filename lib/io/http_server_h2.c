@@ -285,8 +285,13 @@ bool hs_h2_service(struct http_conn *c)
 		hs_request_drained(req);
 		did = true;
 	}
-	if (!nghttp2_session_want_read(c->h2) && !nghttp2_session_want_write(c->h2))
-		c->close_after = true; /* after GOAWAY of either side */
+	if (!nghttp2_session_want_read(c->h2) && !nghttp2_session_want_write(c->h2)) {
+		/* GOAWAY is out. Streams that are still open ended with a protocol error of the peer. */
+		while (c->requests)
+			hs_request_free(c->requests);
+		c->close_after = true;
+		return false;
+	}
 	return did || (!c->failed && nghttp2_session_want_write(c->h2));
 }
 

@@ -220,6 +220,29 @@ static void h2_streams(void **state _unused_)
 	finish(&f);
 }
 
+/* A violation of the protocol ends the connection and with it what was open. */
+static void h2_violation(void **state _unused_)
+{
+	struct http_server_options o = { 0 };
+	static const uint8_t data_on_stream_0[] = { 0, 0, 1, 0, 0, 0, 0, 0, 0, 'x' };
+	struct fixture f;
+	struct h2_client c;
+
+	start(&f, &o);
+	closed_requests = 0;
+	h2_open(&c, f.plain);
+	h2_request(&c, "GET", "/watch", NULL, NULL, false);
+	nghttp2_session_send(c.session);
+	wait_for(&hanging, 1);
+	assert_int_equal(send(c.fd, data_on_stream_0, sizeof(data_on_stream_0), MSG_NOSIGNAL), sizeof(data_on_stream_0));
+	h2_run(&c, INT_MAX);
+	assert_int_equal(c.goaway, NGHTTP2_PROTOCOL_ERROR + 1);
+	wait_for(&hanging, 0);
+	wait_for(&closed_requests, 1);
+	h2_close(&c);
+	finish(&f);
+}
+
 /* CVE-2023-44487: opening and resetting streams without end gets the connection closed. */
 static void h2_rapid_reset(void **state _unused_)
 {
@@ -250,6 +273,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(h2_refusals), cmocka_unit_test(h2_streams), cmocka_unit_test(h2_rapid_reset),
+		cmocka_unit_test(h2_violation),
 	};
 
 	return cmocka_run_group_tests_name("http_server_h2", tests, setup, teardown);
