@@ -30,6 +30,7 @@ struct leader {
 	struct kube_client *client;
 	char *path, *collection, *name, *ns, *identity;
 	enum leader_state state;
+	unsigned renew_deadline_ms, retry_ms;
 	uv_timer_t timer;
 	struct kube_call *call;
 	json_t *lease;             /* as last seen */
@@ -114,7 +115,7 @@ static void again_in(struct leader *l, uint64_t ms)
 static void became_leader(struct leader *l)
 {
 	l->renewed_ms = l->sent_ms;
-	again_in(l, RETRY_MS);
+	again_in(l, l->retry_ms);
 	if (l->state == LEADING)
 		return;
 	l->state = LEADING;
@@ -126,7 +127,7 @@ static void round_failed(struct leader *l)
 {
 	uint32_t noise;
 
-	if (l->state == LEADING && clock_mono_ms() - l->renewed_ms >= RENEW_DEADLINE_MS) {
+	if (l->state == LEADING && clock_mono_ms() - l->renewed_ms >= l->renew_deadline_ms) {
 		l->state = STOPPED;
 		uv_timer_stop(&l->timer);
 		if (l->on_stopped)
@@ -135,7 +136,7 @@ static void round_failed(struct leader *l)
 	}
 	/* Candidates spread out; a leader keeps its pace. */
 	rand_bytes(&noise, sizeof(noise));
-	again_in(l, l->state == LEADING ? RETRY_MS / 2 : RETRY_MS + noise % RETRY_MS);
+	again_in(l, l->state == LEADING ? l->retry_ms / 2 : l->retry_ms + noise % l->retry_ms);
 }
 
 static void saw(struct leader *l, json_t *lease)
@@ -144,22 +145,6 @@ static void saw(struct leader *l, json_t *lease)
 		l->seen_ms = clock_mono_ms();
 	json_decref(l->lease);
 	l->lease = json_incref(lease);
-}
-
-static void on_written(const struct kube_result *r, void *user)
-{
-	struct leader *l = user;
-
-	l->call = NULL;
-	if (kube_ok(r) && r->object) {
-		saw(l, r->object);
-		became_leader(l);
-		return;
-	}
-	/* Somebody else wrote, or it is unknown whether we did: look again. */
-	json_decref(l->lease);
-	l->lease = NULL;
-	round_failed(l);
 }
 
 static json_t *record(struct leader *l)
@@ -182,6 +167,61 @@ static json_t *record(struct leader *l)
 			 json_integer(l->lease ? json_int(lease, "spec.leaseTransitions", 0) + 1 : 0));
 	}
 	return lease;
+}
+
+/* The end of a release, whatever came of it; once. */
+static void release_done(struct leader *l)
+{
+	void (*done)(void *user) = l->released;
+
+	uv_timer_stop(&l->timer);
+	kube_call_cancel(l->call);
+	l->call = NULL;
+	l->released = NULL;
+	if (done)
+		done(l->released_user);
+}
+
+static void on_released(const struct kube_result *r _unused_, void *user)
+{
+	struct leader *l = user;
+
+	l->call = NULL;
+	release_done(l);
+}
+
+static void send_release(struct leader *l)
+{
+	if (!l->lease || !str_eq(json_str(l->lease, "spec.holderIdentity"), l->identity)) {
+		release_done(l);
+		return;
+	}
+	_cleanup_json_ json_t *lease = record(l);
+
+	json_set_str(lease, "spec.holderIdentity", "");
+	json_set(lease, "spec.leaseDurationSeconds", json_integer(1));
+	l->call = kube_do_within(l->client, RELEASE_MS, "PUT", l->path, NULL, lease, on_released, l);
+}
+
+static void on_written(const struct kube_result *r, void *user)
+{
+	struct leader *l = user;
+
+	l->call = NULL;
+	if (kube_ok(r) && r->object)
+		saw(l, r->object);
+	if (l->state == STOPPED) {
+		send_release(l);
+		return;
+	}
+	if (kube_ok(r) && r->object) {
+		became_leader(l);
+		return;
+	}
+	/* Somebody else wrote, or it is unknown whether we did: look again. */
+	json_decref(l->lease);
+	l->lease = NULL;
+	round_failed(l);
 }
 
 static void write_lease(struct leader *l)
@@ -207,7 +247,9 @@ static void on_read(const struct kube_result *r, void *user)
 	struct leader *l = user;
 
 	l->call = NULL;
-	if (kube_ok(r) && r->object) {
+	if (l->state == STOPPED) {
+		release_done(l);
+	} else if (kube_ok(r) && r->object) {
 		saw(l, r->object);
 		if (is_free(l))
 			write_lease(l);
@@ -242,6 +284,8 @@ struct leader *leader_new(struct kube_client *c, const struct leader_options *o)
 	l->path = kube_path("coordination.k8s.io/v1", "leases", o->ns, o->name, NULL);
 	l->collection = kube_path("coordination.k8s.io/v1", "leases", o->ns, NULL, NULL);
 	l->identity = own_identity();
+	l->renew_deadline_ms = o->renew_deadline_ms ? o->renew_deadline_ms : RENEW_DEADLINE_MS;
+	l->retry_ms = o->retry_ms ? o->retry_ms : RETRY_MS;
 	l->on_started = o->on_started;
 	l->on_stopped = o->on_stopped;
 	l->user = o->user;
@@ -283,37 +327,24 @@ void leader_free(struct leader *l)
 	uv_close((uv_handle_t *)&l->timer, on_closed);
 }
 
-static void on_released(const struct kube_result *r _unused_, void *user)
+static void on_release_timer(uv_timer_t *t)
 {
-	struct leader *l = user;
-
-	l->call = NULL;
-	if (l->released)
-		l->released(l->released_user);
-}
-
-static void on_release_now(uv_timer_t *t)
-{
-	on_released(NULL, t->data);
+	release_done(t->data);
 }
 
 void leader_release(struct leader *l, void (*done)(void *user), void *user)
 {
-	bool led = l->state == LEADING && l->lease;
+	bool led = l->state == LEADING && (l->lease || l->call);
 
-	kube_call_cancel(l->call);
-	l->call = NULL;
 	l->state = STOPPED;
 	l->released = done;
 	l->released_user = user;
-	uv_timer_stop(&l->timer);
 	if (!led) {
-		uv_timer_start(&l->timer, on_release_now, 0, 0);
-		return;
+		kube_call_cancel(l->call);
+		l->call = NULL;
 	}
-	_cleanup_json_ json_t *lease = record(l);
-
-	json_set_str(lease, "spec.holderIdentity", "");
-	json_set(lease, "spec.leaseDurationSeconds", json_integer(1));
-	l->call = kube_do_within(l->client, RELEASE_MS, "PUT", l->path, NULL, lease, on_released, l);
+	/* A renewal on its way is waited for: the release must come after it. */
+	uv_timer_start(&l->timer, on_release_timer, led ? RELEASE_MS : 0, 0);
+	if (led && !l->call)
+		send_release(l);
 }

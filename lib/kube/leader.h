@@ -16,6 +16,7 @@ struct leader_options {
 	void (*on_started)(void *user);     /* once: this process leads */
 	void (*on_stopped)(void *user);     /* once, after on_started: it does not any more; end the process */
 	void *user;
+	unsigned renew_deadline_ms, retry_ms; /* 0: 10 s and 2 s */
 };
 /* Starts trying at once. The client must outlive it. */
 struct leader *leader_new(struct kube_client *c, const struct leader_options *o);
