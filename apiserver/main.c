@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "apiserver/auth/authz.h"
 #include "apiserver/auth/token.h"
@@ -266,6 +267,7 @@ int main(int argc, char **argv)
 		usage("--authorization-mode is RBAC or AlwaysAllow");
 	log_init("apiserver");
 	signal(SIGPIPE, SIG_IGN);
+	umask(0077); /* Secrets are in the store */
 	/* One thread commits, another compresses; large buffers go back to the kernel at once. */
 	setenv("UV_THREADPOOL_SIZE", "2", 0);
 	mallopt(M_ARENA_MAX, 2);

@@ -17,9 +17,17 @@
 
 enum { SIGNATURE_BYTES = 64, HALF = 32, MAX_TOKEN_BYTES = 16384 };
 
+/* Tokens whose signature was found right, by hash: clients send the same one with every request. */
+enum { VERIFIED_SLOTS = 64 };
+struct verified {
+	char *token;
+	json_t *claims;
+};
+
 struct token_keys {
 	EVP_PKEY *private_key, *public_key;
 	char *kid;
+	struct verified verified[VERIFIED_SLOTS];
 };
 
 static EVP_PKEY *read_key(const char *file, bool private_key, struct err *err)
@@ -77,6 +85,10 @@ struct token_keys *token_keys_free(struct token_keys *k)
 		return NULL;
 	EVP_PKEY_free(k->private_key);
 	EVP_PKEY_free(k->public_key);
+	for (size_t i = 0; i < VERIFIED_SLOTS; i++) {
+		free(k->verified[i].token);
+		json_decref(k->verified[i].claims);
+	}
 	free(k->kid);
 	free(k);
 	return NULL;
@@ -160,10 +172,11 @@ static json_t *decode_part(const char *s, size_t len)
 	return NULL;
 }
 
-json_t *token_verify(const struct token_keys *k, const char *token, int64_t now_s)
+/* The claims of a token with a good signature; own. */
+static json_t *signed_claims(const struct token_keys *k, const char *token)
 {
 	const char *first = strchr(token, '.'), *second = first ? strchr(first + 1, '.') : NULL;
-	_cleanup_json_ json_t *header = NULL, *claims = NULL;
+	_cleanup_json_ json_t *header = NULL;
 	if (!second || strchr(second + 1, '.') || strlen(token) > MAX_TOKEN_BYTES)
 		return NULL;
 	header = decode_part(token, (size_t)(first - token));
@@ -171,10 +184,23 @@ json_t *token_verify(const struct token_keys *k, const char *token, int64_t now_
 		return NULL;
 	if (!signature_fits(k, token, (size_t)(second - token), second + 1))
 		return NULL;
-	claims = decode_part(first + 1, (size_t)(second - first - 1));
-	if (!claims || json_int(claims, "exp", 0) <= now_s || json_int(claims, "nbf", 0) > now_s)
+	return decode_part(first + 1, (size_t)(second - first - 1));
+}
+
+json_t *token_verify(struct token_keys *k, const char *token, int64_t now_s)
+{
+	struct verified *slot = &k->verified[hash_str(token) % VERIFIED_SLOTS];
+	if (!str_eq(slot->token, token)) {
+		json_t *claims = signed_claims(k, token);
+		if (!claims)
+			return NULL;
+		free(slot->token);
+		json_decref(slot->claims);
+		*slot = (struct verified){ mem_strdup(token), claims };
+	}
+	if (json_int(slot->claims, "exp", 0) <= now_s || json_int(slot->claims, "nbf", 0) > now_s)
 		return NULL;
-	return TAKE(claims);
+	return json_incref(slot->claims);
 }
 
 json_t *token_jwks(const struct token_keys *k)

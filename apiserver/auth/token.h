@@ -12,7 +12,7 @@ struct token_keys *token_keys_free(struct token_keys *k);
 /* The signed token for claims (borrow). Own; NULL with err. */
 char *token_sign(const struct token_keys *k, const json_t *claims, struct err *err);
 /* The claims of a token whose signature and times are right; own, NULL otherwise. */
-json_t *token_verify(const struct token_keys *k, const char *token, int64_t now_s);
+json_t *token_verify(struct token_keys *k, const char *token, int64_t now_s);
 /* The JSON Web Key Set of the keys. Own. */
 json_t *token_jwks(const struct token_keys *k);
 /* /.well-known/openid-configuration and /openid/v1/jwks. False: another path. */

@@ -238,7 +238,8 @@ size_t accept_parse(struct arena *a, const char *accept, struct accept_clause *o
 		if (*accept)
 			accept++;
 	}
-	qsort(ranked, n, sizeof(*ranked), by_rank);
+	if (n)
+		qsort(ranked, n, sizeof(*ranked), by_rank);
 	if (n > max)
 		n = max;
 	for (size_t i = 0; i < n; i++)

@@ -204,7 +204,8 @@ static void collect(const struct registry *g, const struct schema_resource *stor
 	while (map_next(before, &it, &key, &value))
 		if (value != before && filter_matches(f, value))
 			objects_add(out, value);
-	qsort(out->items, out->count, sizeof(*out->items), by_key);
+	if (out->count)
+		qsort(out->items, out->count, sizeof(*out->items), by_key);
 	map_free(before);
 }
 
@@ -213,7 +214,8 @@ static void slice(struct objects *o, size_t n, size_t keep)
 {
 	for (size_t i = 0; i < n; i++)
 		store_object_unref(o->items[i]);
-	memmove(o->items, o->items + n, (o->count - n) * sizeof(*o->items));
+	if (n)
+		memmove(o->items, o->items + n, (o->count - n) * sizeof(*o->items));
 	o->count -= n;
 	while (o->count > keep)
 		store_object_unref(o->items[--o->count]);

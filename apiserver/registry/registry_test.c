@@ -1,0 +1,679 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The API as a client sees it: a server on a loopback port, HTTPS with certificates, one request after another. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "apiserver/auth/authz.h"
+#include "apiserver/auth/token.h"
+#include "apiserver/http/handler.h"
+#include "base/file.h"
+#include "io/http_client.h"
+#include "io/tls.h"
+
+struct fixture {
+	char dir[64], url[64];
+	uv_loop_t loop;
+	struct registry g;
+	struct http_server *http;
+	struct http_client *admin, *bob, *nobody;
+	bool done;
+	int status;
+	json_t *answer;
+	struct strbuf text;
+};
+
+static char *in_dir(const struct fixture *f, const char *name)
+{
+	return str_printf("%s/%s", f->dir, name);
+}
+
+static void issue(const struct fixture *f, const char *cn, const char *org, enum pki_use use, const char *file)
+{
+	const char *orgs[] = { org, NULL }, *sans[] = { "127.0.0.1", NULL };
+	_cleanup_free_ char *ca = in_dir(f, "ca.crt"), *ca_key = in_dir(f, "ca.key");
+	_cleanup_free_ char *crt = str_printf("%s/%s.crt", f->dir, file), *key = str_printf("%s/%s.key", f->dir, file);
+	const struct pki_request r = { .cn = cn, .orgs = org ? orgs : NULL, .sans = use == PKI_SERVER ? sans : NULL, .use = use,
+		.days = 1 };
+	struct err err = { 0 };
+	bool self = use == PKI_CA;
+	assert_int_equal(pki_issue(&r, self ? NULL : ca, self ? NULL : ca_key, crt, key, &err), 0);
+}
+
+static struct http_client *client(struct fixture *f, const char *who)
+{
+	_cleanup_free_ char *ca = in_dir(f, "ca.crt"), *crt = who ? str_printf("%s/%s.crt", f->dir, who) : NULL;
+	_cleanup_free_ char *key = who ? str_printf("%s/%s.key", f->dir, who) : NULL;
+	const struct http_client_options o = { .size = sizeof(o), .ca_file = ca, .cert_file = crt, .key_file = key,
+		.user_agent = "registry-test" };
+	struct err err = { 0 };
+	struct http_client *c = http_client_new(&f->loop, &o, &err);
+	assert_non_null(c);
+	return c;
+}
+
+static void start(struct fixture *f)
+{
+	_cleanup_free_ char *data = in_dir(f, "data"), *sa = in_dir(f, "sa.key"), *pub = in_dir(f, "sa.pub");
+	_cleanup_free_ char *crt = in_dir(f, "server.crt"), *key = in_dir(f, "server.key"), *ca = in_dir(f, "ca.crt");
+	const struct http_server_options so = { .size = sizeof(so), .max_body_bytes = HANDLER_MAX_BODY,
+		.on_refused = handler_refused };
+	struct registry_options o = { .node_port_min = 30000, .node_port_max = 30010, .advertise_address = "127.0.0.1",
+		.cluster_domain = "cluster.local", .issuer = "https://issuer" };
+	struct err err = { 0 };
+	int port;
+	memset(&f->g, 0, sizeof(f->g));
+	ip_prefix_parse("10.96.0.0/24", &o.service_cidr);
+	f->g.keys = token_keys_load(sa, pub, &err);
+	f->g.authz = authorizer_new(AUTHZ_RBAC);
+	assert_non_null(f->g.keys);
+	assert_int_equal(registry_open(&f->g, &f->loop, data, &o, &err), 0);
+	SSL_CTX *tls = tls_server_new(crt, key, ca, &err);
+	assert_non_null(tls);
+	f->http = http_server_new(&f->loop, &so, handler_request, &f->g);
+	assert_int_equal(http_server_listen(f->http, "127.0.0.1:0", tls, &port, &err), 0);
+	SSL_CTX_free(tls);
+	f->g.options.port = (unsigned)port;
+	snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%d", port);
+	bootstrap_objects(&f->g);
+	f->g.ready = true;
+	f->admin = client(f, "admin");
+	f->bob = client(f, "bob");
+	f->nobody = client(f, NULL);
+}
+
+static void on_gone(void *user)
+{
+	((struct fixture *)user)->http = NULL;
+}
+
+static void stop(struct fixture *f)
+{
+	f->g.stopping = true;
+	watch_hub_stop(f->g.hub);
+	http_server_shutdown(f->http, 100, on_gone, f);
+	http_client_free(f->admin);
+	http_client_free(f->bob);
+	http_client_free(f->nobody);
+	while (f->http)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	registry_close(&f->g);
+	token_keys_free(f->g.keys);
+	authorizer_free(f->g.authz);
+	uv_run(&f->loop, UV_RUN_DEFAULT);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = mem_new(struct fixture);
+	struct err err = { 0 };
+	strcpy(f->dir, "/tmp/apiserver-registry-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	uv_loop_init(&f->loop);
+	issue(f, "ca", NULL, PKI_CA, "ca");
+	issue(f, "kube-apiserver", NULL, PKI_SERVER, "server");
+	issue(f, "kubernetes-admin", "system:masters", PKI_CLIENT, "admin");
+	issue(f, "bob", NULL, PKI_CLIENT, "bob");
+	_cleanup_free_ char *sa = in_dir(f, "sa.key"), *pub = in_dir(f, "sa.pub");
+	assert_int_equal(pki_signing_key(sa, pub, &err), 0);
+	start(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	stop(f);
+	assert_int_equal(uv_loop_close(&f->loop), 0);
+	json_decref(f->answer);
+	strbuf_done(&f->text);
+	file_rm_rf(f->dir);
+	free(f);
+	return 0;
+}
+
+static void on_done(const struct http_answer *a, void *user)
+{
+	struct fixture *f = user;
+	f->done = true;
+	f->status = a->status;
+	json_decref(f->answer);
+	f->answer = a->body_len ? json_parse(a->body, a->body_len, NULL, NULL) : NULL;
+	strbuf_reset(&f->text);
+	strbuf_add(&f->text, a->body, a->body_len);
+	if (!a->status)
+		print_error("transport: %s\n", a->error);
+}
+
+static int ask(struct fixture *f, struct http_client *c, const char *method, const char *path, const char *type, const char *accept,
+	       const char *body)
+{
+	_cleanup_free_ char *url = str_printf("%s%s", f->url, path);
+	struct http_client_header headers[] = { { "Content-Type", type ? type : "application/json" },
+						{ "Accept", accept ? accept : "application/json" } };
+	const struct http_call_request r = { .method = method, .url = url, .headers = headers, .header_count = 2, .body = body,
+		.body_len = body ? strlen(body) : 0, .timeout_ms = 20000 };
+	f->done = false;
+	http_client_call(c, &r, NULL, on_done, f);
+	while (!f->done)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	return f->status;
+}
+
+#define MERGE "application/merge-patch+json"
+#define JSONP "application/json-patch+json"
+#define SMP "application/strategic-merge-patch+json"
+
+struct step {
+	const char *method, *path, *type, *body;
+	int status;
+	const char *contains, *lacks; /* in the answer's text; NULL: not looked at */
+};
+
+static void walk(struct fixture *f, const struct step *steps, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct step *s = &steps[i];
+		int status = ask(f, f->admin, s->method, s->path, s->type, NULL, s->body);
+		const char *text = f->text.data ? f->text.data : "";
+		bool ok = status == s->status && (!s->contains || strstr(text, s->contains)) && (!s->lacks || !strstr(text, s->lacks));
+		if (!ok)
+			fail_msg("step %zu %s %s: got %d %s", i, s->method, s->path, status, text);
+	}
+}
+#define WALK(f, steps) walk(f, steps, ARRAY_SIZE(steps))
+
+#define CM "/api/v1/namespaces/default/configmaps"
+
+static void test_create_update_delete(void **state)
+{
+	static const struct step steps[] = {
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}", 201, "\"uid\":", NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"a\"}}", 409, "configmaps \\\"a\\\" already exists", NULL },
+		{ "GET", CM "/a", NULL, NULL, 200, "\"k\":\"v\"", NULL },
+		{ "GET", CM "/b", NULL, NULL, 404, "configmaps \\\"b\\\" not found", NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"generateName\":\"g-\"}}", 201, "\"name\":\"g-", NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"No_Good\"}}", 422, "RFC 1123", NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"x\",\"namespace\":\"other\"}}", 400, "does not match", NULL },
+		{ "POST", "/api/v1/namespaces/nope/configmaps", NULL, "{\"metadata\":{\"name\":\"x\"}}", 404,
+		  "namespaces \\\"nope\\\" not found", NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"7\"}}", 400, "should not be set", NULL },
+		{ "PUT", CM "/a", NULL, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"w\"}}", 200, "\"k\":\"w\"", NULL },
+		{ "PUT", CM "/a", NULL, "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"1\"}}", 409, "the object has been modified",
+		  NULL },
+		{ "PUT", CM "/a", NULL, "{\"metadata\":{\"name\":\"b\"}}", 400, "does not match the name on the URL (a)", NULL },
+		{ "PUT", CM "/zz", NULL, "{\"metadata\":{\"name\":\"zz\"}}", 404, NULL, NULL },
+		{ "PUT", CM "/a", NULL, "{\"metadata\":{\"name\":\"a\",\"uid\":\"nope\"}}", 409, "Precondition failed", NULL },
+		{ "PATCH", CM "/a", MERGE, "{\"data\":{\"m\":\"1\",\"k\":null}}", 200, "\"data\":{\"m\":\"1\"}", NULL },
+		{ "PATCH", CM "/a", JSONP, "[{\"op\":\"add\",\"path\":\"/data/j\",\"value\":\"2\"}]", 200, "\"j\":\"2\"", NULL },
+		{ "PATCH", CM "/a", SMP, "{\"metadata\":{\"labels\":{\"l\":\"1\"}}}", 200, "\"l\":\"1\"", NULL },
+		{ "PATCH", CM "/a", MERGE, "{\"metadata\":{\"resourceVersion\":\"1\"}}", 409, NULL, NULL },
+		{ "PATCH", CM "/a", "application/apply-patch+yaml", "{}", 415, "server-side apply", NULL },
+		{ "PATCH", CM "/a", "text/plain", "{}", 415, NULL, NULL },
+		{ "DELETE", CM "/a", NULL, "{\"preconditions\":{\"uid\":\"x\"}}", 409, "UID in the precondition (x)", NULL },
+		{ "DELETE", CM "/a", NULL, NULL, 200, "\"status\":\"Success\"", NULL },
+		{ "DELETE", CM "/a", NULL, NULL, 404, NULL, NULL },
+		{ "DELETE", CM, NULL, NULL, 200, "ConfigMapList", NULL },
+		{ "GET", CM, NULL, NULL, 200, "\"items\":[]", NULL },
+	};
+	WALK(*state, steps);
+}
+
+static void test_bad_bodies(void **state)
+{
+	static const struct step steps[] = {
+		{ "POST", CM, NULL, "{oops", 400, "BadRequest", NULL },
+		{ "POST", CM, NULL, "[]", 400, NULL, NULL },
+		{ "POST", CM, NULL, "", 400, NULL, NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"x\"},\"data\":{\"k\":1}}", 400, "json: cannot unmarshal number", NULL },
+		{ "POST", CM, NULL, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"x\"}}", 400, NULL, NULL },
+		{ "POST", CM, NULL, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v2\",\"metadata\":{\"name\":\"x\"}}", 400,
+		  "does not match the expected API version (v1)", NULL },
+		{ "POST", CM, "text/plain", "a", 415, "accepted media types include", NULL },
+		{ "POST", CM, "application/vnd.kubernetes.protobuf", "k8s", 400, NULL, NULL },
+		{ "POST", CM "?fieldValidation=Strict", NULL, "{\"metadata\":{\"name\":\"x\"},\"dta\":1}", 400,
+		  "strict decoding error: unknown field \\\"dta\\\"", NULL },
+		{ "POST", CM "?fieldValidation=Ignore", NULL, "{\"metadata\":{\"name\":\"x\"},\"dta\":1}", 201, NULL, "dta" },
+		{ "POST", CM "?fieldValidation=Maybe", NULL, "{\"metadata\":{\"name\":\"y\"}}", 422, "fieldValidation", NULL },
+		{ "POST", CM "?dryRun=Some", NULL, "{\"metadata\":{\"name\":\"y\"}}", 422, "dryRun", NULL },
+		{ "POST", CM "?dryRun=All", NULL, "{\"metadata\":{\"name\":\"y\"}}", 201, NULL, "resourceVersion" },
+		{ "GET", CM "/y", NULL, NULL, 404, NULL, NULL },
+		{ "POST", CM, "application/yaml", "metadata:\n  name: y\ndata:\n  k: v\n", 201, "\"k\":\"v\"", NULL },
+		{ "GET", "/api/v1/namespaces/default/nosuch", NULL, NULL, 404, "could not find the requested resource", NULL },
+		{ "POST", "/api/v1/componentstatuses", NULL, "{}", 405, "MethodNotAllowed", NULL },
+		{ "GET", "/api/v1/namespaces/default/configmaps/%zz", NULL, NULL, 400, NULL, NULL },
+	};
+	WALK(*state, steps);
+	struct fixture *f = *state;
+	assert_int_equal(ask(f, f->admin, "GET", CM "/y", NULL, "text/html", NULL), 406);
+}
+
+static void test_finalizers_and_namespaces(void **state)
+{
+	static const struct step steps[] = {
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.y/z\"]}}", 201, NULL, NULL },
+		{ "DELETE", CM "/a", NULL, NULL, 200, "\"deletionTimestamp\":", NULL },
+		{ "PATCH", CM "/a", MERGE, "{\"metadata\":{\"finalizers\":[\"x.y/z\",\"n.e/w\"]}}", 422, "no new finalizers", NULL },
+		{ "PATCH", CM "/a", MERGE, "{\"metadata\":{\"finalizers\":null}}", 200, NULL, NULL },
+		{ "GET", CM "/a", NULL, NULL, 404, NULL, NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"b\"}}", 201, NULL, NULL },
+		{ "DELETE", CM "/b?propagationPolicy=Foreground", NULL, NULL, 200, "\"foregroundDeletion\"", NULL },
+		{ "DELETE", CM "/b?propagationPolicy=Sideways", NULL, NULL, 422, "propagationPolicy", NULL },
+		{ "POST", "/api/v1/namespaces", NULL, "{\"metadata\":{\"name\":\"n\"}}", 201, "\"finalizers\":[\"kubernetes\"]", NULL },
+		{ "DELETE", "/api/v1/namespaces/default", NULL, NULL, 403, "this namespace may not be deleted", NULL },
+		{ "DELETE", "/api/v1/namespaces/n", NULL, NULL, 200, "\"phase\":\"Terminating\"", NULL },
+		{ "POST", "/api/v1/namespaces/n/configmaps", NULL, "{\"metadata\":{\"name\":\"a\"}}", 403,
+		  "unable to create new content in namespace n because it is being terminated", NULL },
+		{ "DELETE", "/api/v1/namespaces/n", NULL, NULL, 409, "ensuring all content is removed", NULL },
+		{ "PUT", "/api/v1/namespaces/n/finalize", NULL, "{\"metadata\":{\"name\":\"n\"},\"spec\":{}}", 200, NULL, NULL },
+		{ "GET", "/api/v1/namespaces/n", NULL, NULL, 404, NULL, NULL },
+	};
+	WALK(*state, steps);
+}
+
+#define SVC "/api/v1/namespaces/default/services"
+
+static void test_service_addresses(void **state)
+{
+	struct fixture *f = *state;
+	static const struct step steps[] = {
+		{ "POST", SVC, NULL, "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"clusterIP\":\"10.96.0.20\",\"ports\":[{\"port\":80}]}}", 201,
+		  "\"clusterIPs\":[\"10.96.0.20\"]", NULL },
+		{ "POST", SVC, NULL, "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"clusterIP\":\"10.96.0.20\",\"ports\":[{\"port\":80}]}}", 422,
+		  "failed to allocate IP 10.96.0.20: provided IP is already allocated", NULL },
+		{ "POST", SVC, NULL, "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"clusterIP\":\"10.97.0.1\",\"ports\":[{\"port\":80}]}}", 422,
+		  "The range of valid IPs is 10.96.0.0/24", NULL },
+		{ "POST", SVC, NULL,
+		  "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":30005}]}}", 201,
+		  "\"nodePort\":30005", NULL },
+		{ "POST", SVC, NULL,
+		  "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":30005}]}}", 422,
+		  "30005: provided port is already allocated", NULL },
+		{ "POST", SVC, NULL,
+		  "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":80}]}}", 422,
+		  "The range of valid ports is 30000-30010", NULL },
+		/* A refused Service took nothing: the port is still free. */
+		{ "POST", SVC, NULL,
+		  "{\"metadata\":{\"name\":\"Bad Name\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":30006}]}}", 422,
+		  NULL, NULL },
+		{ "POST", SVC "?dryRun=All", NULL,
+		  "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":30006}]}}", 201, NULL,
+		  NULL },
+		{ "POST", SVC, NULL,
+		  "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":30006}]}}", 201, NULL,
+		  NULL },
+		{ "PATCH", SVC "/n", SMP, "{\"spec\":{\"type\":\"ClusterIP\"}}", 200, NULL, "nodePort" },
+		{ "PATCH", SVC "/m", JSONP, "[{\"op\":\"replace\",\"path\":\"/spec/ports/0/nodePort\",\"value\":30005}]", 200,
+		  "\"nodePort\":30005", NULL },
+		{ "PATCH", SVC "/m", MERGE, "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}", 200, "\"nodePort\":30005", NULL },
+		{ "DELETE", SVC "/a", NULL, NULL, 200, "\"kind\":\"Service\"", NULL },
+		{ "POST", SVC, NULL, "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"clusterIP\":\"10.96.0.20\",\"ports\":[{\"port\":80}]}}", 201,
+		  NULL, NULL },
+		{ "POST", SVC, NULL, "{\"metadata\":{\"name\":\"h\"},\"spec\":{\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"}}}", 201,
+		  "\"clusterIPs\":[\"None\"]", NULL },
+		{ "POST", SVC, NULL, "{\"metadata\":{\"name\":\"e\"},\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"a.b\"}}", 201, NULL,
+		  "clusterIP" },
+	};
+	WALK(f, steps);
+	/* What is stored is taken after a restart, too. */
+	stop(f);
+	start(f);
+	static const struct step after[] = {
+		{ "POST", SVC, NULL, "{\"metadata\":{\"name\":\"z\"},\"spec\":{\"clusterIP\":\"10.96.0.20\",\"ports\":[{\"port\":80}]}}", 422,
+		  "already allocated", NULL },
+		{ "POST", SVC, NULL,
+		  "{\"metadata\":{\"name\":\"z\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":30005}]}}", 422,
+		  "already allocated", NULL },
+		{ "GET", SVC "/kubernetes", NULL, NULL, 200, "\"clusterIP\":\"10.96.0.1\"", NULL },
+	};
+	WALK(f, after);
+	/* All eleven ports, and one more. */
+	char body[200], path[] = SVC;
+	int status = 201;
+	unsigned made = 0;
+	for (; status == 201 && made < 20; made++) {
+		snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"p%u\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}",
+			 made);
+		status = ask(f, f->admin, "POST", path, NULL, NULL, body);
+	}
+	assert_int_equal(status, 500);
+	assert_int_equal(made, 11); /* 10 free ones beside m's, then the refusal */
+}
+
+#define POD "/api/v1/namespaces/default/pods"
+
+static void test_pods(void **state)
+{
+	static const struct step steps[] = {
+		{ "POST", POD, NULL, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 403,
+		  "error looking up service account default/default", NULL },
+		{ "POST", "/api/v1/namespaces/default/serviceaccounts", NULL, "{\"metadata\":{\"name\":\"default\"}}", 201, NULL, NULL },
+		{ "POST", POD, NULL, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 201,
+		  "\"expirationSeconds\":3607", NULL },
+		{ "GET", POD "/p", NULL, NULL, 200, "node.kubernetes.io/unreachable", NULL },
+		{ "POST", POD, NULL,
+		  "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"priorityClassName\":\"nope\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}",
+		  403, "no PriorityClass with name nope was found", NULL },
+		{ "POST", POD "/p/binding", NULL, "{\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}", 201, "Success", NULL },
+		{ "POST", POD "/p/binding", NULL, "{\"target\":{\"kind\":\"Node\",\"name\":\"n2\"}}", 409,
+		  "pod p is already assigned to node \\\"n1\\\"", NULL },
+		{ "GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", NULL, NULL, 200, "\"name\":\"p\"", NULL },
+		{ "GET", "/api/v1/pods?fieldSelector=spec.nodeName%21%3Dn1", NULL, NULL, 200, "\"items\":[]", NULL },
+		{ "GET", "/api/v1/pods?fieldSelector=spec.color%3Dn1", NULL, NULL, 400, "field label not supported: spec.color", NULL },
+		{ "PATCH", POD "/p/status", SMP, "{\"status\":{\"phase\":\"Running\"},\"spec\":{\"nodeName\":\"x\"}}", 200,
+		  "\"nodeName\":\"n1\"", NULL },
+		{ "DELETE", POD "/p", NULL, NULL, 200, "\"deletionGracePeriodSeconds\":30", NULL },
+		{ "GET", POD "/p", NULL, NULL, 200, "deletionTimestamp", NULL },
+		{ "DELETE", POD "/p?gracePeriodSeconds=0", NULL, NULL, 200, NULL, NULL },
+		{ "GET", POD "/p", NULL, NULL, 404, NULL, NULL },
+		{ "GET", POD "/p/log", NULL, NULL, 404, NULL, NULL },
+	};
+	WALK(*state, steps);
+}
+
+#define EVICT POD "/p/eviction"
+#define PDB "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+
+static void test_eviction(void **state)
+{
+	static const struct step steps[] = {
+		{ "POST", "/api/v1/namespaces/default/serviceaccounts", NULL, "{\"metadata\":{\"name\":\"default\"}}", 201, NULL, NULL },
+		{ "POST", POD, NULL,
+		  "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 201,
+		  NULL, NULL },
+		{ "PATCH", POD "/p/status", SMP, "{\"status\":{\"phase\":\"Running\"}}", 200, NULL, NULL },
+		{ "POST", PDB, NULL,
+		  "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}}}}", 201, NULL, NULL },
+		{ "POST", EVICT, NULL, "{\"metadata\":{\"name\":\"p\"}}", 429, "still being processed by the server", NULL },
+		{ "PATCH", PDB "/b/status", MERGE, "{\"status\":{\"observedGeneration\":1,\"desiredHealthy\":1,\"currentHealthy\":1}}", 200,
+		  NULL, NULL },
+		{ "POST", EVICT, NULL, "{\"metadata\":{\"name\":\"p\"}}", 429, "needs 1 healthy pods and has 1 currently", NULL },
+		{ "PATCH", PDB "/b/status", MERGE, "{\"status\":{\"disruptionsAllowed\":1}}", 200, NULL, NULL },
+		{ "POST", EVICT, NULL, "{\"metadata\":{\"name\":\"p\"}}", 201, "Success", NULL },
+		{ "GET", PDB "/b", NULL, NULL, 200, "\"disruptedPods\":{\"p\":", NULL },
+		{ "GET", POD "/p", NULL, NULL, 404, NULL, NULL },
+	};
+	WALK(*state, steps);
+}
+
+static void test_pages_are_consistent(void **state)
+{
+	struct fixture *f = *state;
+	struct strbuf names = { 0 };
+	char body[64];
+	for (int i = 0; i < 7; i++) {
+		snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"c%d\"}}", i);
+		assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, body), 201);
+	}
+	assert_int_equal(ask(f, f->admin, "GET", CM "?limit=2", NULL, NULL, NULL), 200);
+	assert_int_equal(json_int(f->answer, "metadata.remainingItemCount", -1), 5);
+	_cleanup_free_ char *first = mem_strdup(json_str(f->answer, "metadata.resourceVersion"));
+	/* What happens now is not in the pages that follow. */
+	assert_int_equal(ask(f, f->admin, "DELETE", CM "/c5", NULL, NULL, NULL), 200);
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"c9\"}}"), 201);
+	assert_int_equal(ask(f, f->admin, "GET", CM "?limit=2", NULL, NULL, NULL), 200);
+	_cleanup_free_ char *exact = str_printf(CM "?resourceVersion=%s&resourceVersionMatch=Exact&limit=3", first);
+	assert_int_equal(ask(f, f->admin, "GET", exact, NULL, NULL, NULL), 200);
+	for (;;) {
+		size_t i;
+		json_t *v;
+		assert_string_equal(json_str(f->answer, "metadata.resourceVersion"), first);
+		json_array_foreach(json_object_get(f->answer, "items"), i, v)
+			strbuf_addf(&names, "%s ", json_str(v, "metadata.name"));
+		if (!json_str(f->answer, "metadata.continue"))
+			break;
+		_cleanup_free_ char *next = str_printf(CM "?limit=3&continue=%s", json_str(f->answer, "metadata.continue"));
+		assert_int_equal(ask(f, f->admin, "GET", next, NULL, NULL, NULL), 200);
+	}
+	assert_string_equal(names.data, "c0 c1 c2 c3 c4 c5 c6 ");
+	strbuf_done(&names);
+	assert_int_equal(ask(f, f->admin, "GET", CM "?continue=nonsense", NULL, NULL, NULL), 400);
+	assert_int_equal(ask(f, f->admin, "GET", CM "?resourceVersion=999999", NULL, NULL, NULL), 504);
+	assert_non_null(strstr(f->text.data, "ResourceVersionTooLarge"));
+	assert_int_equal(ask(f, f->admin, "GET", CM "?resourceVersionMatch=Exact", NULL, NULL, NULL), 422);
+}
+
+static void test_forms(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}"), 201);
+	assert_int_equal(ask(f, f->admin, "GET", CM "/a", NULL, "application/vnd.kubernetes.protobuf,application/json", NULL), 200);
+	assert_memory_equal(f->text.data, "k8s\0", 4);
+	assert_int_equal(ask(f, f->admin, "GET", CM, NULL, "application/vnd.kubernetes.protobuf", NULL), 200);
+	assert_memory_equal(f->text.data, "k8s\0", 4);
+	assert_int_equal(ask(f, f->admin, "GET", CM "/a", NULL, "application/yaml", NULL), 200);
+	assert_non_null(strstr(f->text.data, "  k: v\n"));
+	assert_int_equal(ask(f, f->admin, "GET", CM, NULL, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json", NULL), 200);
+	assert_string_equal(json_str(f->answer, "kind"), "Table");
+	assert_int_equal(json_array_size(json_object_get(f->answer, "rows")), 1);
+	assert_int_equal(ask(f, f->admin, "GET", CM, NULL, "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", NULL), 200);
+	assert_string_equal(json_str(f->answer, "kind"), "PartialObjectMetadataList");
+	assert_null(json_at(f->answer, "items[0].data"));
+	assert_string_equal(json_str(f->answer, "items[0].metadata.name"), "a");
+	assert_int_equal(ask(f, f->admin, "GET", CM, NULL, NULL, NULL), 200);
+	assert_null(json_at(f->answer, "items[0].kind"));
+}
+
+static void test_versions_of_one_kind(void **state)
+{
+	static const struct step steps[] = {
+		{ "POST", "/apis/events.k8s.io/v1/namespaces/default/events", NULL,
+		  "{\"metadata\":{\"name\":\"e\"},\"eventTime\":\"2026-11-21T20:00:00.000000Z\",\"reportingController\":\"x.y/z\","
+		  "\"reportingInstance\":\"i\",\"action\":\"a\",\"reason\":\"r\",\"type\":\"Normal\",\"note\":\"hello\","
+		  "\"regarding\":{\"kind\":\"Pod\",\"name\":\"p\",\"namespace\":\"default\"}}",
+		  201, "\"note\":\"hello\"", "message" },
+		{ "GET", "/api/v1/namespaces/default/events/e", NULL, NULL, 200, "\"message\":\"hello\"", "regarding" },
+		{ "GET", "/apis/events.k8s.io/v1/events?fieldSelector=regarding.name%3Dp", NULL, NULL, 200, "\"note\":\"hello\"", NULL },
+		{ "POST", "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers", NULL,
+		  "{\"metadata\":{\"name\":\"h\"},\"spec\":{\"maxReplicas\":3,\"targetCPUUtilizationPercentage\":70,"
+		  "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\",\"apiVersion\":\"apps/v1\"}}}",
+		  201, "\"targetCPUUtilizationPercentage\":70", "\"metrics\"" },
+		{ "GET", "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/h", NULL, NULL, 200, "\"averageUtilization\":70",
+		  "targetCPU" },
+	};
+	WALK(*state, steps);
+}
+
+static void test_scale(void **state)
+{
+	static const struct step steps[] = {
+		{ "POST", "/apis/apps/v1/namespaces/default/deployments", NULL,
+		  "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":"
+		  "{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}",
+		  201, "\"generation\":1", NULL },
+		{ "GET", "/apis/apps/v1/namespaces/default/deployments/d/scale", NULL, NULL, 200, "\"selector\":\"a=b\"", NULL },
+		{ "PATCH", "/apis/apps/v1/namespaces/default/deployments/d/scale", MERGE, "{\"spec\":{\"replicas\":4}}", 200,
+		  "\"replicas\":4", NULL },
+		{ "PATCH", "/apis/apps/v1/namespaces/default/deployments/d/scale", MERGE, "{\"spec\":{\"replicas\":-1}}", 422, NULL, NULL },
+		{ "GET", "/apis/apps/v1/namespaces/default/deployments/d", NULL, NULL, 200, "\"generation\":2", NULL },
+	};
+	WALK(*state, steps);
+}
+
+static void test_identities(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(ask(f, f->nobody, "GET", "/version", NULL, NULL, NULL), 200);
+	assert_int_equal(ask(f, f->nobody, "GET", "/healthz", NULL, NULL, NULL), 200);
+	assert_int_equal(ask(f, f->nobody, "GET", CM, NULL, NULL, NULL), 401);
+	assert_int_equal(ask(f, f->nobody, "GET", "/metrics", NULL, NULL, NULL), 401);
+	assert_int_equal(ask(f, f->bob, "GET", CM, NULL, NULL, NULL), 403);
+	assert_non_null(strstr(f->text.data, "configmaps is forbidden: User \\\"bob\\\" cannot list resource \\\"configmaps\\\" in API group "
+					     "\\\"\\\" in the namespace \\\"default\\\""));
+	assert_int_equal(ask(f, f->admin, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", NULL, NULL,
+			     "{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\","
+			     "\"name\":\"view\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"bob\"}]}"),
+			 201);
+	/* view is made of other roles by aggregation. */
+	assert_int_equal(ask(f, f->bob, "GET", CM, NULL, NULL, NULL), 200);
+	assert_int_equal(ask(f, f->bob, "GET", "/api/v1/namespaces/default/secrets", NULL, NULL, NULL), 403);
+	assert_int_equal(ask(f, f->bob, "GET", "/api/v1/configmaps", NULL, NULL, NULL), 403);
+	assert_int_equal(ask(f, f->bob, "DELETE", CM, NULL, NULL, NULL), 403);
+	assert_int_equal(ask(f, f->admin, "DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/b", NULL, NULL,
+			     NULL), 200);
+	assert_int_equal(ask(f, f->bob, "GET", CM, NULL, NULL, NULL), 403);
+}
+
+static void test_tokens(void **state)
+{
+	struct fixture *f = *state;
+	const char *path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+	assert_int_equal(ask(f, f->admin, "POST", path, NULL, NULL, "{}"), 404);
+	assert_int_equal(ask(f, f->admin, "POST", "/api/v1/namespaces/default/serviceaccounts", NULL, NULL,
+			     "{\"metadata\":{\"name\":\"default\"}}"), 201);
+	assert_int_equal(ask(f, f->admin, "POST", path, NULL, NULL, "{\"spec\":{\"expirationSeconds\":10}}"), 422);
+	assert_int_equal(ask(f, f->admin, "POST", path, NULL, NULL, "{\"spec\":{}}"), 201);
+	_cleanup_free_ char *token = mem_strdup(json_str(f->answer, "status.token"));
+	_cleanup_free_ char *review = str_printf("{\"spec\":{\"token\":\"%s\"}}", token);
+	const char *reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+	assert_int_equal(ask(f, f->admin, "POST", reviews, NULL, NULL, review), 201);
+	assert_string_equal(json_str(f->answer, "status.user.username"), "system:serviceaccount:default:default");
+	_cleanup_free_ char *other = str_printf("{\"spec\":{\"token\":\"%s\",\"audiences\":[\"elsewhere\"]}}", token);
+	assert_int_equal(ask(f, f->admin, "POST", reviews, NULL, NULL, other), 201);
+	assert_false(json_bool(f->answer, "status.authenticated", false));
+	/* One bit of the signature. */
+	char *last = review + strlen(review) - 8;
+	*last = *last == 'A' ? 'B' : 'A';
+	assert_int_equal(ask(f, f->admin, "POST", reviews, NULL, NULL, review), 201);
+	assert_false(json_bool(f->answer, "status.authenticated", false));
+	/* The ServiceAccount goes, and its tokens with it. */
+	assert_int_equal(ask(f, f->admin, "DELETE", "/api/v1/namespaces/default/serviceaccounts/default", NULL, NULL, NULL), 200);
+	_cleanup_free_ char *again = str_printf("{\"spec\":{\"token\":\"%s\"}}", token);
+	assert_int_equal(ask(f, f->admin, "POST", reviews, NULL, NULL, again), 201);
+	assert_false(json_bool(f->answer, "status.authenticated", false));
+}
+
+/* Watch */
+
+struct stream {
+	struct strbuf text;
+	bool done;
+	int status;
+};
+
+static int on_data(int status, const void *data, size_t len, void *user)
+{
+	struct stream *s = user;
+	s->status = status;
+	strbuf_add(&s->text, data, len);
+	return 0;
+}
+
+static void on_stream_done(const struct http_answer *a, void *user)
+{
+	struct stream *s = user;
+	s->status = a->status;
+	s->done = true;
+	if (a->body_len)
+		strbuf_add(&s->text, a->body, a->body_len);
+}
+
+static void watch_begin(struct fixture *f, struct stream *s, const char *query)
+{
+	_cleanup_free_ char *url = str_printf("%s" CM "?watch=1%s", f->url, query);
+	const struct http_call_request r = { .method = "GET", .url = url, .timeout_ms = 20000 };
+	http_client_call(f->admin, &r, on_data, on_stream_done, s);
+}
+
+/* Types and names, in order: "ADDED:a ". */
+static char *events_of(const struct stream *s)
+{
+	struct strbuf out = { 0 };
+	for (const char *p = s->text.data; p && *p;) {
+		size_t len = strcspn(p, "\n");
+		_cleanup_json_ json_t *v = json_parse(p, len, NULL, NULL);
+		strbuf_addf(&out, "%s:%s ", json_str_or(v, "type", "?"), json_str_or(v, "object.metadata.name", "-"));
+		p += len + (p[len] ? 1 : 0);
+	}
+	return strbuf_take(&out);
+}
+
+static void wait_events(struct fixture *f, const struct stream *s, const char *want)
+{
+	for (int i = 0; i < 2000; i++) {
+		_cleanup_free_ char *got = events_of(s);
+		if (str_eq(got, want))
+			return;
+		if (s->done)
+			break;
+		uv_run(&f->loop, UV_RUN_ONCE);
+	}
+	_cleanup_free_ char *got = events_of(s);
+	fail_msg("wanted %s, got %s", want, got);
+}
+
+static void test_watch_selector(void **state)
+{
+	struct fixture *f = *state;
+	struct stream live = { 0 }, replay = { 0 }, all = { 0 };
+	static const struct step steps[] = {
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"a\",\"labels\":{\"w\":\"1\"}}}", 201, NULL, NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"other\"}}", 201, NULL, NULL },
+		{ "PATCH", CM "/a", MERGE, "{\"data\":{\"x\":\"1\"}}", 200, NULL, NULL },
+		{ "PATCH", CM "/a", MERGE, "{\"metadata\":{\"labels\":{\"w\":\"2\"}}}", 200, NULL, NULL },
+		{ "PATCH", CM "/a", MERGE, "{\"data\":{\"x\":\"2\"}}", 200, NULL, NULL },
+		{ "PATCH", CM "/a", MERGE, "{\"metadata\":{\"labels\":{\"w\":\"1\"}}}", 200, NULL, NULL },
+		{ "DELETE", CM "/a", NULL, NULL, 200, NULL, NULL },
+	};
+	const char *want = "ADDED:a MODIFIED:a DELETED:a ADDED:a DELETED:a ";
+	assert_int_equal(ask(f, f->admin, "GET", CM, NULL, NULL, NULL), 200);
+	_cleanup_free_ char *query = str_printf("&labelSelector=w%%3D1&resourceVersion=%s", json_str(f->answer, "metadata.resourceVersion"));
+	watch_begin(f, &live, query);
+	WALK(f, steps);
+	wait_events(f, &live, want);
+	watch_begin(f, &replay, query);
+	wait_events(f, &replay, want);
+	/* Live and replayed, the same bytes. */
+	assert_string_equal(live.text.data, replay.text.data);
+	watch_begin(f, &all, "&timeoutSeconds=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
+	while (!all.done)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_non_null(strstr(all.text.data, "\"k8s.io/initial-events-end\":\"true\""));
+	_cleanup_free_ char *got = events_of(&all);
+	assert_true(str_starts(got, "ADDED:other BOOKMARK:- "));
+	strbuf_done(&live.text);
+	strbuf_done(&replay.text);
+	strbuf_done(&all.text);
+}
+
+static void test_watch_too_old(void **state)
+{
+	struct fixture *f = *state;
+	struct stream s = { 0 };
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"a\"}}"), 201);
+	stop(f);
+	start(f);
+	/* The window does not outlive the process. */
+	watch_begin(f, &s, "&resourceVersion=1");
+	while (!s.done)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_int_equal(s.status, 200);
+	assert_non_null(strstr(s.text.data, "\"type\":\"ERROR\""));
+	assert_non_null(strstr(s.text.data, "too old resource version: 1 ("));
+	assert_non_null(strstr(s.text.data, "\"code\":410"));
+	strbuf_done(&s.text);
+	assert_int_equal(ask(f, f->admin, "GET", CM "?watch=1&resourceVersion=99999", NULL, NULL, NULL), 504);
+	assert_int_equal(ask(f, f->admin, "GET", CM "?watch=1&sendInitialEvents=true", NULL, NULL, NULL), 422);
+	/* An expired page offers to go on at the present. */
+	assert_int_equal(ask(f, f->admin, "GET",
+			     CM "?continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJkZWZhdWx0IiB9", NULL, NULL, NULL), 410);
+	_cleanup_free_ char *next = str_printf(CM "?continue=%s", json_str_or(f->answer, "metadata.continue", ""));
+	assert_int_equal(ask(f, f->admin, "GET", next, NULL, NULL, NULL), 200);
+	assert_int_equal(json_array_size(json_object_get(f->answer, "items")), 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_create_update_delete), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
+		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
+		TEST(test_versions_of_one_kind), TEST(test_scale), TEST(test_identities), TEST(test_tokens), TEST(test_watch_selector),
+		TEST(test_watch_too_old),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
