@@ -186,6 +186,75 @@ static void hijack(void **state _unused_)
 	close(fd);
 }
 
+static char *slurp(const char *name)
+{
+	struct strbuf text = { 0 };
+
+	assert_int_equal(file_read(path(name), 100000, &text), 0);
+	return text.data;
+}
+
+/* The same through TLS, with a client certificate: what kubectl exec does. */
+static void hijack_tls(void **state _unused_)
+{
+	static const char request[] = "POST /tunnel HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly";
+	_cleanup_free_ char *ca = slurp("ca.crt"), *crt = slurp("client.crt"), *key = slurp("client.key");
+	_cleanup_free_ char *data = mem_alloc(300000), *got = mem_zalloc(2000000);
+	struct http_server_options o = { 0 };
+	_cleanup_err_ struct err err = { 0 };
+	struct fixture f;
+	SSL_CTX *ctx = tls_client_new(ca, crt, key, false, &err);
+	size_t len = 0, want, sent = 0;
+	const char *body;
+	SSL *ssl;
+	int fd, n;
+
+	assert_non_null(ctx);
+	start(&f, &o);
+	closed_tunnels = 0;
+	fd = dial(f.tls);
+	ssl = SSL_new(ctx);
+	assert_int_equal(X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), "127.0.0.1"), 1);
+	SSL_set_fd(ssl, fd);
+	assert_int_equal(SSL_connect(ssl), 1);
+	assert_int_equal(SSL_write(ssl, request, sizeof(request) - 1), sizeof(request) - 1);
+	for (size_t i = 0; i < 300000; i++)
+		data[i] = (char)('a' + i % 25);
+	/* No more on the way than the sockets hold: this client writes before it reads. */
+	while (sent < 300000) {
+		n = SSL_write(ssl, data + sent, (int)MIN((size_t)30000, 300000 - sent));
+		assert_true(n > 0);
+		sent += (size_t)n;
+	}
+	assert_int_equal(SSL_shutdown(ssl), 0); /* half-close: close_notify sent, the answer still to be read */
+	while ((n = SSL_read(ssl, got + len, 1999999 - (int)len)) > 0)
+		len += (size_t)n;
+	assert_int_equal(SSL_get_error(ssl, n), SSL_ERROR_ZERO_RETURN); /* ended in order, not cut off */
+	body = strstr(got, "\r\n\r\n");
+	assert_non_null(body);
+	body += 4;
+	want = 5 + 300000 + 5;
+	assert_int_equal(len - (size_t)(body - got), want);
+	assert_memory_equal(body, "early", 5);
+	assert_memory_equal(body + 5, data, 300000);
+	assert_memory_equal(body + 300005, "<eof>", 5);
+	SSL_free(ssl);
+	close(fd);
+	wait_for(&closed_tunnels, 1);
+	/* Cut off without close_notify: an end, too. */
+	fd = dial(f.tls);
+	ssl = SSL_new(ctx);
+	SSL_set_fd(ssl, fd);
+	assert_int_equal(SSL_connect(ssl), 1);
+	SSL_write(ssl, request, sizeof(request) - 1);
+	assert_true(SSL_read(ssl, got, 100) > 0);
+	close(fd);
+	SSL_free(ssl);
+	wait_for(&closed_tunnels, 2);
+	SSL_CTX_free(ctx);
+	finish(&f);
+}
+
 static void peer_goes_away(void **state _unused_)
 {
 	struct http_server_options o = { 0 };
@@ -421,7 +490,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keep_alive_and_pipelining), cmocka_unit_test(refusals), cmocka_unit_test(expect_continue),
 		cmocka_unit_test(slow_clients), cmocka_unit_test(connection_limit), cmocka_unit_test(hijack),
-		cmocka_unit_test(peer_goes_away), cmocka_unit_test(orderly_shutdown), cmocka_unit_test(clients),
+		cmocka_unit_test(peer_goes_away), cmocka_unit_test(hijack_tls), cmocka_unit_test(orderly_shutdown), cmocka_unit_test(clients),
 		cmocka_unit_test(certificates), cmocka_unit_test(listening),
 	};
 	int r;
