@@ -140,6 +140,12 @@ static void restore_all_but_status(json_t *object, const json_t *old)
 	}
 }
 
+/* Strict: both sides have been through the decoder, which leaves one form for a value, and {} may mean something else than nothing. */
+static bool changed(const json_t *now, const json_t *old)
+{
+	return now && old ? !json_same(now, old) : now != old;
+}
+
 static bool counted_change(const struct strategy *s, const json_t *object, const json_t *old)
 {
 	static const char *const uncounted[] = { "metadata", "kind", "apiVersion", NULL };
@@ -148,20 +154,20 @@ static bool counted_change(const struct strategy *s, const json_t *object, const
 
 	if (s->counted && strcmp(s->counted, "*") == 0) {
 		json_object_foreach((json_t *)object, key, v) {
-			if (!one_of(key, uncounted) && !same_semantic(v, json_object_get(old, key)))
+			if (!one_of(key, uncounted) && changed(v, json_object_get(old, key)))
 				return true;
 		}
 		json_object_foreach((json_t *)old, key, v) {
-			if (!one_of(key, uncounted) && !same_semantic(v, json_object_get(object, key)))
+			if (!one_of(key, uncounted) && changed(v, json_object_get(object, key)))
 				return true;
 		}
-		return !same_semantic(json_at(object, "metadata.labels"), json_at(old, "metadata.labels"));
+		return changed(json_at(object, "metadata.labels"), json_at(old, "metadata.labels"));
 	}
 	key = s->counted ? s->counted : "spec";
-	if (*key && !same_semantic(get(object, key), get(old, key)))
+	if (*key && changed(get(object, key), get(old, key)))
 		return true;
 	return (s->flags & GEN_ANNOTATIONS) &&
-	       !same_semantic(json_at(object, "metadata.annotations"), json_at(old, "metadata.annotations"));
+	       changed(json_at(object, "metadata.annotations"), json_at(old, "metadata.annotations"));
 }
 
 void strategy_prepare_update(const struct schema_resource *r, const char *subresource, json_t *object, const json_t *old)

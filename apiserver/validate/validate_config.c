@@ -66,9 +66,14 @@ static void check_docker_config(const struct validation *v, const char *key)
 	}
 	base64_decode(&text, json_string_value(value), json_string_length(value));
 	parsed = json_parse(text.data ? text.data : "", text.len, NULL, &err);
-	if (!parsed)
-		fe_invalid(v->e, p, "<secret contents redacted>", "%s", err_msg(&err));
-	else if (!json_is_object(parsed) && !json_is_null(parsed))
+	if (!parsed) {
+		/* Go's decoder does not say where. */
+		const char *message = err_msg(&err), *where = strstr(message, ", line ");
+
+		fe_invalid(v->e, p, "<secret contents redacted>", "%.*s", where ? (int)(where - message) : (int)strlen(message), message);
+		return;
+	}
+	if (!json_is_object(parsed) && !json_is_null(parsed))
 		fe_invalid(v->e, p, "<secret contents redacted>", "json: cannot unmarshal value into Go value of type map[string]interface {}");
 }
 

@@ -29,7 +29,7 @@ static inline json_t *fixture_object(const char *yaml)
 {
 	struct codec_report report = {0};
 	struct err e = {0};
-	json_t *o = json_or_yaml_parse(yaml, strlen(yaml), &e);
+	json_t *o = yaml_parse(yaml, strlen(yaml), &e);
 	const struct schema_resource *r;
 
 	if (!o)

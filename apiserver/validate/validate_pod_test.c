@@ -11,7 +11,7 @@ static void good_pods(void **state _unused_)
 		{ ONE(""), "" },
 		{ "apiVersion: v1\n"
 		  "kind: Pod\n"
-		  "metadata: {generateName: web-, labels: {app: web, 'app.kubernetes.io/name': web}, annotations: {a/b: 'x y'}}\n"
+		  "metadata: {name: web-1, generateName: web-, labels: {app: web, 'app.kubernetes.io/name': web}, annotations: {a/b: 'x y'}}\n"
 		  "spec:\n"
 		  "  serviceAccountName: default\n"
 		  "  nodeSelector: {disk: ssd}\n"
@@ -57,7 +57,7 @@ static void good_pods(void **state _unused_)
 		  "      - serviceAccountToken: {path: token, expirationSeconds: 3607}\n"
 		  "      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}\n"
 		  "      - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}\n",
-		  "metadata.name: Required value: name or generateName is required" },
+		  "" },
 	};
 
 	RUN(rows);
@@ -166,7 +166,7 @@ static void updates(void **state _unused_)
 		  "spec: Forbidden: pod updates may not change fields other than "
 		  "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
 		  "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"
-		  "@@ -13,6 +13,7 @@\n"
+		  "@@ -11,6 +11,7 @@\n"
 		  "  ],\n"
 		  "  \"dnsPolicy\": \"ClusterFirst\",\n"
 		  "  \"enableServiceLinks\": true,\n"

@@ -270,6 +270,10 @@ static bool only_cpu_and_memory(const json_t *now, const json_t *old)
 			json_object_del(get(a, lists[l]), names[n]);
 			json_object_del(get(b, lists[l]), names[n]);
 		}
+		if (json_object_size(get(a, lists[l])) == 0)
+			json_object_del(a, lists[l]);
+		if (json_object_size(get(b, lists[l])) == 0)
+			json_object_del(b, lists[l]);
 	}
 	return same_semantic(a, b);
 }
