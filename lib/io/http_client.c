@@ -25,8 +25,8 @@
 enum {
 	DEFAULT_CONNECT_MS = 10000,
 	DEFAULT_MAX_BODY = 256 << 20,
-	STREAM_BUFFER = 4096,      /* a watch's: many of them idle */
-	BODY_BUFFER = 32768,
+	SMALL_BUFFER = 4096,       /* watches and short calls: there may be hundreds at once */
+	LARGE_BUFFER = 32768,
 	MAX_ERROR_BODY = 1 << 20,  /* of a streamed call that was refused */
 	PAUSE_BUFFER = 1 << 20,    /* kept of a paused stream before the connection itself stalls */
 	MAX_IDLE_CONNECTIONS = 8,
@@ -582,7 +582,7 @@ struct http_call *http_client_call(struct http_client *c, const struct http_call
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
-	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, on_data ? (long)STREAM_BUFFER : (long)BODY_BUFFER);
+	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, r->long_answer ? (long)LARGE_BUFFER : (long)SMALL_BUFFER);
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, r->no_redirects ? 0L : 1L);
 	curl_easy_setopt(e, CURLOPT_MAXREDIRS, 10L);
 	if (r->timeout_ms)

@@ -38,6 +38,7 @@ struct http_call_request {
 	unsigned idle_timeout_ms;              /* no byte for so long ends the call; 0: none */
 	size_t max_body_bytes;                 /* buffered answers; 0: 256 MiB */
 	bool no_redirects;
+	bool long_answer;                      /* much data is expected: worth a large receive buffer */
 };
 struct http_answer {
 	int status;                            /* 0: the transport failed, error says how */

@@ -166,7 +166,7 @@ struct http_call *kube_stream(struct kube_client *c, const char *path, unsigned 
 struct http_call *kube_get_text(struct kube_client *c, const char *path, http_done_fn done, void *user)
 {
 	_cleanup_free_ char *url = str_printf("%s%s", c->server, path);
-	struct http_call_request r = { .method = "GET", .url = url, .timeout_ms = CALL_TIMEOUT_MS };
+	struct http_call_request r = { .method = "GET", .url = url, .timeout_ms = CALL_TIMEOUT_MS, .long_answer = true };
 
 	return send_call(c, &r, NULL, NULL, done, user);
 }

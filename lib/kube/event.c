@@ -2,7 +2,8 @@
 /*
  * Events (core/v1) as client-go's recorder makes them: the same object, reason and message within an hour is one Event
  * whose count grows; each source may say 25 things about an object and then one each five minutes. Each remembered event
- * has at most one call on the way; repeats that come meanwhile are folded into the next patch.
+ * has at most one call on the way; repeats that come meanwhile are folded into the next patch. What is remembered is
+ * small: a hash, the Event's name and its count.
  */
 #include <stdio.h>
 
@@ -13,8 +14,8 @@
 #include "kube/object.h"
 
 enum {
-	MAX_ENTRIES = 4096,
-	MAX_IN_FLIGHT = 64,
+	MAX_ENTRIES = 1024,
+	MAX_IN_FLIGHT = 256,
 	MAX_MESSAGE = 1024,
 	BURST = 25,
 	REFILL_MS = 300000, /* one more event about an object */
@@ -23,11 +24,11 @@ enum {
 
 struct entry {
 	struct events *events;
-	char *key;
-	json_t *event;      /* as last sent; its name is ours */
-	int64_t last_ms;
+	char key[40];
+	char *ns, *name;    /* of the Event */
+	int64_t last_ms, count;
 	struct kube_call *call;
-	bool created, dirty;
+	bool dirty;         /* repeated since the call on the way was made */
 };
 
 struct bucket {
@@ -49,8 +50,8 @@ static void entry_free(void *p)
 	if (e->call)
 		e->events->in_flight--;
 	kube_call_cancel(e->call);
-	json_decref(e->event);
-	free(e->key);
+	free(e->ns);
+	free(e->name);
 	free(e);
 }
 
@@ -75,6 +76,15 @@ static struct events *events_of(struct kube_client *c)
 		(*slot)->buckets = map_new(free);
 	}
 	return *slot;
+}
+
+/* 128 bits: two texts never meet in practice. */
+static void hash_key(const char *text, char out[static 40])
+{
+	size_t len = strlen(text);
+
+	snprintf(out, 40, "%016llx%016llx", (unsigned long long)hash_bytes(text, len, 0),
+		 (unsigned long long)hash_bytes(text, len, 0x9e3779b97f4a7c15u));
 }
 
 /* A token bucket for each source and object. */
@@ -119,53 +129,35 @@ static void make_room(struct events *ev)
 	}
 }
 
-static void send_entry(struct entry *e);
+static void patch_count(struct entry *e);
 
 static void on_sent(const struct kube_result *r, void *user)
 {
 	struct entry *e = user;
-	bool was_created = e->created;
 
 	e->call = NULL;
 	e->events->in_flight--;
-	if (kube_ok(r)) {
-		e->created = true;
-	} else {
-		/* A patch that finds nothing: the Event has expired; say it anew. Other refusals end this one. */
-		e->created = false;
-		e->dirty |= was_created && r->status == 404;
-		if (!e->dirty) {
-			map_del(e->events->entries, e->key);
-			return;
-		}
-	}
-	if (e->dirty)
-		send_entry(e);
+	/* Refused, or a patch of an Event that has expired: a repeat makes a new one. */
+	if (!kube_ok(r))
+		map_del(e->events->entries, e->key);
+	else if (e->dirty)
+		patch_count(e);
 }
 
-static void send_entry(struct entry *e)
+static void patch_count(struct entry *e)
 {
-	const char *ns = object_namespace(e->event);
+	char now[CLOCK_RFC3339_SIZE];
 
-	if (e->events->in_flight >= MAX_IN_FLIGHT) {
-		/* The API is slow or away: this is dropped, a later repeat may get through. */
-		e->dirty = false;
-		return;
-	}
 	e->dirty = false;
+	/* The API is slow or away: this repeat is counted with a later one. */
+	if (e->events->in_flight >= MAX_IN_FLIGHT)
+		return;
+	clock_format_rfc3339(clock_wall_s(), now);
+	_cleanup_free_ char *path = kube_path("v1", "events", e->ns, e->name, NULL);
+	_cleanup_json_ json_t *patch = json_pack("{s:I, s:s}", "count", (json_int_t)e->count, "lastTimestamp", now);
+
 	e->events->in_flight++;
-	if (e->created) {
-		_cleanup_free_ char *path = kube_path("v1", "events", ns, object_name(e->event), NULL);
-		_cleanup_json_ json_t *patch = json_object();
-
-		json_object_set(patch, "count", json_object_get(e->event, "count"));
-		json_object_set(patch, "lastTimestamp", json_object_get(e->event, "lastTimestamp"));
-		e->call = kube_do(e->events->client, "PATCH", path, KUBE_MERGE_PATCH, patch, on_sent, e);
-	} else {
-		_cleanup_free_ char *path = kube_path("v1", "events", ns, NULL, NULL);
-
-		e->call = kube_do(e->events->client, "POST", path, NULL, e->event, on_sent, e);
-	}
+	e->call = kube_do(e->events->client, "PATCH", path, KUBE_MERGE_PATCH, patch, on_sent, e);
 }
 
 static json_t *reference(const json_t *object)
@@ -213,14 +205,25 @@ static json_t *make_event(const char *component, const char *node, const json_t 
 	return e;
 }
 
-static void repeat(struct entry *e)
+static void create(struct events *ev, const char *key, const json_t *event)
 {
-	char now[CLOCK_RFC3339_SIZE];
+	const char *ns = object_namespace(event);
+	_cleanup_free_ char *path = kube_path("v1", "events", ns, NULL, NULL);
 
-	clock_format_rfc3339(clock_wall_s(), now);
-	json_set(e->event, "count", json_integer(json_int(e->event, "count", 0) + 1));
-	json_set_str(e->event, "lastTimestamp", now);
-	e->dirty = true;
+	if (ev->in_flight >= MAX_IN_FLIGHT)
+		return;
+	make_room(ev);
+	struct entry *e = mem_new(struct entry);
+
+	e->events = ev;
+	snprintf(e->key, sizeof(e->key), "%s", key);
+	e->ns = mem_strdup(ns);
+	e->name = mem_strdup(object_name(event));
+	e->count = 1;
+	e->last_ms = clock_mono_ms();
+	map_set(ev->entries, key, e);
+	ev->in_flight++;
+	e->call = kube_do(ev->client, "POST", path, NULL, event, on_sent, e);
 }
 
 void kube_event(struct kube_client *c, const char *component, const char *node, const json_t *object, const char *type,
@@ -242,24 +245,24 @@ void kube_event(struct kube_client *c, const char *component, const char *node, 
 	}
 	_cleanup_free_ char *source = str_printf("%s/%s/%s/%s/%s", component, json_str_or(object, "kind", ""),
 						 object_namespace(object), object_name(object), object_uid(object));
-	_cleanup_free_ char *key = str_printf("%s|%s|%s|%s", source, type, reason, message.data);
+	_cleanup_free_ char *all = str_printf("%s|%s|%s|%s", source, type, reason, message.data);
+	char source_key[40], key[40];
 
-	if (!may_say(ev, source))
+	hash_key(source, source_key);
+	hash_key(all, key);
+	if (!may_say(ev, source_key))
 		return;
 	struct entry *e = map_get(ev->entries, key);
 
-	if (e && clock_mono_ms() - e->last_ms < FORGET_MS) {
-		repeat(e);
-	} else {
-		make_room(ev);
-		e = mem_new(struct entry);
-		e->events = ev;
-		e->key = mem_strdup(key);
-		e->event = make_event(component, node, object, type, reason, message.data);
-		e->dirty = true;
-		map_set(ev->entries, key, e);
+	if (!e || clock_mono_ms() - e->last_ms >= FORGET_MS) {
+		_cleanup_json_ json_t *event = make_event(component, node, object, type, reason, message.data);
+
+		create(ev, key, event);
+		return;
 	}
+	e->count++;
 	e->last_ms = clock_mono_ms();
+	e->dirty = true;
 	if (!e->call)
-		send_entry(e);
+		patch_count(e);
 }

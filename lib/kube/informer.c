@@ -28,7 +28,7 @@ enum {
 	SHORT_WATCH_MS = 1000,
 	SWEEP_MS = 5000,
 	MANY_DECODED = 256,         /* sweep at once */
-	BIG_LIST = 1 << 20,         /* give memory back to the kernel afterwards */
+	TRIM_AFTER = 100,           /* so many changes: give memory back to the kernel when it is quiet again */
 	SMALL_LIST = 64,            /* items of such a list stay decoded at first */
 };
 
@@ -52,7 +52,8 @@ struct informer {
 	size_t watch_events;
 	unsigned failures;
 	int busy;
-	bool synced, freed, relist, big;
+	size_t changes;             /* since memory was given back */
+	bool synced, freed, relist;
 };
 
 static void list(struct informer *i);
@@ -138,15 +139,19 @@ static void on_sweep(uv_timer_t *t)
 {
 	struct informer *i = t->data;
 
-	if (cache_sweep(i->cache, cache_decoded(i->cache) > MANY_DECODED))
+	if (cache_sweep(i->cache, cache_decoded(i->cache) > MANY_DECODED)) {
 		uv_timer_start(&i->sweep, on_sweep, SWEEP_MS, 0);
+	} else if (i->changes >= TRIM_AFTER) {
+		malloc_trim(0);
+		i->changes = 0;
+	}
 }
 
 static void plan_sweep(struct informer *i)
 {
 	size_t n = cache_decoded(i->cache);
 
-	if (i->freed || !n)
+	if (i->freed || (!n && i->changes < TRIM_AFTER))
 		return;
 	if (n > MANY_DECODED)
 		uv_timer_start(&i->sweep, on_sweep, 0, 0);
@@ -178,6 +183,7 @@ static void put(struct informer *i, json_t *object, bool keep_decoded)
 	_cleanup_json_ json_t *new = object, *old = NULL;
 	bool existed;
 
+	i->changes++;
 	json_unset(new, "metadata.managedFields");
 	if (i->transform)
 		new = i->transform(new, i->transform_user);
@@ -300,7 +306,6 @@ static int take_page(struct informer *i, const char *text, size_t len)
 	i->rv = mem_strdup(rv);
 	free(i->continue_token);
 	i->continue_token = mem_strdup(json_str_or(head, "metadata.continue", ""));
-	i->big |= len > BIG_LIST;
 	return take_items(i, items, items_len, len < (size_t)SMALL_LIST * 1024 && !*i->continue_token);
 }
 
@@ -459,9 +464,6 @@ static void watch(struct informer *i)
 	_cleanup_free_ char *base = path(i);
 	uint32_t noise;
 
-	if (i->big)
-		malloc_trim(0);
-	i->big = false;
 	rand_bytes(&noise, sizeof(noise));
 	strbuf_addf(&b, "%s%cwatch=true&allowWatchBookmarks=true&timeoutSeconds=%u", base, strchr(base, '?') ? '&' : '?',
 		    WATCH_MIN_S + noise % WATCH_MIN_S);
