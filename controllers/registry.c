@@ -13,6 +13,7 @@ const struct controller_ops *const registry[] = {
 	&statefulset_controller,
 	&job_controller,
 	&ttlafterfinished_controller,
+	&cronjob_controller,
 	&endpoints_controller,
 	&endpointslice_controller,
 	&nodeipam_controller,
