@@ -35,7 +35,7 @@ CFLAGS ?= $(OPT) -g
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror \
 	-fno-strict-aliasing -fvisibility=hidden -ffunction-sections -fdata-sections -fstack-protector-strong -fPIE \
 	$(SAN_FLAGS) $(CFLAGS) -I. -Ilib -I$(B)/gen -DKEELSON_VERSION='"$(VERSION)"' -MMD -MP
-ALL_LDFLAGS = -pie -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now $(SAN_FLAGS) $(LDFLAGS)
+ALL_LDFLAGS = -pie -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now -Wl,-z,pack-relative-relocs $(SAN_FLAGS) $(LDFLAGS)
 
 # Packages, until the first `make deps` the dev files may be missing: say so once.
 PKGS_base :=

@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { CLUSTER_FILE_MAX_BYTES = 1 << 20 };
+enum { CLUSTER_FILE_MAX_BYTES = 1 << 20, NODE_NAME_MAX = 253 };
 
 /* The text members that cluster.json keeps, by name. */
 #define TEXT_MEMBERS(X) \
@@ -43,14 +43,10 @@ char *cluster_cgroup(const struct cluster *c, const char *rest)
 	return str_printf("%s/keelson-%s%s%s", c->cgroup2, c->id, rest ? "/" : "", rest ? rest : "");
 }
 
-/* The host's name as a node name: lower case, and only what RFC 1123 subdomains allow. */
-static char *host_name(void)
+/* A name as a node name: lower case, and only what RFC 1123 subdomains allow. */
+static char *to_node_name(const char *from)
 {
-	struct utsname u;
-
-	if (uname(&u) < 0 || !u.nodename[0])
-		return mem_strdup("node");
-	char *name = mem_strdup(u.nodename);
+	char *name = mem_strdup(from);
 
 	for (char *p = name; *p; p++)
 		*p = isalnum((unsigned char)*p) || *p == '.' ? (char)tolower((unsigned char)*p) : '-';
@@ -99,8 +95,17 @@ int cluster_complete(struct cluster *c, struct err *err)
 
 	if (!c->id)
 		c->id = mem_strdup(c->netns ? c->netns : "node");
-	if (!c->node_name)
-		c->node_name = c->netns ? mem_strdup(c->netns) : host_name();
+	if (!c->node_name) {
+		struct utsname u = { 0 };
+
+		uname(&u);
+		c->node_name = to_node_name(c->netns ? c->netns : u.nodename);
+	}
+	_cleanup_free_ char *as_node_name = to_node_name(c->node_name);
+
+	if (!str_eq(as_node_name, c->node_name) || strlen(c->node_name) > NODE_NAME_MAX)
+		return err_set(err, EINVAL, "--node-name \"%s\" is not a node name: lower-case letters, digits, \"-\" and \".\", at "
+			       "most %d characters, beginning and ending with a letter or digit", c->node_name, NODE_NAME_MAX);
 	default_text(&c->service_cidr, "10.96.0.0/12");
 	default_text(&c->cluster_cidr, "10.244.0.0/16");
 	default_text(&c->cluster_domain, "cluster.local");

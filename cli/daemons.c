@@ -156,11 +156,11 @@ void containerd_config(const struct cluster *c, struct strbuf *out)
 		    "  restrict_oom_score_adj = true\n"
 		    "  stream_server_address = \"127.0.0.1\"\n  stream_server_port = \"0\"\n"
 		    "  netns_mounts_under_state_dir = true\n"
-		    "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n    bin_dir = \"%s\"\n    conf_dir = \"%s/cni/conf\"\n"
+		    "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n    bin_dir = \"%s/cni/bin\"\n    conf_dir = \"%s/cni/conf\"\n"
 		    "  [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n    default_runtime_name = \"runc\"\n"
 		    "    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n"
 		    "      runtime_type = \"io.containerd.runc.v2\"\n"
 		    "      [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n"
 		    "        BinaryName = \"runc\"\n        SystemdCgroup = false\n",
-		    c->bin_dir, c->state);
+		    c->state, c->state);
 }

@@ -212,9 +212,24 @@ static int prepare_sysctls(struct cluster *c, struct err *err)
 	return 0;
 }
 
+/* The plugins by the names containerd runs them under: it wants one called loopback besides the network's own. */
+static int prepare_plugins(const struct cluster *c, struct err *err)
+{
+	static const char *const names[] = { "keelson-cni", "loopback" };
+	_cleanup_free_ char *target = str_printf("%s/keelson-cni", c->bin_dir);
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *path = str_printf("%s/cni/bin/%s", c->state, names[i]);
+
+		if ((unlink(path) < 0 && errno != ENOENT) || symlink(target, path) < 0)
+			return err_set(err, errno, "cannot link %s to %s: %s", path, target, strerror(errno));
+	}
+	return 0;
+}
+
 int node_prepare(struct cluster *c, struct err *err)
 {
-	static const char *const dirs[] = { "pki", "store", "containerd", "agent", "cni/conf", "cni/state", "logs", "run" };
+	static const char *const dirs[] = { "pki", "store", "containerd", "agent", "cni/conf", "cni/state", "cni/bin", "logs", "run" };
 	/* Before anything else: nothing sent to a service or pod address may ever leave by the default route. */
 	int r = for_each_range(c, net_blackhole_add, err);
 
@@ -225,7 +240,8 @@ int node_prepare(struct cluster *c, struct err *err)
 		if (r < 0)
 			return err_set(err, -r, "cannot make %s: %s", path, strerror(-r));
 	}
-	if (r < 0 || (r = prepare_bpffs(c, err)) < 0 || (r = prepare_cgroups(c, err)) < 0)
+	if (r < 0 || (r = prepare_bpffs(c, err)) < 0 || (r = prepare_cgroups(c, err)) < 0 ||
+	    (r = prepare_plugins(c, err)) < 0)
 		return r;
 	return prepare_sysctls(c, err);
 }

@@ -208,7 +208,8 @@ static void on_helper_exit(struct process *p _unused_, int status, void *user)
 	struct supervisor *s = user;
 
 	if (status != 0) {
-		log_error("cleanup of %s failed with status %d; see its log", daemon_info(stop_steps[s->step].cleanup)->name, status);
+		log_error("cleanup of %s failed with %s %d; see its log", daemon_info(stop_steps[s->step].cleanup)->name,
+			  WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		s->helper_failed = true;
 	}
 }

@@ -3,7 +3,7 @@
 # kill -9 of each daemon under load: no acknowledged write is lost, no established connection breaks, no pod restarts.
 . "$(dirname "$0")/lib.sh"
 
-check "up" up
+check "up" up || exit 1
 check "apply" K apply -f "$root/examples/hello/hello.yaml"
 check "rollout" K rollout status deployment/hello --timeout=90s
 vip=$(K get service hello -o 'jsonpath={.spec.clusterIP}')

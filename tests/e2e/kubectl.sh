@@ -6,7 +6,7 @@
 old=$("$root/tools/kubectl.sh" bookworm "$root/build/tools/kubectl-bookworm") || exit 1
 new=$("$root/tools/kubectl.sh" sid "$root/build/tools/kubectl-sid") || exit 1
 
-check "keelson up" up
+check "keelson up" up || exit 1
 says "up again changes nothing" "the cluster is up" up
 says "status shows healthy daemons" "apiserver +[0-9]+ .* ok" "$bin/keelson" status --state "$state"
 

@@ -8,7 +8,7 @@ images=$root/${B:-build}/images
 failures=0
 work=$(mktemp -d /tmp/ke2e.XXXXXX)
 state=$work/s
-netns=ke2e-${work##*.}
+netns=ke2e-$(tr A-Z a-z <<<"${work##*.}")
 kubectl=${KUBECTL:-kubectl}
 export KUBECACHEDIR=$work/cache HOME=$work
 background=()
@@ -23,7 +23,7 @@ not_ok() { # TEXT [OUTPUT]
 check() {
 	local text=$1 out; shift
 	if out=$("$@" 2>&1); then ok "$text"; else not_ok "$text" "$ $*
-$out"; fi
+$out"; return 1; fi
 }
 # refuses TEXT COMMAND...: the command fails.
 refuses() {
@@ -68,7 +68,7 @@ cleanup() {
 	local p
 	for p in "${background[@]}"; do kill "$p" 2>/dev/null; done
 	if [ -e "$state/cluster.json" ]; then
-		[ "$failures" = 0 ] || { echo "--- logs"; tail -n 15 "$state"/logs/*.log; }
+		[ "$failures" = 0 ] || { echo "--- logs"; for log in "$state"/logs/*.log; do echo "== $log"; tail -n 15 "$log"; done; }
 		"$bin/keelson" down --state "$state" --purge >/dev/null 2>&1
 	fi
 	ip netns del "$netns-out" 2>/dev/null

@@ -3,7 +3,7 @@
 # Services, DNS and pod networking as pods, the node and an outside machine see them.
 . "$(dirname "$0")/lib.sh"
 
-check "up" up
+check "up" up || exit 1
 check "apply" K apply -f "$root/examples/hello/hello.yaml"
 check "rollout" K rollout status deployment/hello --timeout=90s
 K run box --image=keelson.local/busybox:1 --restart=Never -- sleep 3600 >/dev/null
