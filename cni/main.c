@@ -170,11 +170,12 @@ static int cmd_del(struct call *call)
 		if (state == 0 && ipam_uses_link(&call->ipam, lease.veth))
 			return 0;
 	}
-	/* First the link, then the address: the other way round somebody could be given it while it is still in use. */
+	/* The address last: whatever instant this is killed at, as long as the link has nobody who removes it there is a
+	 * lease by which the next DEL finds it. */
 	if (pod_veth_retire(&call->host, lease.veth, env->netns, env->ifname, &index, f) < 0 ||
-	    (found == 0 && ipam_release(&call->ipam, &lease, env->container_id, env->ifname, f) < 0))
+	    remove_retired(call, index) < 0)
 		return -1;
-	return remove_retired(call, index);
+	return found == 0 ? ipam_release(&call->ipam, &lease, env->container_id, env->ifname, f) : 0;
 }
 
 static int check_host(struct call *call, const struct ipam_lease *lease)
