@@ -301,6 +301,21 @@ static void patch_status(struct scheduler *s, const json_t *pod, const char *mes
 	kube_do(s->client, "PATCH", path, KUBE_STRATEGIC_PATCH, patch, NULL, NULL);
 }
 
+/* Tells the victim's controllers why it went (KEP-3329). */
+static void mark_disrupted(struct scheduler *s, const struct pod_info *victim)
+{
+	_cleanup_free_ char *path = kube_path("v1", "pods", victim->ns, victim->name, "status");
+	_cleanup_free_ char *message = str_printf("%s: preempting to accommodate a higher priority pod", s->name);
+	_cleanup_json_ json_t *patch = json_object(), *conditions = json_array();
+	char now[CLOCK_RFC3339_SIZE];
+
+	clock_format_rfc3339(clock_wall_s(), now);
+	object_set_condition(conditions, "DisruptionTarget", "True", "PreemptionByScheduler", message, now);
+	json_set_str(patch, "metadata.uid", victim->uid);
+	json_set(patch, "status.conditions", json_incref(conditions));
+	kube_do(s->client, "PATCH", path, KUBE_STRATEGIC_PATCH, patch, NULL, NULL);
+}
+
 static void evict(struct scheduler *s, const struct pod_info *victim, const json_t *by, const char *node)
 {
 	_cleanup_free_ char *path = kube_path("v1", "pods", victim->ns, victim->name, NULL);
@@ -311,6 +326,7 @@ static void evict(struct scheduler *s, const struct pod_info *victim, const json
 	if (pod)
 		kube_event(s->client, s->name, NULL, pod, "Normal", "Preempted", "Preempted by pod %s on node %s",
 			   object_uid(by), node);
+	mark_disrupted(s, victim);
 	log_info("pod preempted pod=%s/%s by=%s/%s node=%s", victim->ns, victim->name, object_namespace(by),
 		 object_name(by), node);
 	kube_do(s->client, "DELETE", path, NULL, options, NULL, NULL);

@@ -499,6 +499,8 @@ void selector_write(const struct selector *s, struct strbuf *out)
 			strbuf_adds(out, k ? "," : "");
 			strbuf_adds(out, q->values.items[k]);
 		}
+		/* A lone empty value: "()" would not be read again. */
+		strbuf_adds(out, list && q->values.count == 1 && !*q->values.items[0] ? "," : "");
 		strbuf_adds(out, list ? ")" : "");
 	}
 }

@@ -34,6 +34,7 @@ static void canonical(void **state _unused_)
 		{ "a=,b", "a=,b" },
 		{ "a in (,b)", "a in (,b)" },
 		{ "a in (b,)", "a in (,b)" },
+		{ "a in (,)", "a in (,)" },
 		{ "in in (in,notin)", "in in (in,notin)" },
 		{ "example.com/a=b", "example.com/a=b" },
 	};
