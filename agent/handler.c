@@ -19,6 +19,8 @@ struct handler_call {
 	uv_connect_t connect;
 	bool timer_open, tcp_open, waiting; /* waiting: an answer of another module is to come */
 	bool done_called, cancelled;
+	struct grpc_client *grpc;
+	int64_t health; /* what a gRPC health check answered */
 	char *what; /* for messages: an URL, an address, a command */
 	unsigned timeout_ms;
 	enum handler_result result;
@@ -31,6 +33,7 @@ static void maybe_free(struct handler_call *h)
 {
 	if (h->timer_open || h->tcp_open || h->waiting)
 		return;
+	grpc_client_free(h->grpc);
 	free(h->what);
 	free(h->output);
 	free(h);
@@ -238,6 +241,53 @@ static void run_tcp(struct handler_call *h, const struct handler_target *t, cons
 		end_later(h, 0, HANDLER_FAILED, str_printf("dial tcp %s: cannot connect", h->what));
 }
 
+static void on_health(const void *data, size_t len, void *user)
+{
+	struct handler_call *h = user;
+	Cri__HealthCheckResponse *r = cri__health_check_response__unpack(NULL, len, data);
+
+	h->health = r ? r->status : -1;
+	if (r)
+		cri__health_check_response__free_unpacked(r, NULL);
+}
+
+static void on_health_done(enum grpc_status status, const char *message, void *user)
+{
+	static const char *const names[] = { "UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN" };
+	struct handler_call *h = user;
+	_cleanup_free_ char *text = NULL;
+
+	h->waiting = false;
+	if (status != GRPC_OK)
+		text = str_printf("health check of %s failed: %s", h->what, message);
+	else
+		text = str_printf("service unhealthy (responded with \"%s\")",
+				  h->health >= 0 && h->health < (int64_t)ARRAY_SIZE(names) ? names[h->health] : "garbage");
+	finish(h, status == GRPC_OK && h->health == 1 ? HANDLER_OK : HANDLER_FAILED, text);
+}
+
+static void run_grpc(struct handler_call *h, const struct handler_target *t, const json_t *grpc)
+{
+	Cri__HealthCheckRequest request = CRI__HEALTH_CHECK_REQUEST__INIT;
+	int port = handler_port(t->container, json_object_get(grpc, "port"));
+	bool v6 = t->pod_ip && strchr(t->pod_ip, ':');
+	_cleanup_free_ uint8_t *data = NULL;
+	size_t len;
+
+	if (str_empty(t->pod_ip) || port < 0) {
+		end_later(h, 0, HANDLER_ERROR, mem_strdup(port < 0 ? "no such port" : "the pod has no address yet"));
+		return;
+	}
+	h->what = str_printf("tcp://%s%s%s:%d", v6 ? "[" : "", t->pod_ip, v6 ? "]" : "", port);
+	h->grpc = grpc_client_new(&h->agent->loop, h->what);
+	request.service = (char *)json_str_or(grpc, "service", "");
+	len = cri__health_check_request__get_packed_size(&request);
+	data = mem_alloc(len + 1);
+	cri__health_check_request__pack(&request, data);
+	h->waiting = true;
+	grpc_call_start(h->grpc, "/grpc.health.v1.Health/Check", data, len, NULL, h->timeout_ms, on_health, on_health_done, h);
+}
+
 struct handler_call *handler_run(struct agent *a, const struct handler_target *t, const json_t *spec,
 				 unsigned timeout_ms, handler_done_fn done, void *user)
 {
@@ -257,6 +307,8 @@ struct handler_call *handler_run(struct agent *a, const struct handler_target *t
 		run_http(h, t, v);
 	else if ((v = json_object_get(spec, "tcpSocket")))
 		run_tcp(h, t, v);
+	else if ((v = json_object_get(spec, "grpc")))
+		run_grpc(h, t, v);
 	else if ((v = json_object_get(spec, "sleep"))) {
 		int64_t seconds = json_int(v, "seconds", 0);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The actions that probes and lifecycle hooks share: exec, httpGet, tcpSocket, sleep. */
+/* The actions that probes and lifecycle hooks share: exec, httpGet, tcpSocket, grpc, sleep. */
 #ifndef KEELSON_AGENT_HANDLER_H
 #define KEELSON_AGENT_HANDLER_H
 

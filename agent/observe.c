@@ -6,6 +6,7 @@
 #include "agent/observe.h"
 
 #include "agent/logs.h"
+#include "agent/text.h"
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -139,6 +140,13 @@ static void copy_string(char **to, const char *from)
 {
 	free(*to);
 	*to = mem_strdup(from);
+}
+
+/* What a container or the runtime says: it goes into JSON. */
+static void copy_text(char **to, const char *from)
+{
+	free(*to);
+	*to = text_utf8(from);
 }
 
 /* The pod that listed labels belong to: the one asked for, or one of all. NULL: not a pod's. */
@@ -296,7 +304,7 @@ static void read_message(struct observed_container *c)
 		return;
 	if (c->message_path && file_read(c->message_path, 1 << 20, &text) == 0 && text.len > 0) {
 		skip = text.len > MAX_MESSAGE_BYTES ? text.len - MAX_MESSAGE_BYTES : 0;
-		copy_string(&c->message, text.data + skip);
+		copy_text(&c->message, text.data + skip);
 	} else if (c->exit_code != 0 && str_eq(c->message_policy, "FallbackToLogsOnError") && c->log_path) {
 		struct logs_options o = { .tail_lines = FALLBACK_LINES, .limit_bytes = -1, .since_us = INT64_MIN };
 		struct logs_reader r = { .fd = -1 };
@@ -307,7 +315,7 @@ static void read_message(struct observed_container *c)
 		}
 		logs_reader_done(&r);
 		skip = text.len > FALLBACK_BYTES ? text.len - FALLBACK_BYTES : 0;
-		copy_string(&c->message, text.data + skip);
+		copy_text(&c->message, text.data + skip);
 	}
 }
 
@@ -325,8 +333,8 @@ static void on_container_status(const struct cri_result *r, void *user)
 		c->exit_code = a->status->exit_code;
 		c->started_ns = a->status->started_at;
 		c->finished_ns = a->status->finished_at;
-		copy_string(&c->reason, a->status->reason);
-		copy_string(&c->message, a->status->message);
+		copy_text(&c->reason, a->status->reason);
+		copy_text(&c->message, a->status->message);
 		copy_string(&c->log_path, a->status->log_path);
 		if (a->status->image && *a->status->image->image)
 			copy_string(&c->image, a->status->image->image);

@@ -12,6 +12,7 @@
 #include "agent/resources.h"
 #include "agent/sources.h"
 #include "agent/status.h"
+#include "agent/text.h"
 #include "agent/volume/tokens.h"
 #include "agent/volume/volumes.h"
 #include "base/clock.h"
@@ -19,7 +20,7 @@
 #include "base/mem.h"
 #include "kube/object.h"
 
-enum { LOOK_RETRY_MS = 1000, AWAIT_MS = 10, AWAIT_LOOKS = 10, PATCH_RETRY_MS = 1000, BACKOFF_SHOWN_MS = 2000, SYNC_PERIOD_MS = 60 * 1000 };
+enum { LOOK_RETRY_MS = 1000, AWAIT_MS = 10, AWAIT_LOOKS = 10, MAX_GRACE_S = 7 * 24 * 3600, PATCH_RETRY_MS = 1000, BACKOFF_SHOWN_MS = 2000, SYNC_PERIOD_MS = 60 * 1000 };
 
 static const char *const state_names[POD_STATE_MAX] = { "alive", "stopping", "cleaning", "stopped", "removing", "gone" };
 
@@ -171,19 +172,21 @@ int64_t pod_grace_s(const struct pod *p)
 		grace = p->seen ? p->seen->grace_s : 30;
 	if (p->object && !p->in_api && !object_deleting(p->object))
 		grace = MIN(grace, (int64_t)30); /* deleted by force */
-	return grace < 0 ? 0 : grace;
+	return grace < 0 ? 0 : MIN(grace, (int64_t)MAX_GRACE_S);
 }
 
 void pod_event(struct pod *p, const char *type, const char *reason, const char *fmt, ...)
 {
 	_cleanup_strbuf_ struct strbuf text = { 0 };
+	_cleanup_free_ char *clean = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
 	strbuf_vaddf(&text, fmt, ap);
 	va_end(ap);
+	clean = text_utf8(text.data);
 	if (p->object)
-		kube_event(p->agent->kube, AGENT_COMPONENT, p->agent->o.node_name, p->object, type, reason, "%s", text.data);
+		kube_event(p->agent->kube, AGENT_COMPONENT, p->agent->o.node_name, p->object, type, reason, "%s", clean);
 	if (str_eq(type, "Warning"))
 		log_warn("pod %s/%s: %s: %s", p->ns, p->name, reason, text.data);
 	else
@@ -209,7 +212,7 @@ void pod_warn_once(struct pod *p, const char *reason, const char *fmt, ...)
 
 void pod_set_waiting(struct pod_container *c, const char *reason, const char *message)
 {
-	char *new_reason = mem_strdup(reason), *new_message = mem_strdup(message);
+	char *new_reason = mem_strdup(reason), *new_message = message ? text_utf8(message) : NULL;
 
 	free(c->waiting_reason);
 	free(c->waiting_message);
@@ -646,6 +649,24 @@ static void delete_object(struct pod *p)
 
 /* One turn, by state */
 
+/* activeDeadlineSeconds counts from the pod's start time, over all restarts. */
+static void check_deadline(struct pod *p)
+{
+	int64_t limit_s = json_int(p->object, "spec.activeDeadlineSeconds", -1), start_us, left_ms;
+	const char *start = json_str(p->object, "status.startTime");
+
+	if (limit_s < 0 || p->reason || phase_is_final(p) || !start || clock_parse_rfc3339(start, &start_us) < 0)
+		return;
+	left_ms = limit_s * 1000 - (clock_wall_us() - start_us) / 1000;
+	if (left_ms > 0) {
+		pod_wake_at(p, clock_mono_ms() + left_ms);
+		return;
+	}
+	p->reason = mem_strdup("DeadlineExceeded");
+	p->message = mem_strdup("Pod was active on the node longer than the specified deadline");
+	pod_event(p, "Normal", "DeadlineExceeded", "%s", p->message);
+}
+
 static void turn_alive(struct pod *p)
 {
 	struct plan plan;
@@ -654,6 +675,11 @@ static void turn_alive(struct pod *p)
 		move_to(p, POD_STOPPING);
 		return;
 	}
+	check_deadline(p);
+	if (p->reason)
+		pod_abandon_starts(p);
+	if (p->observing)
+		return;
 	decide(p, &plan);
 	p->initialized = p->initialized || plan.initialized;
 	if (plan.stopped) {
@@ -676,6 +702,9 @@ static void turn_stopping(struct pod *p)
 	struct plan plan;
 
 	pod_hasten(p);
+	pod_abandon_starts(p);
+	if (p->observing)
+		return; /* what was let go of must be seen first */
 	decide(p, &plan);
 	act(p, &plan);
 	if (plan.stopped && p->ops == 0) {

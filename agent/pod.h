@@ -22,6 +22,7 @@ enum pod_state {
 };
 
 struct probe_set;
+struct start;
 
 /* What the worker remembers of a container of the spec, beside what the runtime knows. */
 struct pod_container {
@@ -29,6 +30,7 @@ struct pod_container {
 	enum plan_kind kind;
 	enum plan_policy policy;
 	bool starting, stopping;
+	struct start *start;                    /* the chain under way while starting */
 	char *waiting_reason, *waiting_message; /* why it does not run; NULL */
 	int64_t backoff_ms, retry_at_ms;        /* after an end or a failed start; monotonic */
 	int64_t failed_at_ms, last_start_ms;
@@ -104,6 +106,8 @@ void pod_prepare(struct pod *p);      /* directories, cgroup, volumes; sets prep
 void pod_refresh_volumes(struct pod *p); /* of a prepared pod: what they follow may have changed */
 void pod_run_sandbox(struct pod *p);
 void pod_start_container(struct pod *p, size_t index);
+/* The pod is to end: pulls and postStart hooks under way are not waited for. */
+void pod_abandon_starts(struct pod *p);
 int64_t pod_next_backoff(int64_t backoff_ms);
 
 /* pod_stop.c */

@@ -136,7 +136,9 @@ void pod_run_sandbox(struct pod *p)
 /* Container */
 
 struct start {
-	struct pod *pod;
+	struct pod *pod; /* NULL: abandoned */
+	bool pulling;
+	struct handler_call *hook;
 	size_t index;
 	json_t *object; /* own: the spec it is started by */
 	const json_t *container;
@@ -156,14 +158,18 @@ static void start_free(struct start *s)
 {
 	struct pod *p = s->pod;
 
-	book(s)->starting = false;
+	if (p) {
+		book(s)->starting = false;
+		book(s)->start = NULL;
+	}
 	json_decref(s->object);
 	free(s->sandbox_id);
 	free(s->container_id);
 	free(s->image);
 	free(s->image_user);
 	free(s);
-	pod_op_done(p);
+	if (p)
+		pod_op_done(p);
 }
 
 /* The chain ends here; it is tried again after delay_ms. */
@@ -204,6 +210,7 @@ static void on_hook(enum handler_result r, const char *output, void *user)
 {
 	struct start *s = user;
 
+	s->hook = NULL;
 	if (r != HANDLER_OK) {
 		struct pod_container *c = book(s);
 
@@ -234,7 +241,7 @@ static void on_started(const struct cri_result *r, void *user)
 		pod_facts(p, &facts);
 		if (facts.pod_ips && facts.pod_ips->count > 0)
 			t.pod_ip = facts.pod_ips->items[0];
-		handler_run(p->agent, &t, hook, HOOK_TIMEOUT_MS, on_hook, s);
+		s->hook = handler_run(p->agent, &t, hook, HOOK_TIMEOUT_MS, on_hook, s);
 		return;
 	}
 	start_succeeded(s);
@@ -358,6 +365,11 @@ static void on_image(const struct image_result *r, void *user)
 {
 	struct start *s = user;
 
+	s->pulling = false;
+	if (!s->pod) {
+		start_free(s);
+		return;
+	}
 	if (r->reason) {
 		start_failed_backoff(s, r->reason, r->message);
 		return;
@@ -398,5 +410,28 @@ void pod_start_container(struct pod *p, size_t index)
 	s->sandbox_id = mem_strdup(sandbox->id);
 	s->sandbox_attempt = sandbox->attempt;
 	p->ops++;
+	c->start = s;
+	s->pulling = true;
 	image_ensure(p->agent, s->object, s->container, on_image, s);
+}
+
+void pod_abandon_starts(struct pod *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		struct pod_container *c = &p->containers[i];
+		struct start *s = c->start;
+
+		if (!s)
+			continue;
+		if (s->pulling) {
+			/* The pull goes on by itself, for whoever wants the image next. */
+			s->pod = NULL;
+			c->start = NULL;
+			c->starting = false;
+			pod_op_done(p);
+		} else if (s->hook) {
+			handler_cancel(TAKE(s->hook));
+			start_succeeded(s);
+		}
+	}
 }

@@ -10,3 +10,5 @@ $(B)/gen/agent/cri.pb-c.c: agent/cri/cri.proto
 	@protoc-c --proto_path=agent/cri --c_out=$(@D) $<
 $(B)/gen/agent/cri.pb-c.h: $(B)/gen/agent/cri.pb-c.c ;
 $(B)/gen/agent/cri.pb-c.o: GENCFLAGS := -std=c11
+
+TEST_SCRIPTS += agent/test.sh

@@ -37,7 +37,7 @@ static json_t *terminated_state(const struct observed_container *c)
 	json_object_set_new(t, "exitCode", json_integer(lost ? EXIT_UNKNOWN : c->exit_code));
 	json_object_set_new(t, "reason", json_string(reason));
 	if (!str_empty(c->message))
-		json_object_set_new(t, "message", json_stringn_nocheck(c->message, strlen(c->message)));
+		json_object_set_new(t, "message", json_string(c->message));
 	set_time(t, "startedAt", c->started_ns);
 	set_time(t, "finishedAt", c->finished_ns);
 	json_object_set_new(t, "containerID", json_sprintf("containerd://%s", c->id));

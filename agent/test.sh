@@ -180,10 +180,10 @@ check() { # TEXT COMMAND...
 	shift
 	if "$@" >"$D/check.out" 2>&1; then
 		passed=$((passed + 1))
-		echo "ok    $text"
+		echo "ok - $text"
 	else
 		failed=$((failed + 1))
-		echo "FAIL  $text"
+		echo "not ok - $text"
 		sed 's/^/      /' "$D/check.out" | head -20
 	fi
 }

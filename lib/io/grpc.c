@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The gRPC client (gRPC over HTTP/2, "PROTOCOL-HTTP2.md") on one connection to a unix socket.
+ * The gRPC client (gRPC over HTTP/2, "PROTOCOL-HTTP2.md") on one connection to a unix
+ * socket or a TCP port.
  *
  * What always holds: a call is on exactly one list of its client until it is freed; user callbacks other than
  * on_message run from no nghttp2 callback, so that they may start and cancel calls and free the client; the session and
@@ -28,7 +29,12 @@ enum {
 
 /* One connection; outlives the client's interest in it until libuv has closed the handle. */
 struct grpc_conn {
-	uv_pipe_t pipe;
+	union {
+		uv_handle_t handle;
+		uv_stream_t stream;
+		uv_pipe_t pipe;
+		uv_tcp_t tcp;
+	} io;
 	uv_connect_t connect;
 	nghttp2_session *session;
 	struct grpc_client *client; /* NULL: abandoned */
@@ -121,7 +127,7 @@ static void client_drop_conn(struct grpc_client *c, const char *why)
 	if (!conn)
 		return;
 	conn->client = NULL;
-	uv_close((uv_handle_t *)&conn->pipe, conn_closed);
+	uv_close(&conn->io.handle, conn_closed);
 	for (struct grpc_call *call = c->calls; call; call = call->next)
 		call_finish(call, GRPC_UNAVAILABLE, why);
 }
@@ -362,7 +368,7 @@ static void conn_flush(struct grpc_conn *conn)
 		return;
 	while ((n = nghttp2_session_mem_send(conn->session, &data)) > 0) {
 		uv_buf_t buf = uv_buf_init((char *)data, (unsigned)n);
-		int sent = uv_try_write((uv_stream_t *)&conn->pipe, &buf, 1);
+		int sent = uv_try_write(&conn->io.stream, &buf, 1);
 		struct write_req *w;
 
 		if (sent == n)
@@ -375,7 +381,7 @@ static void conn_flush(struct grpc_conn *conn)
 		w = mem_alloc(sizeof(*w) + (size_t)(n - sent));
 		memcpy(w->data, data + sent, (size_t)(n - sent));
 		buf = uv_buf_init(w->data, (unsigned)(n - sent));
-		if (uv_write(&w->req, (uv_stream_t *)&conn->pipe, &buf, 1, on_written) < 0) {
+		if (uv_write(&w->req, &conn->io.stream, &buf, 1, on_written) < 0) {
 			free(w);
 			conn_die(conn, "writing to the server failed");
 			return;
@@ -424,20 +430,47 @@ static void on_connected(uv_connect_t *req, int status)
 		return;
 	}
 	conn->connected = true;
-	uv_read_start((uv_stream_t *)&conn->pipe, on_alloc, on_read);
+	uv_read_start(&conn->io.stream, on_alloc, on_read);
 	conn_flush(conn);
+}
+
+/* "IP:PORT" or "[IP]:PORT" */
+static int parse_address(const char *text, struct sockaddr_storage *ret)
+{
+	const char *colon = strrchr(text, ':');
+	bool v6 = *text == '[';
+	_cleanup_free_ char *host = NULL;
+	uint64_t port;
+
+	if (!colon || str_to_u64(colon + 1, 65535, &port) < 0 || (v6 && (colon == text || colon[-1] != ']')))
+		return -EINVAL;
+	host = v6 ? mem_strndup(text + 1, (size_t)(colon - text) - 2) : mem_strndup(text, (size_t)(colon - text));
+	if (v6)
+		return uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)ret);
+	return uv_ip4_addr(host, (int)port, (struct sockaddr_in *)ret);
 }
 
 static void client_connect(struct grpc_client *c)
 {
 	struct grpc_conn *conn = mem_new(struct grpc_conn);
+	const char *address = str_after(c->path, "tcp://");
+	struct sockaddr_storage to = { 0 };
 
 	conn->client = c;
 	conn->session = session_new(conn);
-	BUG_ON(uv_pipe_init(c->loop, &conn->pipe, 0) < 0);
-	conn->pipe.data = conn;
+	if (address)
+		BUG_ON(uv_tcp_init(c->loop, &conn->io.tcp) < 0);
+	else
+		BUG_ON(uv_pipe_init(c->loop, &conn->io.pipe, 0) < 0);
+	conn->io.handle.data = conn;
 	c->conn = conn;
-	uv_pipe_connect(&conn->connect, &conn->pipe, c->path, on_connected);
+	if (!address) {
+		uv_pipe_connect(&conn->connect, &conn->io.pipe, c->path, on_connected);
+		return;
+	}
+	if (parse_address(address, &to) < 0 ||
+	    uv_tcp_connect(&conn->connect, &conn->io.tcp, (struct sockaddr *)&to, on_connected) < 0)
+		conn_die(conn, "the address cannot be connected to");
 }
 
 /* Ends what is over, calls back, frees what may be freed, sets the timer for the next deadline. */
@@ -503,12 +536,12 @@ static void client_run(struct grpc_client *c)
 		client_destroy(c);
 }
 
-struct grpc_client *grpc_client_new(uv_loop_t *loop, const char *unix_path)
+struct grpc_client *grpc_client_new(uv_loop_t *loop, const char *target)
 {
 	struct grpc_client *c = mem_new(struct grpc_client);
 
 	c->loop = loop;
-	c->path = mem_strdup(str_starts(unix_path, "unix://") ? str_after(unix_path, "unix://") : unix_path);
+	c->path = mem_strdup(str_starts(target, "unix://") ? str_after(target, "unix://") : target);
 	c->timer = mem_new(uv_timer_t);
 	BUG_ON(uv_timer_init(loop, c->timer) < 0);
 	c->timer->data = c;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * gRPC client over HTTP/2 cleartext (nghttp2) on a unix socket, asynchronous on a libuv loop; unary and
+ * gRPC client over HTTP/2 cleartext (nghttp2) on a unix socket or TCP, asynchronous on a libuv loop; unary and
  * server-streaming calls. Reconnects by itself: calls in flight when the connection dies end with
  * GRPC_UNAVAILABLE. Messages are protobuf-c's packed bytes; this layer does not look inside.
+ * The process must ignore SIGPIPE.
  */
 #ifndef KEELSON_IO_GRPC_H
 #define KEELSON_IO_GRPC_H
@@ -19,7 +20,9 @@ enum grpc_status {
 };
 struct grpc_client;
 struct grpc_call;
-struct grpc_client *grpc_client_new(uv_loop_t *loop, const char *unix_path);
+/* target: a socket's path, "unix://PATH", or "tcp://IP:PORT" ("tcp://[::1]:80"). A target that is none of these makes
+ * every call end with GRPC_UNAVAILABLE. */
+struct grpc_client *grpc_client_new(uv_loop_t *loop, const char *target);
 void grpc_client_free(struct grpc_client *c); /* cancels all calls without calling back */
 
 /* on_message: once (unary) or for each message of a stream; borrow. on_done: exactly once, status and message. Neither

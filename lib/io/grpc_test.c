@@ -517,6 +517,67 @@ static void test_connection_dies(void **state)
 	result_done(&r);
 }
 
+static void test_bad_target(void **state)
+{
+	static const char *const targets[] = { "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "tcp://[::1:80", "tcp://name:1" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+		struct grpc_client *keep = client;
+		struct result r;
+
+		client = grpc_client_new(&loop, targets[i]);
+		run(&r, "/echo", "x", 1, 0);
+		assert_int_equal(r.status, GRPC_UNAVAILABLE);
+		result_done(&r);
+		grpc_client_free(client);
+		client = keep;
+	}
+}
+
+static void on_tcp_connection(uv_stream_t *h, int status);
+
+static void test_tcp(void **state)
+{
+	struct grpc_client *keep = client;
+	struct sockaddr_in a;
+	int len = sizeof(a);
+	static uv_tcp_t server;
+	char target[64];
+	struct result r;
+
+	(void)state;
+	uv_tcp_init(&loop, &server);
+	uv_ip4_addr("127.0.0.1", 0, &a);
+	assert_int_equal(uv_tcp_bind(&server, (struct sockaddr *)&a, 0), 0);
+	assert_int_equal(uv_listen((uv_stream_t *)&server, 1, on_tcp_connection), 0);
+	uv_tcp_getsockname(&server, (struct sockaddr *)&a, &len);
+	snprintf(target, sizeof(target), "tcp://127.0.0.1:%d", ntohs(a.sin_port));
+	client = grpc_client_new(&loop, target);
+	/* It is accepted and closed at once. */
+	run(&r, "/echo", "x", 1, 0);
+	assert_int_equal(r.status, GRPC_UNAVAILABLE);
+	result_done(&r);
+	grpc_client_free(client);
+	client = keep;
+	uv_close((uv_handle_t *)&server, NULL);
+}
+
+static void close_free(uv_handle_t *h)
+{
+	free(h);
+}
+
+static void on_tcp_connection(uv_stream_t *h, int status)
+{
+	uv_tcp_t *t = mem_new(uv_tcp_t);
+
+	assert_int_equal(status, 0);
+	uv_tcp_init(&loop, t);
+	assert_int_equal(uv_accept(h, (uv_stream_t *)t), 0);
+	uv_close((uv_handle_t *)t, close_free);
+}
+
 static struct grpc_call *victim;
 
 static void cancel_victim(const void *data, size_t len, void *user)
@@ -563,8 +624,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_unary),	  T(test_big),	    T(test_parallel),	      T(test_metadata), T(test_stream), T(test_errors),
-		T(test_deadline), T(test_nobody_listens), T(test_connection_dies), T(test_cancel),	 T(test_free_client),
+		T(test_deadline), T(test_nobody_listens), T(test_connection_dies), T(test_cancel), T(test_bad_target), T(test_tcp),	 T(test_free_client),
 	};
 
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
