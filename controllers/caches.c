@@ -123,14 +123,22 @@ static char *key_service(const json_t *o)
 	return service ? str_printf("%s/%s", object_namespace(o), service) : NULL;
 }
 
+char *caches_labels_key(const json_t *o)
+{
+	_cleanup_free_ char *labels =
+		object_labels(o) ? json_dumps(object_labels(o), JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+	return str_printf("%s %s", object_namespace(o), labels ? labels : "{}");
+}
+
 struct cache {
 	const char *api_version, *plural, *ns, *field_selector;
 	json_t *(*transform)(json_t *object, void *user);
-	bool by_owner, by_namespace, by_node, by_service;
+	bool by_owner, by_namespace, by_node, by_service, by_labels;
 };
 static const struct cache caches[INFORMER_ID_MAX] = {
-	[INFORMER_PODS] = { "v1", "pods", .transform = caches_slim_pod, .by_owner = true, .by_namespace = true,
-			    .by_node = true },
+	[INFORMER_PODS] = { "v1", "pods", .transform = caches_slim_pod, .by_owner = true, .by_node = true,
+			    .by_labels = true },
 	[INFORMER_REPLICASETS] = { "apps/v1", "replicasets", .transform = slim_any, .by_owner = true,
 				   .by_namespace = true },
 	[INFORMER_DEPLOYMENTS] = { "apps/v1", "deployments", .transform = slim_any },
@@ -179,6 +187,8 @@ struct informer *caches_informer_new(struct kube_client *client, enum informer_i
 		informer_add_index(i, INDEX_NAMESPACE, key_namespace);
 	if (cache->by_node)
 		informer_add_index(i, INDEX_NODE, key_node);
+	if (cache->by_labels)
+		informer_add_index(i, INDEX_LABELS, caches_labels_key);
 	if (cache->by_service)
 		informer_add_index(i, INDEX_SERVICE, key_service);
 	return i;

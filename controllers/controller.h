@@ -45,6 +45,7 @@ enum informer_id {
 #define INDEX_ORPHAN "orphan"       /* namespace of an object without a controlling owner */
 #define INDEX_NAMESPACE "namespace"
 #define INDEX_NODE "node"           /* pods: spec.nodeName */
+#define INDEX_LABELS "labels"       /* pods: namespace and all labels; see labelsets.h */
 #define INDEX_SERVICE "service"     /* slices: "namespace/service" */
 
 struct controllers_config {

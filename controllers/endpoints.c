@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "controllers/controller.h"
+#include "controllers/labelsets.h"
 #include "kube/object.h"
 
 /* Every Service that selects the pod now or did before. */
@@ -15,6 +16,7 @@ static void on_pod(const json_t *old, const json_t *new, void *user)
 	struct controller *c = user;
 	_cleanup_object_list_ struct object_list services = { 0 };
 
+	labelsets_change(c->state, old, new);
 	if (!c->ctx->synced || !endpoint_pod_changed(old, new))
 		return;
 	object_list_add_index(&services, controller_informer(c, INFORMER_SERVICES), INDEX_NAMESPACE,
@@ -32,13 +34,9 @@ static void on_pod(const json_t *old, const json_t *new, void *user)
 
 static void add_pods(const struct controller *c, const json_t *service, struct object_list *pods)
 {
-	_cleanup_object_list_ struct object_list all = { 0 };
-
-	object_list_add_index(&all, controller_informer(c, INFORMER_PODS), INDEX_NAMESPACE, object_namespace(service));
-	for (size_t i = 0; i < all.count; i++) {
-		if (map_selects(json_at(service, "spec.selector"), object_labels(all.items[i])))
-			object_list_add(pods, all.items[i]);
-	}
+	if (service_wants_endpoints(service))
+		labelsets_find(c->state, controller_informer(c, INFORMER_PODS), object_namespace(service),
+			       json_at(service, "spec.selector"), pods);
 }
 
 /* A Service that is gone takes its Endpoints along; the API server does that too, but it may have died in between. */
@@ -76,8 +74,14 @@ static void on_endpoints(const json_t *old, const json_t *new, void *user)
 	controller_enqueue_object(user, new ? new : old);
 }
 
+static void stop(struct controller *c)
+{
+	labelsets_free(c->state);
+}
+
 static void endpoints_start(struct controller *c)
 {
+	c->state = labelsets_new();
 	controller_watch(c, INFORMER_PODS, on_pod);
 	controller_watch(c, INFORMER_ENDPOINTS, on_endpoints);
 }
@@ -146,6 +150,7 @@ static void on_node(const json_t *old, const json_t *new, void *user)
 
 static void endpointslice_start(struct controller *c)
 {
+	c->state = labelsets_new();
 	controller_watch(c, INFORMER_PODS, on_pod);
 	controller_watch(c, INFORMER_ENDPOINTSLICES, on_slice);
 	controller_watch(c, INFORMER_NODES, on_node);
@@ -157,6 +162,7 @@ const struct controller_ops endpoints_controller = {
 	.needs = NEEDS(INFORMER_SERVICES) | NEEDS(INFORMER_PODS) | NEEDS(INFORMER_ENDPOINTS),
 	.parallel = 5,
 	.start = endpoints_start,
+	.stop = stop,
 	.sync = endpoints_sync,
 };
 const struct controller_ops endpointslice_controller = {
@@ -166,5 +172,6 @@ const struct controller_ops endpointslice_controller = {
 		 NEEDS(INFORMER_NODES),
 	.parallel = 5,
 	.start = endpointslice_start,
+	.stop = stop,
 	.sync = endpointslice_sync,
 };

@@ -4,6 +4,7 @@
  * the Lease works; another instance stands by with next to no memory. Losing the Lease ends the process, as whatever
  * supervises it starts it again: nothing then can be written by an instance that is no longer the leader.
  */
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -21,7 +22,7 @@ struct daemon {
 	struct controller_context *controllers;
 	struct health *health;
 	uv_signal_t term, interrupt;
-	uv_timer_t ending;
+	uv_timer_t ending, trim;
 	bool stopping, lost;
 };
 
@@ -42,6 +43,7 @@ static void on_end(uv_timer_t *t)
 	uv_close((uv_handle_t *)&d->term, NULL);
 	uv_close((uv_handle_t *)&d->interrupt, NULL);
 	uv_close((uv_handle_t *)&d->ending, NULL);
+	uv_close((uv_handle_t *)&d->trim, NULL);
 }
 
 /* From the loop: this may be one of the client's own callbacks. */
@@ -72,12 +74,21 @@ static void on_signal(uv_signal_t *s, int number)
 	stop(s->data);
 }
 
+enum { TRIM_FIRST_MS = 2000, TRIM_EVERY_MS = 60000 };
+
+/* Lists leave holes in the heap; an idle daemon gives them back. */
+static void on_trim(uv_timer_t *t _unused_)
+{
+	malloc_trim(0);
+}
+
 static void on_leading(void *user)
 {
 	struct daemon *d = user;
 
 	log_info("leading: starting the controllers");
 	d->controllers = controllers_start(&d->loop, d->client, &d->options.config);
+	uv_timer_start(&d->trim, on_trim, TRIM_FIRST_MS, TRIM_EVERY_MS);
 }
 
 static void on_lost(void *user)
@@ -139,6 +150,7 @@ static int run(struct options *options)
 	uv_signal_init(&d.loop, &d.term);
 	uv_signal_init(&d.loop, &d.interrupt);
 	uv_timer_init(&d.loop, &d.ending);
+	uv_timer_init(&d.loop, &d.trim);
 	d.term.data = d.interrupt.data = d.ending.data = &d;
 	uv_signal_start(&d.term, on_signal, SIGTERM);
 	uv_signal_start(&d.interrupt, on_signal, SIGINT);
