@@ -273,15 +273,20 @@ int conf_parse(struct conf *c, const char *text, size_t len, struct fail *f)
 {
 	struct ip_prefix service;
 	json_t *ipam, *mtu;
+	const char *type;
 	bool has_cluster, has_service;
 
 	*c = (struct conf){ 0 };
-	if (parse_json(c, text, len, f) < 0 || parse_names(c, f) < 0 ||
-	    get_bool(c->json, "isGateway", true, &c->is_gateway, f) < 0 ||
+	if (parse_json(c, text, len, f) < 0 || get_string(c->json, "type", "", &type, f) < 0 ||
+	    get_object(c->json, "prevResult", &c->prev_result, f) < 0)
+		return -1;
+	c->loopback = strcmp(type, "loopback") == 0;
+	if (c->loopback)
+		return 0;
+	if (parse_names(c, f) < 0 || get_bool(c->json, "isGateway", true, &c->is_gateway, f) < 0 ||
 	    get_bool(c->json, "hairpinMode", true, &c->hairpin, f) < 0 ||
 	    get_bool(c->json, "ipMasq", true, &c->ip_masq, f) < 0 || get_object(c->json, "ipam", &ipam, f) < 0 ||
-	    get_object(c->json, "dns", &c->dns, f) < 0 || get_object(c->json, "prevResult", &c->prev_result, f) < 0 ||
-	    check_unsupported(c, ipam, f) < 0)
+	    get_object(c->json, "dns", &c->dns, f) < 0 || check_unsupported(c, ipam, f) < 0)
 		return -1;
 	mtu = json_object_get(c->json, "mtu");
 	if (mtu && (!json_is_integer(mtu) || json_integer_value(mtu) < 0 || json_integer_value(mtu) > 65535 ||

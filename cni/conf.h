@@ -28,6 +28,7 @@ struct conf_route {
 struct conf {
 	json_t *json;        /* own: the whole document */
 	const char *version; /* borrow, like all text here; NULL until known to be supported */
+	bool loopback;       /* type is "loopback": only that interface is wanted, nothing below is set but prev_result */
 	const char *name, *data_dir;
 	char bridge[IFNAMSIZ];
 	unsigned mtu; /* 0: that of the default route's device */

@@ -111,6 +111,17 @@ static void defaults(void **state _unused_)
 	conf_done(&c);
 }
 
+static void loopback(void **state _unused_)
+{
+	static const char text[] = "{\"cniVersion\":\"0.3.1\",\"name\":\"cni-loopback\",\"type\":\"loopback\"}";
+	struct conf c;
+	struct fail f;
+
+	assert_int_equal(conf_parse(&c, text, strlen(text), &f), 0);
+	assert_true(c.loopback);
+	conf_done(&c);
+}
+
 static void bad(void **state _unused_)
 {
 	static const struct {
@@ -189,7 +200,7 @@ static void version(void **state _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(environment), cmocka_unit_test(good), cmocka_unit_test(defaults), cmocka_unit_test(bad),
+		cmocka_unit_test(environment), cmocka_unit_test(good), cmocka_unit_test(defaults), cmocka_unit_test(loopback), cmocka_unit_test(bad),
 		cmocka_unit_test(version),
 	};
 

@@ -247,6 +247,30 @@ static int cmd_check(struct call *call)
 	return check_pod(call, &lease, address);
 }
 
+/* In place of the loopback plugin, which containerd runs besides the network's own: the configuration says so by its
+ * type. A pod that is gone has nothing to set down. */
+static int cmd_loopback(struct call *call)
+{
+	_cleanup_strbuf_ struct strbuf out = { 0 };
+	struct fail *f = &call->fail;
+	struct netlink_link lo;
+
+	if (pod_netns_open(call->env.netns, &call->netns_fd, f) < 0 ||
+	    pod_netns_enter(call->netns_fd, call->env.netns, f) < 0)
+		return call->env.command == CONF_DEL ? 0 : -1;
+	if (netlink_open(&call->pod, NETLINK_ROUTE, f) < 0)
+		return -1;
+	if (call->env.command == CONF_CHECK)
+		return netlink_link_get(&call->pod, "lo", 0, &lo) == 0 && (lo.flags & IFF_UP) ? 0 :
+		       fail_set(f, FAIL_CHECK, "the loopback interface is down in the container");
+	if (pod_loopback(&call->pod, call->env.command == CONF_ADD, f) < 0)
+		return -1;
+	if (call->env.command == CONF_DEL)
+		return 0;
+	result_loopback(&out, &call->conf, &call->env);
+	return print(&out) < 0 ? fail_set(f, FAIL_IO, "write the result") : 0;
+}
+
 static int run(struct call *call, const struct strbuf *in)
 {
 	_cleanup_strbuf_ struct strbuf out = { 0 };
@@ -259,6 +283,8 @@ static int run(struct call *call, const struct strbuf *in)
 	}
 	if (conf_parse(&call->conf, in->data, in->len, &call->fail) < 0)
 		return -1;
+	if (call->conf.loopback)
+		return cmd_loopback(call);
 	switch (call->env.command) {
 	case CONF_ADD:
 		return cmd_add(call);

@@ -306,6 +306,15 @@ static void put_route(struct netlink *r, int index, const struct ip_prefix *dst,
 	netlink_put_end(r, nlh);
 }
 
+int pod_loopback(struct netlink *pod, bool up, struct fail *f)
+{
+	if (up)
+		put_up(pod, LOOPBACK_INDEX, "lo");
+	else
+		netlink_put_end(pod, put_down(pod, LOOPBACK_INDEX, "lo"));
+	return netlink_commit(pod, f);
+}
+
 int pod_configure(struct netlink *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f)
 {
 	struct netlink_link l;

@@ -33,6 +33,8 @@ int pod_veth_del(struct netlink *host, const char *name, int index, struct fail 
  * goes down and gives its name back. netns may be missing. *ret_index: of the host's end, 0 when there is none. */
 int pod_veth_retire(struct netlink *host, const char *name, const char *netns, const char *ifname, int *ret_index,
 		    struct fail *f);
+/* Inside the pod: only the loopback interface, up or down. */
+int pod_loopback(struct netlink *pod, bool up, struct fail *f);
 /* Inside the pod: loopback up, address, routes. */
 int pod_configure(struct netlink *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f);
 

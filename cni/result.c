@@ -71,6 +71,23 @@ void result_add(struct strbuf *out, const struct conf *c, const struct conf_env 
 	free(dns);
 }
 
+void result_loopback(struct strbuf *out, const struct conf *c, const struct conf_env *env)
+{
+	static const uint8_t mac[6] = { 0 };
+	bool with_version = strcmp(c->version, "1.0.0") != 0;
+	char *prev = c->prev_result ? json_dumps(c->prev_result, JSON_COMPACT) : NULL;
+
+	if (prev) {
+		strbuf_addf(out, "%s\n", prev);
+		free(prev);
+		return;
+	}
+	strbuf_addf(out, "{\"cniVersion\":\"%s\",\"interfaces\":[", c->version);
+	add_interface(out, env->ifname, mac, env->netns);
+	strbuf_addf(out, "],\"ips\":[{%s\"interface\":0,\"address\":\"127.0.0.1/8\"},{%s\"interface\":0,\"address\":\"::1/128\"}],"
+		    "\"dns\":{}}\n", with_version ? "\"version\":\"4\"," : "", with_version ? "\"version\":\"6\"," : "");
+}
+
 void result_version(struct strbuf *out, const struct conf *c)
 {
 	strbuf_addf(out, "{\"cniVersion\":\"%s\",\"supportedVersions\":[\"0.3.1\",\"0.4.0\",\"1.0.0\"]}\n", c->version);

@@ -10,6 +10,8 @@
 
 void result_add(struct strbuf *out, const struct conf *c, const struct conf_env *env, const struct netlink_link *bridge,
 		const struct ipam_lease *lease);
+/* For the loopback interface: prevResult as it is, when there is one. */
+void result_loopback(struct strbuf *out, const struct conf *c, const struct conf_env *env);
 void result_version(struct strbuf *out, const struct conf *c);
 void result_error(struct strbuf *out, const struct conf *c, const struct fail *f);
 /* Whether prevResult (borrow) names this address, "10.244.0.5/24". */

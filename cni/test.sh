@@ -113,6 +113,17 @@ in_pod a ip addr del 10.244.0.2/24 dev eth0
 refused "CHECK sees a missing address" 101 "the interface eth0 does not have the address 10.244.0.2/24" cni CHECK a "$with_prev"
 same "VERSION" '["0.3.1","0.4.0","1.0.0"]' "$(cni VERSION a '{"cniVersion":"1.0.0"}' | jq -c .supportedVersions)"
 
+# In place of the loopback plugin.
+lo_conf='{"cniVersion":"0.3.1","name":"cni-loopback","type":"loopback"}'
+pod lo
+same "loopback's ADD" "lo /run/netns/$id-lo 127.0.0.1/8 6" \
+	"$(IFNAME=lo cni ADD lo "$lo_conf" | jq -r '[.interfaces[0].name, .interfaces[0].sandbox, .ips[0].address, .ips[1].version] | join(" ")')"
+check "sets the interface up" in_pod lo busybox ping -c 1 -W 2 127.0.0.1
+IFNAME=lo check "loopback's CHECK" cni CHECK lo "${lo_conf/0.3.1/1.0.0}"
+IFNAME=lo check "loopback's DEL" cni DEL lo "$lo_conf"
+IFNAME=lo refused "CHECK sees that it is down" 101 "the loopback interface is down in the container" cni CHECK lo "$lo_conf"
+IFNAME=lo check "loopback's DEL without a pod" cni DEL lo "$lo_conf" /run/netns/none
+
 # Refusals change nothing.
 before="$(veths) $(leases)"
 refused "a second ADD" 4 "the container already has an interface named eth0" cni ADD a
