@@ -5,10 +5,12 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 struct pod_view {
 	const json_t *spec, *status;
+	struct map *sidecars; /* by name */
 	char *reason;
 	size_t total, ready;
 	int64_t restarts, sidecar_restarts;
@@ -19,18 +21,6 @@ static void set_reason(struct pod_view *v, char *reason)
 {
 	free(v->reason);
 	v->reason = reason;
-}
-
-static bool is_sidecar(const struct pod_view *v, const char *name)
-{
-	json_t *c;
-	size_t i;
-
-	json_array_foreach(json_object_get(v->spec, "initContainers"), i, c) {
-		if (strcmp(str_at(c, "name"), name) == 0)
-			return strcmp(str_at(c, "restartPolicy"), "Always") == 0;
-	}
-	return false;
 }
 
 static bool condition_true(const json_t *status, const char *type)
@@ -73,7 +63,7 @@ static bool initializing(struct pod_view *v)
 	json_array_foreach(json_object_get(v->status, "initContainerStatuses"), i, c) {
 		const json_t *state = json_object_get(c, "state"), *terminated = json_object_get(state, "terminated");
 		const char *waiting = str_at(json_object_get(state, "waiting"), "reason");
-		bool sidecar = is_sidecar(v, str_at(c, "name"));
+		bool sidecar = v->sidecars && map_has(v->sidecars, str_at(c, "name"));
 
 		v->restarts += int_at(c, "restartCount");
 		note_restart(c, &v->last_restart_us);
@@ -174,16 +164,23 @@ static void cell_restarts(struct row *row, const struct pod_view *v)
 static void cell_readiness_gates(struct row *row, const struct pod_view *v)
 {
 	const json_t *gates = json_object_get(v->spec, "readinessGates");
+	struct map *met;
 	size_t open = 0, i;
 	char text[48];
-	json_t *gate;
+	json_t *gate, *c;
 
 	if (json_array_size(gates) == 0) {
 		cell(row, "<none>");
 		return;
 	}
+	met = map_new(NULL);
+	json_array_foreach(json_object_get(v->status, "conditions"), i, c) {
+		if (strcmp(str_at(c, "status"), "True") == 0)
+			map_set(met, str_at(c, "type"), c);
+	}
 	json_array_foreach(gates, i, gate)
-		open += condition_true(v->status, str_at(gate, "conditionType"));
+		open += map_has(met, str_at(gate, "conditionType"));
+	map_free(met);
 	snprintf(text, sizeof(text), "%zu/%zu", open, json_array_size(gates));
 	cell(row, text);
 }
@@ -197,8 +194,14 @@ void table_row_pod(struct row *row, const json_t *pod)
 	size_t i;
 
 	v.total = json_array_size(json_object_get(v.spec, "containers"));
-	json_array_foreach(json_object_get(v.spec, "initContainers"), i, c)
-		v.total += strcmp(str_at(c, "restartPolicy"), "Always") == 0;
+	json_array_foreach(json_object_get(v.spec, "initContainers"), i, c) {
+		if (strcmp(str_at(c, "restartPolicy"), "Always") != 0)
+			continue;
+		v.total++;
+		if (!v.sidecars)
+			v.sidecars = map_new(NULL);
+		map_set(v.sidecars, str_at(c, "name"), c);
+	}
 	find_reason(&v, pod);
 	if (strcmp(phase, "Succeeded") == 0)
 		row->conditions = "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Succeeded\",\"message\":\"The pod has completed "
@@ -216,4 +219,5 @@ void table_row_pod(struct row *row, const json_t *pod)
 	cell_or(row, str_at(v.status, "nominatedNodeName"), "<none>");
 	cell_readiness_gates(row, &v);
 	free(v.reason);
+	map_free(v.sidecars);
 }

@@ -175,6 +175,9 @@ void strategy_prepare_update(const struct schema_resource *r, const char *subres
 	const struct strategy *s = find(r);
 	bool status = str_eq(subresource, "status");
 
+	if (str_empty(subresource))
+		subresource = NULL;
+
 	strategy_restore(strategy_meta(object), get(old, "metadata"), "generation");
 	if (!s)
 		return;

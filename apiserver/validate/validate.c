@@ -25,7 +25,8 @@ void validate_object(const struct schema_resource *r, const char *subresource, c
 		     struct field_errors *e)
 {
 	const struct validate_kind *kind = find_kind(r);
-	const struct validation v = { .r = r, .sub = subresource, .object = object, .old = old, .e = e };
+	const char *sub = str_empty(subresource) ? NULL : subresource;
+	const struct validation v = { .r = r, .sub = sub, .object = object, .old = old, .e = e };
 	size_t before = e->count;
 
 	if (!(r->verbs & (VERB_UPDATE | VERB_GET)))
@@ -38,7 +39,7 @@ void validate_object(const struct schema_resource *r, const char *subresource, c
 		return;
 	if (old && (kind->check || kind->status))
 		repeat_errors(e, before);
-	if (str_eq(subresource, "status")) {
+	if (str_eq(sub, "status")) {
 		if (kind->status)
 			kind->status(&v);
 	} else if (kind->check) {

@@ -46,5 +46,12 @@ const struct validate_kind validate_kinds[] = {
 	{ "coordination.k8s.io", "leases", fmt_dns_subdomain, validate_lease, NULL },
 	{ "node.k8s.io", "runtimeclasses", fmt_dns_subdomain, validate_runtime_class, NULL },
 	{ "certificates.k8s.io", "certificatesigningrequests", fmt_path_segment, validate_csr, validate_csr },
+	{ "admissionregistration.k8s.io", "validatingwebhookconfigurations", fmt_dns_subdomain, validate_webhooks, NULL },
+	{ "admissionregistration.k8s.io", "mutatingwebhookconfigurations", fmt_dns_subdomain, validate_webhooks, NULL },
+	{ "admissionregistration.k8s.io", "validatingadmissionpolicies", fmt_dns_subdomain, validate_admission_policy, NULL },
+	{ "admissionregistration.k8s.io", "validatingadmissionpolicybindings", fmt_dns_subdomain, validate_admission_binding, NULL },
+	{ "apiextensions.k8s.io", "customresourcedefinitions", fmt_dns_subdomain, validate_crd, NULL },
+	{ "flowcontrol.apiserver.k8s.io", "flowschemas", fmt_dns_subdomain, validate_flow_schema, NULL },
+	{ "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", fmt_dns_subdomain, validate_priority_level, NULL },
 };
 const size_t validate_kind_count = ARRAY_SIZE(validate_kinds);

@@ -239,6 +239,40 @@ static void bad_others(void **state _unused_)
 		{ "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: c}, spec: {leaseDurationSeconds: 0}}",
 		  "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0" },
 	};
+	static const struct fixture_row hooks[] = {
+		{ "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: c}, webhooks: [{name: a.b.c, "
+		  "sideEffects: None, admissionReviewVersions: [v1], clientConfig: {service: {name: s, namespace: n, path: /x}}, rules: [{operations: "
+		  "['*'], apiGroups: [''], apiVersions: [v1], resources: [pods]}]}]}",
+		  "" },
+		{ "{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: c}, webhooks: [{name: a.b, "
+		  "timeoutSeconds: 31, admissionReviewVersions: [v2], clientConfig: {url: 'http://x'}, rules: [{operations: ['*', CREATE], apiGroups: "
+		  "[''], apiVersions: [v1], resources: ['*', pods]}]}]}",
+		  "webhooks[0].name: Invalid value: \"a.b\": should be a domain with at least three segments separated by dots\n"
+		  "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not specify other operations\n"
+		  "webhooks[0].rules[0].resources: Invalid value: [\"*\",\"pods\"]: if '*' is present, must not specify other resources without "
+		  "subresources\n"
+		  "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun\n"
+		  "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds\n"
+		  "webhooks[0].clientConfig.url: Invalid value: \"http://x\": 'https' is the only allowed URL scheme; desired format: "
+		  "https://host[/path]\n"
+		  "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1" },
+		{ "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: foos.example.com}, spec: {group: example.com, "
+		  "scope: Namespaced, names: {plural: foos, kind: Foo}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: "
+		  "{type: object}}}]}}",
+		  "" },
+		{ "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: foo.example}, spec: {group: example, scope: "
+		  "Namespaced, names: {plural: foos, kind: Foo}, versions: [{name: v1, served: true, storage: false}]}}",
+		  "metadata.name: Invalid value: \"foo.example\": must be spec.names.plural+\".\"+spec.group\n"
+		  "spec.group: Invalid value: \"example\": should be a domain with at least one dot\n"
+		  "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required\n"
+		  "spec.versions: Invalid value: [{\"name\":\"v1\",\"served\":true,\"storage\":false}]: must have exactly one version marked as "
+		  "storage version" },
+		{ "{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: FlowSchema, metadata: {name: f}, spec: {matchingPrecedence: 20000, "
+		  "priorityLevelConfiguration: {name: x}, rules: [{}]}}",
+		  "spec.matchingPrecedence: Invalid value: 20000: must not be greater than 10000\n"
+		  "spec.rules[0].subjects: Required value: subjects must contain at least one value\n"
+		  "spec.rules[0]: Required value: at least one of resourceRules and nonResourceRules has to be non-empty" },
+	};
 	static const struct fixture_row binding[] = {
 		{ "{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: b}, roleRef: {kind: Role, name: y}}",
 		  "roleRef: Invalid value: {\"APIGroup\":\"rbac.authorization.k8s.io\",\"Kind\":\"Role\",\"Name\":\"y\"}: cannot change roleRef" },
@@ -249,6 +283,7 @@ static void bad_others(void **state _unused_)
 	};
 
 	RUN(rows);
+	RUN(hooks);
 	RUN_UPDATES("{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: b}, roleRef: {kind: Role, name: x}}", NULL,
 		    binding);
 	RUN_UPDATES("{apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {a: b}, immutable: true}", NULL, frozen);

@@ -142,24 +142,24 @@ void check_meta_create(struct field_errors *e, const json_t *meta, bool namespac
 
 static void check_new_finalizers(struct field_errors *e, const struct fpath *p, const json_t *meta, const json_t *old)
 {
-	const json_t *had = get(old, "finalizers");
 	_cleanup_strbuf_ struct strbuf added = {0};
-	json_t *v, *o;
-	size_t i, k;
+	struct map *had;
+	json_t *v;
+	size_t i;
 
 	if (!get(old, "deletionTimestamp"))
 		return;
+	had = map_new(NULL);
+	json_array_foreach(get(old, "finalizers"), i, v)
+		map_set(had, json_string_value(v), v);
 	json_array_foreach(get(meta, "finalizers"), i, v) {
-		bool found = false;
-
-		json_array_foreach(had, k, o)
-			found |= str_eq(json_string_value(v), json_string_value(o));
-		if (found)
+		if (map_has(had, json_string_value(v)))
 			continue;
 		if (added.len)
 			strbuf_adds(&added, ", ");
 		go_quote(&added, json_string_value(v));
 	}
+	map_free(had);
 	if (added.len)
 		fe_forbidden(e, p, "no new finalizers can be added if the object is being deleted, found new finalizers []string{%s}",
 			     added.data);
