@@ -110,3 +110,19 @@ void labelsets_find(const struct labelsets *s, const struct informer *pods, cons
 			object_list_add_index(ret_pods, pods, INDEX_LABELS, key);
 	}
 }
+
+void labelsets_find_selected(const struct labelsets *s, const struct informer *pods, const char *ns,
+			     const struct selector *selector, struct object_list *ret_pods)
+{
+	const struct map *sets = map_get(s->namespaces, ns);
+	const char *key;
+	size_t it = 0;
+	void *p;
+
+	while (sets && map_next(sets, &it, &key, &p)) {
+		const struct set *set = p;
+
+		if (selector_matches(selector, set->labels))
+			object_list_add_index(ret_pods, pods, INDEX_LABELS, key);
+	}
+}

@@ -16,6 +16,9 @@ void labelsets_change(struct labelsets *s, const json_t *old, const json_t *new)
 /* Adds the pods of the namespace that a plain selector (a map) selects. */
 void labelsets_find(const struct labelsets *s, const struct informer *pods, const char *ns, const json_t *selector,
 		    struct object_list *ret_pods);
+/* The same for a compiled selector. */
+void labelsets_find_selected(const struct labelsets *s, const struct informer *pods, const char *ns,
+			     const struct selector *selector, struct object_list *ret_pods);
 size_t labelsets_count(const struct labelsets *s);
 
 #endif

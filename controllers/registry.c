@@ -14,6 +14,7 @@ const struct controller_ops *const registry[] = {
 	&job_controller,
 	&ttlafterfinished_controller,
 	&cronjob_controller,
+	&disruption_controller,
 	&endpoints_controller,
 	&endpointslice_controller,
 	&nodeipam_controller,
