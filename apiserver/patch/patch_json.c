@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * RFC 6902 JSON patches, with the extensions that clients of Kubernetes rely on: negative array indices count from the end, and a
- * member that is not there tests equal to null. Works on a private copy. Work, depth and the bytes that "copy" makes are
- * limited, because a small patch can otherwise ask for an unbounded result.
+ * RFC 6902 JSON patches, with the extensions that clients of Kubernetes rely on: negative array indices count from the
+ * end, and a member that is not there tests equal to null. Works on a private copy. Work, depth and the bytes that
+ * "copy" makes are limited, because a small patch can otherwise ask for an unbounded result.
  */
 #include "apiserver/patch/patch_internal.h"
 
@@ -110,8 +110,8 @@ static size_t value_size(const json_t *v, size_t limit)
 }
 
 /*
- * An index of an array with `len` elements. add: one past the end is allowed, and negative numbers count from there. False
- * when out of range or not a number.
+ * An index of an array with `len` elements. add: one past the end is allowed, and negative numbers count from there.
+ * False when out of range or not a number.
  */
 static bool array_index(const char *part, size_t len, bool add, size_t *ret)
 {
@@ -344,13 +344,14 @@ json_t *patch_json(const json_t *object, const json_t *ops, struct err *err)
 	json_array_foreach(ops, i, op) {
 		if (json_is_object(op))
 			continue;
-		err_set_api(err, 400, "BadRequest", "json: cannot unmarshal %s into Go value of type jsonpatch.Operation",
-			    patch_type_name(op));
+		err_set_api(err, 400, "BadRequest",
+			    "json: cannot unmarshal %s into Go value of type jsonpatch.Operation", patch_type_name(op));
 		return NULL;
 	}
 	if (json_array_size(ops) > JSON_PATCH_MAX_OPS) {
-		err_set_api(err, 413, "RequestEntityTooLarge", "The allowed maximum operations in a JSON patch is %d, got %zu",
-			    JSON_PATCH_MAX_OPS, json_array_size(ops));
+		err_set_api(err, 413, "RequestEntityTooLarge",
+			    "The allowed maximum operations in a JSON patch is %d, got %zu", JSON_PATCH_MAX_OPS,
+			    json_array_size(ops));
 		return NULL;
 	}
 	p.depth_bound = patch_json_depth(object);

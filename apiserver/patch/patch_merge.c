@@ -46,7 +46,8 @@ json_t *patch_merge_into(json_t *target, const json_t *patch)
 		if (json_is_null(value))
 			json_object_del(target, key);
 		else
-			json_object_set_new(target, key, patch_merge_into(json_incref(json_object_get(target, key)), value));
+			json_object_set_new(target, key,
+					    patch_merge_into(json_incref(json_object_get(target, key)), value));
 	}
 	return target;
 }
@@ -54,9 +55,10 @@ json_t *patch_merge_into(json_t *target, const json_t *patch)
 json_t *patch_merge(const json_t *object, const json_t *patch, struct err *err)
 {
 	if (!json_is_object(patch)) {
-		err_set_api(err, 400, "BadRequest",
-			    "error decoding patch: json: cannot unmarshal %s into Go value of type map[string]interface {}",
-			    patch_type_name(patch));
+		err_set_api(
+			err, 400, "BadRequest",
+			"error decoding patch: json: cannot unmarshal %s into Go value of type map[string]interface {}",
+			patch_type_name(patch));
 		return NULL;
 	}
 	return patch_merge_into(json_deep_copy(object), patch);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The order of a list after a strategic merge. Every step is linear in the lists (but for sorting), because their lengths come from
- * the client.
+ * The order of a list after a strategic merge. Every step is linear in the lists (but for sorting), because their
+ * lengths come from the client.
  */
 #include "apiserver/patch/patch_strategic.h"
 
@@ -115,7 +115,8 @@ static int placed_cmp(const void *a, const void *b)
 json_t *order_normalize(const json_t *merged, const json_t *wanted, const json_t *live, const char *merge_key)
 {
 	size_t count = json_array_size(merged), nw = 0, ns = 0, w = 0, s = 0, i;
-	_cleanup_free_ struct placed *want = mem_new_n(struct placed, count + 1), *server = mem_new_n(struct placed, count + 1);
+	_cleanup_free_ struct placed *want = mem_new_n(struct placed, count + 1),
+				     *server = mem_new_n(struct placed, count + 1);
 	struct order want_order, live_order;
 	json_t *out = json_array(), *item;
 

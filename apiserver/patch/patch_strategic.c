@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Kubernetes' strategic merge patch: a JSON merge in which lists of objects merge by the key that the schema names, with the
- * directives $patch, $retainKeys, $deleteFromPrimitiveList/FIELD and $setElementOrder/FIELD. Both inputs are copied first and the
- * copies are consumed. No directive of a known message ever reaches the result.
+ * Kubernetes' strategic merge patch: a JSON merge in which lists of objects merge by the key that the schema names,
+ * with the directives $patch, $retainKeys, $deleteFromPrimitiveList/FIELD and $setElementOrder/FIELD. Both inputs are
+ * copied first and the copies are consumed. No directive of a known message ever reaches the result.
  */
 #include "apiserver/patch/patch_strategic.h"
 
@@ -43,13 +43,13 @@ static struct field_meta lookup(const struct schema_message *m, const char *key)
 
 static bool is_directive_key(const char *key)
 {
-	return *key == '$' && (str_eq(key, PATCH_DIRECTIVE) || str_eq(key, RETAIN_KEYS) || str_starts(key, DELETE_FROM_LIST) ||
-			       str_starts(key, SET_ORDER));
+	return *key == '$' && (str_eq(key, PATCH_DIRECTIVE) || str_eq(key, RETAIN_KEYS) ||
+			       str_starts(key, DELETE_FROM_LIST) || str_starts(key, SET_ORDER));
 }
 
 /*
- * A patch value that nothing in the object meets is taken as it is, without nulls and directives. False: the value only asks
- * for a deletion.
+ * A patch value that nothing in the object meets is taken as it is, without nulls and directives. False: the value only
+ * asks for a deletion.
  */
 static bool strip(json_t *v)
 {
@@ -84,7 +84,8 @@ static int no_merge_key(const json_t *item, const char *merge_key, struct err *e
 	_cleanup_strbuf_ struct strbuf text = {0};
 
 	strategic_go_print(&text, item);
-	return err_set_api(err, 400, "BadRequest", "map: %s does not contain declared merge key: %s", text.data, merge_key);
+	return err_set_api(err, 400, "BadRequest", "map: %s does not contain declared merge key: %s", text.data,
+			   merge_key);
 }
 
 static int bad_patch_type(const json_t *type, const json_t *item, struct err *err)
@@ -104,7 +105,8 @@ static int bad_arg_type(const char *expected, const json_t *actual, struct err *
 		[JSON_NULL] = "nil",
 	};
 
-	return err_set_api(err, 400, "BadRequest", "expected a %s, but received a %s", expected, go_types[json_typeof(actual)]);
+	return err_set_api(err, 400, "BadRequest", "expected a %s, but received a %s", expected,
+			   go_types[json_typeof(actual)]);
 }
 
 /* All elements must be of one type, and none a list. *ret_maps: they are objects. */
@@ -204,7 +206,8 @@ static int merge_by_key(const struct field_meta *meta, json_t *merged, json_t *p
  * Merges two lists and puts them in order. *ret (own) may share elements with the inputs. deletes: the patch names
  * primitives to remove.
  */
-static int merge_list(const struct field_meta *meta, json_t *original, json_t *patch, bool deletes, json_t **ret, struct err *err)
+static int merge_list(const struct field_meta *meta, json_t *original, json_t *patch, bool deletes, json_t **ret,
+		      struct err *err)
 {
 	_cleanup_json_ json_t *merged = NULL;
 	bool maps = false, replace = false;
@@ -312,7 +315,8 @@ static int check_order(const json_t *list, const json_t *order, const char *merg
 
 			strategic_go_print(&a, list);
 			strategic_go_print(&b, order);
-			return err_set_api(err, 400, "BadRequest", "The order in patch list:\n%s\n doesn't match %s list:\n%s\n", a.data,
+			return err_set_api(err, 400, "BadRequest",
+					   "The order in patch list:\n%s\n doesn't match %s list:\n%s\n", a.data,
 					   SET_ORDER, b.data);
 		}
 	}
@@ -320,8 +324,8 @@ static int check_order(const json_t *list, const json_t *order, const char *merg
 }
 
 /* $setElementOrder/FIELD: merges the field's list with the patch's, if any, and orders the result by the directive. */
-static int apply_order(const struct schema_message *m, json_t *original, json_t *patch, const char *field, json_t *order,
-		       struct err *err)
+static int apply_order(const struct schema_message *m, json_t *original, json_t *patch, const char *field,
+		       json_t *order, struct err *err)
 {
 	_cleanup_json_ json_t *merged = NULL;
 	json_t *old = json_object_get(original, field), *list = json_object_get(patch, field);
@@ -388,8 +392,8 @@ static int apply_orders(const struct schema_message *m, json_t *original, json_t
 }
 
 /* One key of the patch. deletes: it came with $deleteFromPrimitiveList. */
-static int merge_key(const struct schema_message *m, bool elements, json_t *original, const char *key, json_t *value, bool deletes,
-		     struct err *err)
+static int merge_key(const struct schema_message *m, bool elements, json_t *original, const char *key, json_t *value,
+		     bool deletes, struct err *err)
 {
 	json_t *old = json_object_get(original, key);
 	struct field_meta meta = { .message = m };
@@ -463,7 +467,8 @@ json_t *patch_strategic(const struct schema_message *m, const json_t *object, co
 	_cleanup_json_ json_t *result = NULL, *change = NULL;
 
 	if (!json_is_object(patch)) {
-		err_set_api(err, 400, "BadRequest", "json: cannot unmarshal %s into Go value of type map[string]interface {}",
+		err_set_api(err, 400, "BadRequest",
+			    "json: cannot unmarshal %s into Go value of type map[string]interface {}",
 			    patch_type_name(patch));
 		return NULL;
 	}

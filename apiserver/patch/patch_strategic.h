@@ -6,7 +6,8 @@
 #include "apiserver/patch/patch_internal.h"
 #include "base/map.h"
 
-/* Positions in a list by element: of objects by their merge key, of primitives by value (key NULL). The first of equal ones counts. */
+/* Positions in a list by element: of objects by their merge key, of primitives by value (key NULL). The first of equal
+ * ones counts. */
 struct order {
 	struct map *at;
 	const char *merge_key;
@@ -18,10 +19,11 @@ void order_done(struct order *o);
 bool order_same(const json_t *a, const json_t *b, const char *merge_key);
 
 json_t *order_union(const json_t *a, const json_t *b); /* of primitives, without duplicates; own */
-json_t *order_subtract(const json_t *a, const json_t *b, const char *merge_key); /* the elements of a that are not in b; own */
+json_t *order_subtract(const json_t *a, const json_t *b,
+		       const char *merge_key); /* the elements of a that are not in b; own */
 /*
- * The elements of merged: those named in wanted stand in its order; the others keep the order of live (the object before the patch,
- * may be NULL) and go before the first wanted element that stood behind them there. Own.
+ * The elements of merged: those named in wanted stand in its order; the others keep the order of live (the object
+ * before the patch, may be NULL) and go before the first wanted element that stood behind them there. Own.
  */
 json_t *order_normalize(const json_t *merged, const json_t *wanted, const json_t *live, const char *merge_key);
 

@@ -90,7 +90,8 @@ static void json_patches(void **state _unused_)
 		{ "{'a':1}", "[{'op':'remove','path':'/b'}]", REJECTED },
 		{ "{'a':1}", "[{'op':'replace','path':'/b','value':1}]", REJECTED },
 		{ "{'a':1}", "[{'op':'add','path':'/b/c','value':1}]", REJECTED },
-		{ "{'a/b':1,'m~n':2}", "[{'op':'replace','path':'/a~1b','value':3},{'op':'remove','path':'/m~0n'}]", "{'a/b':3}", 0, NULL },
+		{ "{'a/b':1,'m~n':2}", "[{'op':'replace','path':'/a~1b','value':3},{'op':'remove','path':'/m~0n'}]",
+		  "{'a/b':3}", 0, NULL },
 		{ "{'a':{'~1':1}}", "[{'op':'remove','path':'/a/~01'}]", "{'a':{}}", 0, NULL },
 		{ "{'a':{'b':1}}", "[{'op':'move','from':'/a/b','path':'/c'}]", "{'a':{},'c':1}", 0, NULL },
 		{ "{'a':{'b':1}}", "[{'op':'move','from':'/a','path':'/a/b/c'}]", REJECTED },
@@ -99,7 +100,8 @@ static void json_patches(void **state _unused_)
 		  "{'a':{'b':[1]},'c':[1,2]}", 0, NULL },
 		{ "{'a':1}", "[{'op':'copy','from':'/x','path':'/c'}]", REJECTED },
 		{ "{'a':1}", "[{'op':'copy','path':'/c'}]", REJECTED },
-		{ "{'a':{'x':1,'y':2}}", "[{'op':'test','path':'/a','value':{'y':2,'x':1.0}}]", "{'a':{'x':1,'y':2}}", 0, NULL },
+		{ "{'a':{'x':1,'y':2}}", "[{'op':'test','path':'/a','value':{'y':2,'x':1.0}}]", "{'a':{'x':1,'y':2}}",
+		  0, NULL },
 		{ "{'a':1}", "[{'op':'test','path':'/a','value':2},{'op':'remove','path':'/a'}]", REJECTED },
 		{ "{'a':1}", "[{'op':'test','path':'/b','value':null}]", "{'a':1}", 0, NULL },
 		{ "{'a':1}", "[{'op':'test','path':'/b','value':0}]", REJECTED },
@@ -109,12 +111,14 @@ static void json_patches(void **state _unused_)
 		{ "{'a':1}", "[{'op':'replace','path':'','value':{'z':1}}]", "{'z':1}", 0, NULL },
 		{ "{'a':1}", "[]", "{'a':1}", 0, NULL },
 		{ "{'a':1}", "{}", NULL, 400, "json: cannot unmarshal object into Go value of type jsonpatch.Patch" },
-		{ "{'a':1}", "['x']", NULL, 400, "json: cannot unmarshal string into Go value of type jsonpatch.Operation" },
+		{ "{'a':1}", "['x']", NULL, 400,
+		  "json: cannot unmarshal string into Go value of type jsonpatch.Operation" },
 		/* kubectl patch --type=json, the usual ones */
 		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a','image':'x'}]}}}}",
 		  "[{'op':'replace','path':'/spec/template/spec/containers/0/image','value':'y'}]",
 		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','image':'y'}]}}}}", 0, NULL },
-		{ "{'metadata':{'finalizers':['a/b']}}", "[{'op':'remove','path':'/metadata/finalizers'}]", "{'metadata':{}}", 0, NULL },
+		{ "{'metadata':{'finalizers':['a/b']}}", "[{'op':'remove','path':'/metadata/finalizers'}]",
+		  "{'metadata':{}}", 0, NULL },
 	};
 
 	RUN(rows, patch_json);
@@ -182,8 +186,10 @@ static void merge_patches(void **state _unused_)
 		{ "{'a':1}", "['c']", NULL, 400,
 		  "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}" },
 		/* kubectl patch --type=merge, kubectl scale of client-go */
-		{ "{'spec':{'replicas':1,'paused':true}}", "{'spec':{'replicas':3}}", "{'spec':{'replicas':3,'paused':true}}", 0, NULL },
-		{ "{'metadata':{'finalizers':['x/y']}}", "{'metadata':{'finalizers':null}}", "{'metadata':{}}", 0, NULL },
+		{ "{'spec':{'replicas':1,'paused':true}}", "{'spec':{'replicas':3}}",
+		  "{'spec':{'replicas':3,'paused':true}}", 0, NULL },
+		{ "{'metadata':{'finalizers':['x/y']}}", "{'metadata':{'finalizers':null}}", "{'metadata':{}}", 0,
+		  NULL },
 	};
 
 	RUN(rows, patch_merge);
@@ -195,56 +201,74 @@ static void strategic_deployments(void **state _unused_)
 		/* kubectl scale */
 		{ "{'spec':{'replicas':1}}", "{'spec':{'replicas':3}}", "{'spec':{'replicas':3}}", 0, NULL },
 		/* kubectl label, and removing one */
-		{ "{'metadata':{'labels':{'a':'b'}}}", "{'metadata':{'labels':{'c':'d'}}}", "{'metadata':{'labels':{'a':'b','c':'d'}}}", 0,
-		  NULL },
-		{ "{'metadata':{'labels':{'a':'b','c':'d'}}}", "{'metadata':{'labels':{'a':null}}}", "{'metadata':{'labels':{'c':'d'}}}", 0,
-		  NULL },
-		{ "{'metadata':{'name':'x'}}", "{'metadata':{'labels':{'a':null,'b':'c'}}}", "{'metadata':{'name':'x','labels':{'b':'c'}}}",
-		  0, NULL },
+		{ "{'metadata':{'labels':{'a':'b'}}}", "{'metadata':{'labels':{'c':'d'}}}",
+		  "{'metadata':{'labels':{'a':'b','c':'d'}}}", 0, NULL },
+		{ "{'metadata':{'labels':{'a':'b','c':'d'}}}", "{'metadata':{'labels':{'a':null}}}",
+		  "{'metadata':{'labels':{'c':'d'}}}", 0, NULL },
+		{ "{'metadata':{'name':'x'}}", "{'metadata':{'labels':{'a':null,'b':'c'}}}",
+		  "{'metadata':{'name':'x','labels':{'b':'c'}}}", 0, NULL },
 		/* kubectl set image */
 		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a','image':'x'},{'name':'b','image':'y'}]}}}}",
 		  "{'spec':{'template':{'spec':{'$setElementOrder/containers':[{'name':'a'},{'name':'b'}],"
 		  "'containers':[{'image':'z','name':'b'}]}}}}",
-		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','image':'x'},{'name':'b','image':'z'}]}}}}", 0, NULL },
+		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','image':'x'},{'name':'b','image':'z'}]}}}}",
+		  0, NULL },
 		/* kubectl apply: a container goes, another comes, ports merge by containerPort */
-		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a','ports':[{'containerPort':80,'protocol':'TCP'}]},{'name':'b'}]}}}}",
-		  "{'spec':{'template':{'spec':{'$setElementOrder/containers':[{'name':'c'},{'name':'a'}],'containers':["
-		  "{'$patch':'delete','name':'b'},{'name':'c','image':'i'},{'name':'a','$setElementOrder/ports':[{'containerPort':80},"
+		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a','ports':[{'containerPort':80,'protocol':'TCP'"
+		  "}]},{'name':'b'}]}}}}",
+		  "{'spec':{'template':{'spec':{'$setElementOrder/"
+		  "containers':[{'name':'c'},{'name':'a'}],'containers':["
+		  "{'$patch':'delete','name':'b'},{'name':'c','image':'i'},{'name':'a','$setElementOrder/"
+		  "ports':[{'containerPort':80},"
 		  "{'containerPort':443}],'ports':[{'containerPort':80,'name':'http'},{'containerPort':443}]}]}}}}",
-		  "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'i'},{'name':'a','ports':[{'containerPort':80,"
+		  "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'i'},{'name':'a','ports':[{'"
+		  "containerPort':80,"
 		  "'protocol':'TCP','name':'http'},{'containerPort':443}]}]}}}}",
 		  0, NULL },
-		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a','ports':[{'containerPort':80,'protocol':'TCP'}]},{'name':'b'}]}}}}",
-		  "{'spec':{'template':{'spec':{'$setElementOrder/containers':[{'name':'c'},{'name':'a'}],'containers':["
+		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a','ports':[{'containerPort':80,'protocol':'TCP'"
+		  "}]},{'name':'b'}]}}}}",
+		  "{'spec':{'template':{'spec':{'$setElementOrder/"
+		  "containers':[{'name':'c'},{'name':'a'}],'containers':["
 		  "{'name':'c','image':'i'},{'name':'a','$setElementOrder/ports':[{'containerPort':80},"
 		  "{'containerPort':443}],'ports':[{'containerPort':443},{'$patch':'delete','containerPort':81}]},"
 		  "{'$patch':'delete','name':'b'}]}}}}",
-		  "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'i'},{'name':'a','ports':[{'containerPort':80,"
+		  "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'i'},{'name':'a','ports':[{'"
+		  "containerPort':80,"
 		  "'protocol':'TCP'},{'containerPort':443}]}]}}}}",
 		  0, NULL },
 		/* kubectl rollout undo replaces the whole template (JSON patch in new versions, this in old ones) */
-		{ "{'spec':{'template':{'metadata':{'labels':{'a':'b','x':'y'}},'spec':{'containers':[{'name':'a','image':'x'}],"
+		{ "{'spec':{'template':{'metadata':{'labels':{'a':'b','x':'y'}},'spec':{'containers':[{'name':'a','"
+		  "image':'x'}],"
 		  "'hostNetwork':true}}}}",
-		  "{'spec':{'template':{'$patch':'replace','metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'a','image':'w'}]}}}}",
-		  "{'spec':{'template':{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'a','image':'w'}]}}}}", 0, NULL },
+		  "{'spec':{'template':{'$patch':'replace','metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'"
+		  "name':'a','image':'w'}]}}}}",
+		  "{'spec':{'template':{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'a','image':'w'}]"
+		  "}}}}",
+		  0, NULL },
 		/* env by name; the value of one changes its source */
-		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a','env':[{'name':'X','value':'1'},{'name':'Y','value':'2'}]}]}}}}",
-		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','env':[{'name':'X','value':null,'valueFrom':{'fieldRef':"
+		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a','env':[{'name':'X','value':'1'},{'name':'Y','"
+		  "value':'2'}]}]}}}}",
+		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','env':[{'name':'X','value':null,'valueFrom':{"
+		  "'fieldRef':"
 		  "{'fieldPath':'spec.nodeName'}}}]}]}}}}",
-		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','env':[{'name':'X','valueFrom':{'fieldRef':{'fieldPath':"
+		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','env':[{'name':'X','valueFrom':{'fieldRef':{'"
+		  "fieldPath':"
 		  "'spec.nodeName'}}},{'name':'Y','value':'2'}]}]}}}}",
 		  0, NULL },
 		/* kubectl apply of a changed strategy sends $retainKeys */
-		{ "{'spec':{'strategy':{'type':'RollingUpdate','rollingUpdate':{'maxSurge':'25%','maxUnavailable':'25%'}}}}",
+		{ "{'spec':{'strategy':{'type':'RollingUpdate','rollingUpdate':{'maxSurge':'25%','maxUnavailable':'25%'"
+		  "}}}}",
 		  "{'spec':{'strategy':{'$retainKeys':['type'],'rollingUpdate':null,'type':'Recreate'}}}",
 		  "{'spec':{'strategy':{'type':'Recreate'}}}", 0, NULL },
-		{ "{'spec':{'strategy':{'type':'RollingUpdate'}}}", "{'spec':{'strategy':{'$retainKeys':['type'],'rollingUpdate':{}}}}", NULL,
-		  400, "invalid patch format of retainKeys" },
-		{ "{'spec':{'strategy':{'type':'RollingUpdate'}}}", "{'spec':{'strategy':{'$retainKeys':'type'}}}", NULL, 400,
+		{ "{'spec':{'strategy':{'type':'RollingUpdate'}}}",
+		  "{'spec':{'strategy':{'$retainKeys':['type'],'rollingUpdate':{}}}}", NULL, 400,
 		  "invalid patch format of retainKeys" },
+		{ "{'spec':{'strategy':{'type':'RollingUpdate'}}}", "{'spec':{'strategy':{'$retainKeys':'type'}}}",
+		  NULL, 400, "invalid patch format of retainKeys" },
 		/* volumes by name with retainKeys: the source is exchanged */
 		{ "{'spec':{'template':{'spec':{'volumes':[{'name':'v','emptyDir':{}}]}}}}",
-		  "{'spec':{'template':{'spec':{'$setElementOrder/volumes':[{'name':'v'}],'volumes':[{'$retainKeys':['name','configMap'],"
+		  "{'spec':{'template':{'spec':{'$setElementOrder/"
+		  "volumes':[{'name':'v'}],'volumes':[{'$retainKeys':['name','configMap'],"
 		  "'name':'v','configMap':{'name':'c'},'emptyDir':null}]}}}}",
 		  "{'spec':{'template':{'spec':{'volumes':[{'name':'v','configMap':{'name':'c'}}]}}}}", 0, NULL },
 		/* tolerations have no merge key: the list is replaced, nothing of the old one stays */
@@ -257,29 +281,36 @@ static void strategic_deployments(void **state _unused_)
 		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','args':['3']}]}}}}", 0, NULL },
 		/* a list that was not there loses its directives */
 		{ "{'spec':{'template':{'spec':{}}}}",
-		  "{'spec':{'template':{'spec':{'$setElementOrder/volumes':[{'name':'v'}],'volumes':[{'$retainKeys':['name'],'name':'v',"
+		  "{'spec':{'template':{'spec':{'$setElementOrder/"
+		  "volumes':[{'name':'v'}],'volumes':[{'$retainKeys':['name'],'name':'v',"
 		  "'secret':null},{'$patch':'delete','name':'w'}]}}}}",
 		  "{'spec':{'template':{'spec':{'volumes':[{'name':'v'}]}}}}", 0, NULL },
 		/* without an order, what the patch adds stands in front of what only the server has */
 		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a'},{'name':'b'}]}}}}",
 		  "{'spec':{'template':{'spec':{'containers':[{'name':'n','image':'i'}]}}}}",
-		  "{'spec':{'template':{'spec':{'containers':[{'name':'n','image':'i'},{'name':'a'},{'name':'b'}]}}}}", 0, NULL },
+		  "{'spec':{'template':{'spec':{'containers':[{'name':'n','image':'i'},{'name':'a'},{'name':'b'}]}}}}",
+		  0, NULL },
 		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a'}]}}}}",
 		  "{'spec':{'template':{'spec':{'containers':[{'image':'i'}]}}}}", NULL, 400,
 		  "map: map[image:i] does not contain declared merge key: name" },
 		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a'}]}}}}",
 		  "{'spec':{'template':{'spec':{'containers':[{'name':'a','$patch':'frob'}]}}}}", NULL, 400,
 		  "unknown patch type: frob in map: map[$patch:frob name:a]" },
-		{ "{'spec':{'replicas':1}}", "{'spec':{'$patch':'frob'}}", NULL, 400, "unknown patch type: frob in map: map[$patch:frob]" },
+		{ "{'spec':{'replicas':1}}", "{'spec':{'$patch':'frob'}}", NULL, 400,
+		  "unknown patch type: frob in map: map[$patch:frob]" },
 		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a'}]}}}}",
-		  "{'spec':{'template':{'spec':{'$setElementOrder/containers':[{'name':'b'}],'containers':[{'name':'a'}]}}}}", NULL, 400,
+		  "{'spec':{'template':{'spec':{'$setElementOrder/"
+		  "containers':[{'name':'b'}],'containers':[{'name':'a'}]}}}}",
+		  NULL, 400,
 		  "The order in patch list:\n[map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n" },
 		{ "{'spec':{'template':{'spec':{'containers':[{'name':'a'}]}}}}",
 		  "{'spec':{'template':{'spec':{'$setElementOrder/containers':'x'}}}}", NULL, 400,
 		  "expected a []interface {}, but received a string" },
-		{ "{'spec':{'replicas':1}}", "[1]", NULL, 400, "json: cannot unmarshal array into Go value of type map[string]interface {}" },
+		{ "{'spec':{'replicas':1}}", "[1]", NULL, 400,
+		  "json: cannot unmarshal array into Go value of type map[string]interface {}" },
 		/* an int-or-string may change its type; a field may change from nothing */
-		{ "{'spec':{'strategy':{'rollingUpdate':{'maxSurge':'25%'}}}}", "{'spec':{'strategy':{'rollingUpdate':{'maxSurge':1}}}}",
+		{ "{'spec':{'strategy':{'rollingUpdate':{'maxSurge':'25%'}}}}",
+		  "{'spec':{'strategy':{'rollingUpdate':{'maxSurge':1}}}}",
 		  "{'spec':{'strategy':{'rollingUpdate':{'maxSurge':1}}}}", 0, NULL },
 	};
 
@@ -293,12 +324,15 @@ static void strategic_order(void **state _unused_)
 		/* the patch's order holds, server-only items keep theirs and stand before what they stood before */
 		{ "{'spec':{'containers':[{'name':'1'},{'name':'s1'},{'name':'2'},{'name':'s2'},{'name':'3'}]}}",
 		  "{'spec':{'$setElementOrder/containers':[{'name':'3'},{'name':'1'},{'name':'2'}]}}",
-		  "{'spec':{'containers':[{'name':'s1'},{'name':'s2'},{'name':'3'},{'name':'1'},{'name':'2'}]}}", 0, NULL },
+		  "{'spec':{'containers':[{'name':'s1'},{'name':'s2'},{'name':'3'},{'name':'1'},{'name':'2'}]}}", 0,
+		  NULL },
 		{ "{'spec':{'containers':[{'name':'1'},{'name':'s1'},{'name':'2'}]}}",
-		  "{'spec':{'$setElementOrder/containers':[{'name':'1'},{'name':'n'},{'name':'2'}],'containers':[{'name':'n'}]}}",
+		  "{'spec':{'$setElementOrder/"
+		  "containers':[{'name':'1'},{'name':'n'},{'name':'2'}],'containers':[{'name':'n'}]}}",
 		  "{'spec':{'containers':[{'name':'1'},{'name':'n'},{'name':'s1'},{'name':'2'}]}}", 0, NULL },
 		{ "{'metadata':{'finalizers':['a','s','b']}}",
-		  "{'metadata':{'$setElementOrder/finalizers':['b','a','c'],'finalizers':['c'],'$deleteFromPrimitiveList/finalizers':['s']}}",
+		  "{'metadata':{'$setElementOrder/"
+		  "finalizers':['b','a','c'],'finalizers':['c'],'$deleteFromPrimitiveList/finalizers':['s']}}",
 		  "{'metadata':{'finalizers':['b','a','c']}}", 0, NULL },
 	};
 
@@ -309,32 +343,41 @@ static void strategic_order(void **state _unused_)
 static void strategic_other_kinds(void **state _unused_)
 {
 	static const struct row pods[] = {
-		{ "{'metadata':{'finalizers':['a/x','b/y']}}", "{'metadata':{'$deleteFromPrimitiveList/finalizers':['a/x']}}",
-		  "{'metadata':{'finalizers':['b/y']}}", 0, NULL },
-		{ "{'metadata':{'finalizers':['a/x']}}", "{'metadata':{'finalizers':['a/x','c/z']}}", "{'metadata':{'finalizers':['a/x','c/z']}}",
+		{ "{'metadata':{'finalizers':['a/x','b/y']}}",
+		  "{'metadata':{'$deleteFromPrimitiveList/finalizers':['a/x']}}", "{'metadata':{'finalizers':['b/y']}}",
 		  0, NULL },
-		{ "{'metadata':{}}", "{'metadata':{'$deleteFromPrimitiveList/finalizers':['a/x']}}", "{'metadata':{}}", 0, NULL },
-		{ "{'metadata':{}}", "{'metadata':{'$deleteFromPrimitiveList':['a/x']}}", NULL, 400, "invalid patch format of primitive list" },
+		{ "{'metadata':{'finalizers':['a/x']}}", "{'metadata':{'finalizers':['a/x','c/z']}}",
+		  "{'metadata':{'finalizers':['a/x','c/z']}}", 0, NULL },
+		{ "{'metadata':{}}", "{'metadata':{'$deleteFromPrimitiveList/finalizers':['a/x']}}", "{'metadata':{}}",
+		  0, NULL },
+		{ "{'metadata':{}}", "{'metadata':{'$deleteFromPrimitiveList':['a/x']}}", NULL, 400,
+		  "invalid patch format of primitive list" },
 		{ "{'metadata':{}}", "{'metadata':{'$setElementOrder':['a/x']}}", NULL, 400,
 		  "invalid patch format of setElementOrder list" },
 		{ "{'metadata':{'ownerReferences':[{'uid':'1','kind':'A'},{'uid':'2','kind':'B'}]}}",
 		  "{'metadata':{'ownerReferences':[{'$patch':'delete','uid':'1'}],'uid':'9'}}",
 		  "{'metadata':{'ownerReferences':[{'uid':'2','kind':'B'}],'uid':'9'}}", 0, NULL },
 		/* the kubelet's pod status: conditions by type, container statuses replaced */
-		{ "{'status':{'phase':'Pending','conditions':[{'type':'PodScheduled','status':'True'},{'type':'Ready','status':'False',"
+		{ "{'status':{'phase':'Pending','conditions':[{'type':'PodScheduled','status':'True'},{'type':'Ready','"
+		  "status':'False',"
 		  "'reason':'r'}],'containerStatuses':[{'name':'a','ready':false}]}}",
-		  "{'metadata':{'uid':'u'},'status':{'$setElementOrder/conditions':[{'type':'Initialized'},{'type':'Ready'},"
-		  "{'type':'PodScheduled'}],'conditions':[{'status':'True','type':'Initialized'},{'reason':null,'status':'True','type':'Ready'}],"
+		  "{'metadata':{'uid':'u'},'status':{'$setElementOrder/"
+		  "conditions':[{'type':'Initialized'},{'type':'Ready'},"
+		  "{'type':'PodScheduled'}],'conditions':[{'status':'True','type':'Initialized'},{'reason':null,'"
+		  "status':'True','type':'Ready'}],"
 		  "'containerStatuses':[{'name':'a','ready':true}],'phase':'Running','podIPs':[{'ip':'10.0.0.1'}]}}",
-		  "{'metadata':{'uid':'u'},'status':{'phase':'Running','conditions':[{'type':'Initialized','status':'True'},{'type':'Ready',"
-		  "'status':'True'},{'type':'PodScheduled','status':'True'}],'containerStatuses':[{'name':'a','ready':true}],"
+		  "{'metadata':{'uid':'u'},'status':{'phase':'Running','conditions':[{'type':'Initialized','status':'"
+		  "True'},{'type':'Ready',"
+		  "'status':'True'},{'type':'PodScheduled','status':'True'}],'containerStatuses':[{'name':'a','ready':"
+		  "true}],"
 		  "'podIPs':[{'ip':'10.0.0.1'}]}}",
 		  0, NULL },
 		{ "{'spec':{'nodeSelector':{'a':'b'}}}", "{'spec':{'nodeSelector':{'$patch':'replace','c':'d'}}}",
 		  "{'spec':{'nodeSelector':{'c':'d'}}}", 0, NULL },
-		{ "{'spec':{'nodeSelector':{'a':'b'}}}", "{'spec':{'nodeSelector':{'$patch':'delete'}}}", "{'spec':{'nodeSelector':{}}}", 0,
+		{ "{'spec':{'nodeSelector':{'a':'b'}}}", "{'spec':{'nodeSelector':{'$patch':'delete'}}}",
+		  "{'spec':{'nodeSelector':{}}}", 0, NULL },
+		{ "{'spec':{'securityContext':{'runAsUser':1}}}", "{'spec':{'securityContext':null}}", "{'spec':{}}", 0,
 		  NULL },
-		{ "{'spec':{'securityContext':{'runAsUser':1}}}", "{'spec':{'securityContext':null}}", "{'spec':{}}", 0, NULL },
 	};
 	static const struct row nodes[] = {
 		/* the kubelet replaces its addresses as a whole */
@@ -349,8 +392,11 @@ static void strategic_other_kinds(void **state _unused_)
 	};
 	static const struct row services[] = {
 		{ "{'spec':{'ports':[{'port':80,'protocol':'TCP','name':'a'}],'selector':{'app':'x'}}}",
-		  "{'spec':{'$setElementOrder/ports':[{'port':80},{'port':81}],'ports':[{'port':81,'name':'b'}],'selector':{'app':'y'}}}",
-		  "{'spec':{'ports':[{'port':80,'protocol':'TCP','name':'a'},{'port':81,'name':'b'}],'selector':{'app':'y'}}}", 0, NULL },
+		  "{'spec':{'$setElementOrder/"
+		  "ports':[{'port':80},{'port':81}],'ports':[{'port':81,'name':'b'}],'selector':{'app':'y'}}}",
+		  "{'spec':{'ports':[{'port':80,'protocol':'TCP','name':'a'},{'port':81,'name':'b'}],'selector':{'app':"
+		  "'y'}}}",
+		  0, NULL },
 	};
 	static const struct row revisions[] = {
 		/* any JSON merges as such, and keeps what looks like a directive */
@@ -371,8 +417,9 @@ static void strategic_other_kinds(void **state _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(json_patches),	    cmocka_unit_test(json_patch_limits),   cmocka_unit_test(merge_patches),
-		cmocka_unit_test(strategic_deployments), cmocka_unit_test(strategic_order), cmocka_unit_test(strategic_other_kinds),
+		cmocka_unit_test(json_patches),    cmocka_unit_test(json_patch_limits),
+		cmocka_unit_test(merge_patches),   cmocka_unit_test(strategic_deployments),
+		cmocka_unit_test(strategic_order), cmocka_unit_test(strategic_other_kinds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

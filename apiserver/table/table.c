@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rows and columns of server-side tables. Every row has a cell for every column of its kind: the server always writes the wide form and
- * the client hides what has priority 1. A kind without an entry gets its name and its creation time.
+ * Rows and columns of server-side tables. Every row has a cell for every column of its kind: the server always writes
+ * the wide form and the client hides what has priority 1. A kind without an entry gets its name and its creation time.
  */
 #include "apiserver/table/table_internal.h"
 
@@ -17,7 +17,8 @@ static const struct table_kind *find(const struct schema_resource *r)
 
 	for (size_t g = 0; g < ARRAY_SIZE(groups); g++)
 		for (size_t i = 0; i < groups[g]->count; i++)
-			if (strcmp(groups[g]->kinds[i].group, r->group) == 0 && strcmp(groups[g]->kinds[i].plural, r->plural) == 0)
+			if (strcmp(groups[g]->kinds[i].group, r->group) == 0 &&
+			    strcmp(groups[g]->kinds[i].plural, r->plural) == 0)
 				return &groups[g]->kinds[i];
 	return NULL;
 }
@@ -25,14 +26,21 @@ static const struct table_kind *find(const struct schema_resource *r)
 static const char *describe(const char *column)
 {
 	static const char *const texts[][2] = {
-		{ "Name", "Name must be unique within a namespace. Is required when creating resources, although some resources may "
-			  "allow a client to request the generation of an appropriate name automatically. Name is primarily intended "
+		{ "Name", "Name must be unique within a namespace. Is required when creating resources, although some "
+			  "resources may "
+			  "allow a client to request the generation of an appropriate name automatically. Name is "
+			  "primarily intended "
 			  "for creation idempotence and configuration definition. Cannot be updated. More info: "
 			  "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names" },
-		{ "Age", "CreationTimestamp is a timestamp representing the server time when this object was created. It is not "
-			 "guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It "
-			 "is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More "
-			 "info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata" },
+		{ "Age",
+		  "CreationTimestamp is a timestamp representing the server time when this object was created. It is "
+		  "not "
+		  "guaranteed to be set in happens-before order across separate operations. Clients may not set this "
+		  "value. It "
+		  "is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for "
+		  "lists. More "
+		  "info: "
+		  "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata" },
 	};
 
 	if (strcmp(column, "Created At") == 0)
@@ -257,7 +265,8 @@ void more_text(struct strbuf *b, size_t n)
 }
 
 /* The row's object: nothing, the metadata, or everything. */
-static void write_object(struct strbuf *out, const json_t *object, const char *text, size_t len, enum table_include include)
+static void write_object(struct strbuf *out, const json_t *object, const char *text, size_t len,
+			 enum table_include include)
 {
 	const json_t *meta = json_object_get(object, "metadata");
 
@@ -270,7 +279,8 @@ static void write_object(struct strbuf *out, const json_t *object, const char *t
 			json_write(out, object);
 		break;
 	case TABLE_INCLUDE_METADATA:
-		strbuf_adds(out, ",\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
+		strbuf_adds(out, ",\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/"
+				 "v1\",\"metadata\":");
 		if (meta)
 			json_write(out, meta);
 		else

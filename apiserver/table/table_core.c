@@ -96,7 +96,8 @@ static void cell_endpoints(struct row *row, const json_t *o)
 		return;
 	}
 	json_array_foreach(json_object_get(o, "subsets"), i, subset) {
-		const json_t *addresses = json_object_get(subset, "addresses"), *ports = json_object_get(subset, "ports");
+		const json_t *addresses = json_object_get(subset, "addresses"),
+			     *ports = json_object_get(subset, "ports");
 
 		if (json_array_size(ports) == 0) {
 			json_array_foreach(addresses, k, address) {
@@ -325,13 +326,16 @@ static void row_secret(struct row *row, const json_t *o)
 static void row_config_map(struct row *row, const json_t *o)
 {
 	cell(row, name_of(o));
-	cell_int(row, (int64_t)(json_object_size(json_object_get(o, "data")) + json_object_size(json_object_get(o, "binaryData"))));
+	cell_int(row, (int64_t)(json_object_size(json_object_get(o, "data")) +
+				json_object_size(json_object_get(o, "binaryData"))));
 	cell_age(row, o);
 }
 
 static void cell_access_modes(struct row *row, const json_t *modes)
 {
-	static const char *const names[][2] = { { "ReadWriteOnce", "RWO" }, { "ReadOnlyMany", "ROX" }, { "ReadWriteMany", "RWX" },
+	static const char *const names[][2] = { { "ReadWriteOnce", "RWO" },
+						{ "ReadOnlyMany", "ROX" },
+						{ "ReadWriteMany", "RWX" },
 						{ "ReadWriteOncePod", "RWOP" } };
 	_cleanup_strbuf_ struct strbuf b = {0};
 	json_t *v;
@@ -357,7 +361,8 @@ static const char *volume_class(const json_t *o)
 
 static void row_pv(struct row *row, const json_t *o)
 {
-	const char *claim_ns = json_str_or(o, "spec.claimRef.namespace", ""), *claim = json_str_or(o, "spec.claimRef.name", "");
+	const char *claim_ns = json_str_or(o, "spec.claimRef.namespace", ""),
+		   *claim = json_str_or(o, "spec.claimRef.name", "");
 	_cleanup_strbuf_ struct strbuf b = {0};
 
 	cell(row, name_of(o));
@@ -425,7 +430,8 @@ static void row_resource_quota(struct row *row, const json_t *o)
 		struct strbuf *b = str_starts(keys.items[i], "limits.") ? &limit : &request;
 		const char *u = str_at(used, keys.items[i]);
 
-		strbuf_addf(b, "%s%s: %s/%s", b->len ? ", " : "", keys.items[i], *u ? u : "0", str_at(hard, keys.items[i]));
+		strbuf_addf(b, "%s%s: %s/%s", b->len ? ", " : "", keys.items[i], *u ? u : "0",
+			    str_at(hard, keys.items[i]));
 	}
 	cell(row, name_of(o));
 	cell_buf(row, &request);
@@ -437,18 +443,29 @@ static void row_resource_quota(struct row *row, const json_t *o)
 #define S(n) { n, NULL, false }
 #define W(n) { n, NULL, true }
 #define AGE S("Age")
-#define EVENT_COLUMNS                                                                                                    \
-	{ S("Last Seen"), S("Type"), S("Reason"), S("Object"), W("Subobject"), W("Source"), S("Message"), W("First Seen"), \
-	  { "Count", INT, true }, W("Name") }
+#define EVENT_COLUMNS                                                                                           \
+	{                                                                                                       \
+		S("Last Seen"), S("Type"), S("Reason"), S("Object"), W("Subobject"), W("Source"), S("Message"), \
+			W("First Seen"), { "Count", INT, true }, W("Name")                                      \
+	}
 
 static const struct table_kind kinds[] = {
-	{ "", "services", row_service,
-	  { S("Type"), S("Cluster-IP"), S("External-IP"), S("Port(s)"), AGE, W("Selector") }, false },
+	{ "",
+	  "services",
+	  row_service,
+	  { S("Type"), S("Cluster-IP"), S("External-IP"), S("Port(s)"), AGE, W("Selector") },
+	  false },
 	{ "", "endpoints", row_endpoints, { S("Endpoints"), AGE }, false },
-	{ "discovery.k8s.io", "endpointslices", row_endpoint_slice, { S("AddressType"), S("Ports"), S("Endpoints"), AGE }, false },
-	{ "", "nodes", row_node,
-	  { S("Status"), S("Roles"), AGE, S("Version"), W("Internal-IP"), W("External-IP"), W("OS-Image"), W("Kernel-Version"),
-	    W("Container-Runtime") },
+	{ "discovery.k8s.io",
+	  "endpointslices",
+	  row_endpoint_slice,
+	  { S("AddressType"), S("Ports"), S("Endpoints"), AGE },
+	  false },
+	{ "",
+	  "nodes",
+	  row_node,
+	  { S("Status"), S("Roles"), AGE, S("Version"), W("Internal-IP"), W("External-IP"), W("OS-Image"),
+	    W("Kernel-Version"), W("Container-Runtime") },
 	  false },
 	{ "", "events", row_event, EVENT_COLUMNS, true },
 	{ "events.k8s.io", "events", row_event, EVENT_COLUMNS, true },
@@ -456,13 +473,17 @@ static const struct table_kind kinds[] = {
 	{ "", "secrets", row_secret, { S("Type"), S("Data"), AGE }, false },
 	{ "", "serviceaccounts", row_name_age, { AGE }, false },
 	{ "", "configmaps", row_config_map, { S("Data"), AGE }, false },
-	{ "", "persistentvolumes", row_pv,
+	{ "",
+	  "persistentvolumes",
+	  row_pv,
 	  { S("Capacity"), S("Access Modes"), S("Reclaim Policy"), S("Status"), S("Claim"), S("StorageClass"),
 	    S("VolumeAttributesClass"), S("Reason"), AGE, W("VolumeMode") },
 	  false },
-	{ "", "persistentvolumeclaims", row_pvc,
-	  { S("Status"), S("Volume"), S("Capacity"), S("Access Modes"), S("StorageClass"), S("VolumeAttributesClass"), AGE,
-	    W("VolumeMode") },
+	{ "",
+	  "persistentvolumeclaims",
+	  row_pvc,
+	  { S("Status"), S("Volume"), S("Capacity"), S("Access Modes"), S("StorageClass"), S("VolumeAttributesClass"),
+	    AGE, W("VolumeMode") },
 	  false },
 	{ "", "componentstatuses", row_component_status, { S("Status"), S("Message"), S("Error") }, false },
 	{ "", "resourcequotas", row_resource_quota, { S("Request"), S("Limit"), AGE }, false },

@@ -18,7 +18,8 @@ void cell(struct row *row, const char *s /* NULL: "" */);
 void cell_or(struct row *row, const char *s, const char *fallback); /* fallback for NULL and "" */
 void cell_int(struct row *row, int64_t n);
 void cell_bool(struct row *row, bool b);
-void cell_json(struct row *row, const json_t *v, const char *fallback); /* a scalar as it is; fallback (text) when absent */
+void cell_json(struct row *row, const json_t *v,
+	       const char *fallback); /* a scalar as it is; fallback (text) when absent */
 void cell_buf(struct row *row, struct strbuf *b);                       /* the text, then empties it */
 void cell_age(struct row *row, const json_t *object);
 void cell_since(struct row *row, const char *rfc3339, const char *fallback);

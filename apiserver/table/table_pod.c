@@ -82,7 +82,8 @@ static bool initializing(struct pod_view *v)
 		else if (*waiting && strcmp(waiting, "PodInitializing") != 0)
 			set_reason(v, str_printf("Init:%s", waiting));
 		else
-			set_reason(v, str_printf("Init:%zu/%zu", i, json_array_size(json_object_get(v->spec, "initContainers"))));
+			set_reason(v, str_printf("Init:%zu/%zu", i,
+						 json_array_size(json_object_get(v->spec, "initContainers"))));
 		return true;
 	}
 	return false;
@@ -135,7 +136,8 @@ static void find_reason(struct pod_view *v, const json_t *pod)
 
 	set_reason(v, mem_strdup(*reason ? reason : phase));
 	json_array_foreach(json_object_get(v->status, "conditions"), i, c) {
-		if (strcmp(str_at(c, "type"), "PodScheduled") == 0 && strcmp(str_at(c, "reason"), "SchedulingGated") == 0)
+		if (strcmp(str_at(c, "type"), "PodScheduled") == 0 &&
+		    strcmp(str_at(c, "reason"), "SchedulingGated") == 0)
 			set_reason(v, mem_strdup("SchedulingGated"));
 	}
 	if (!initializing(v) || condition_true(v->status, "Initialized"))
@@ -204,10 +206,12 @@ void table_row_pod(struct row *row, const json_t *pod)
 	}
 	find_reason(&v, pod);
 	if (strcmp(phase, "Succeeded") == 0)
-		row->conditions = "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Succeeded\",\"message\":\"The pod has completed "
+		row->conditions = "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Succeeded\",\"message\":"
+				  "\"The pod has completed "
 				  "successfully.\"}]";
 	else if (strcmp(phase, "Failed") == 0)
-		row->conditions = "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Failed\",\"message\":\"The pod failed.\"}]";
+		row->conditions = "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Failed\",\"message\":"
+				  "\"The pod failed.\"}]";
 	snprintf(ready, sizeof(ready), "%zu/%zu", v.ready, v.total);
 	cell(row, name_of(pod));
 	cell(row, ready);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Checks that many kinds share: access to members, enumerations, ports, numbers, labels, label selectors, conditions. */
+/* Checks that many kinds share: access to members, enumerations, ports, numbers, labels, label selectors, conditions.
+ */
 #include "apiserver/validate/validate_internal.h"
 
 #include <ctype.h>
@@ -48,8 +49,8 @@ struct map *list_index(const json_t *list, const char *key)
 
 static bool empty_value(const json_t *v)
 {
-	return !v || json_is_null(v) || (json_is_object(v) && json_object_size(v) == 0) || (json_is_array(v) && json_array_size(v) == 0) ||
-	       (json_is_string(v) && json_string_length(v) == 0);
+	return !v || json_is_null(v) || (json_is_object(v) && json_object_size(v) == 0) ||
+	       (json_is_array(v) && json_array_size(v) == 0) || (json_is_string(v) && json_string_length(v) == 0);
 }
 
 bool same_semantic(const json_t *a, const json_t *b)
@@ -162,7 +163,8 @@ static void check_match_expression(struct field_errors *e, const struct fpath *p
 			fe_required(e, FP(p, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
 	} else if (one_of(op, WORDS("Exists", "DoesNotExist"))) {
 		if (json_array_size(values) > 0)
-			fe_forbidden(e, FP(p, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+			fe_forbidden(e, FP(p, "values"),
+				     "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
 	} else {
 		fe_invalid(e, FP(p, "operator"), op, "not a valid selector operator");
 	}
@@ -240,8 +242,10 @@ static void check_condition(struct field_errors *e, const struct fpath *p, const
 		fe_required(e, FP(p, "reason"), NULL);
 	else if (!reason_shape(reason))
 		fe_invalid(e, FP(p, "reason"), reason,
-			   "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
-			   "characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  "
+			   "a condition reason must start with alphabetic character, optionally followed by a string "
+			   "of alphanumeric "
+			   "characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  "
+			   "or 'MY_NAME',  "
 			   "or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is "
 			   "'[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')");
 	if (strlen(reason) > 1024)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Walks an object along the schema and applies the rules of each message met. Which fields of which message can lead to a rule is worked
- * out once, so that a walk visits nothing else. Defaulting twice changes nothing.
+ * Walks an object along the schema and applies the rules of each message met. Which fields of which message can lead to
+ * a rule is worked out once, so that a walk visits nothing else. Defaulting twice changes nothing.
  */
 #include "apiserver/validate/defaults.h"
 
@@ -27,7 +27,8 @@ struct walk_node {
 /* By message name; made at the first use and kept, as the schema is constant. */
 static struct map *nodes;
 
-/* Job defaults do not apply inside a CronJob, but those of the pod template do; no defaults stand below these fields at all. */
+/* Job defaults do not apply inside a CronJob, but those of the pod template do; no defaults stand below these fields at
+ * all. */
 static bool skipped(const struct schema_message *m, const struct schema_field *f)
 {
 	return str_eq(f->name, "managedFields") || f->type != SCHEMA_MESSAGE ||
@@ -38,7 +39,8 @@ static struct walk_node *build(const struct schema_message *m);
 
 static void add_rules(struct walk_node *node, const char *message)
 {
-	static const struct default_group *const groups[] = { &defaults_core, &defaults_volumes, &defaults_apps, &defaults_other };
+	static const struct default_group *const groups[] = { &defaults_core, &defaults_volumes, &defaults_apps,
+							      &defaults_other };
 	const char *name = str_after(message, "io.k8s.api.");
 
 	if (!name)
@@ -66,7 +68,8 @@ static void add_edges(struct walk_node *node, const struct schema_message *m)
 		if (!child->built || (child->rule_count == 0 && child->edge_count == 0))
 			continue;
 		MEM_GROW(node->edges, node->edge_cap, node->edge_count + 1);
-		node->edges[node->edge_count++] = (struct walk_edge){ f->flags & SCHEMA_INLINE ? NULL : f->name, child, f->shape };
+		node->edges[node->edge_count++] = (struct walk_edge){ f->flags & SCHEMA_INLINE ? NULL : f->name, child,
+								      f->shape };
 	}
 }
 
@@ -138,7 +141,8 @@ static void apply_rule(const struct default_rule *rule, json_t *o)
 		return;
 	}
 	if (rule->when_field) {
-		if (rule->when_value ? strcmp(get_str(o, rule->when_field), rule->when_value) != 0 : !get(o, rule->when_field))
+		if (rule->when_value ? strcmp(get_str(o, rule->when_field), rule->when_value) != 0
+				     : !get(o, rule->when_field))
 			return;
 	}
 	v = get(o, rule->field);

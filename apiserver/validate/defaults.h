@@ -13,9 +13,10 @@ struct default_rule {
 	enum default_type type;
 	const char *s;       /* DEFAULT_STR */
 	int64_t i;           /* DEFAULT_INT, DEFAULT_BOOL */
-	bool zero_too;       /* 0 counts as absent, as in Go's plain integers; strings: "" always does unless keep_empty */
+	bool zero_too; /* 0 counts as absent, as in Go's plain integers; strings: "" always does unless keep_empty */
 	bool keep_empty;     /* "" is a value: the field is a pointer in Go */
-	const char *when_field, *when_value; /* only when this member is this string; when_value NULL: only when it is present */
+	const char *when_field,
+		*when_value; /* only when this member is this string; when_value NULL: only when it is present */
 	void (*fn)(json_t *value);
 };
 struct default_group {

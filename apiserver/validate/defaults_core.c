@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Defaults of core/v1: pod specs and containers wherever they occur, what only a Pod gets, Services and the small kinds. */
+/* Defaults of core/v1: pod specs and containers wherever they occur, what only a Pod gets, Services and the small
+ * kinds. */
 #include "apiserver/validate/defaults.h"
 #include "apiserver/validate/validate_internal.h"
 #include "kube/quantity.h"
 
 /*
- * The tag that decides the pull policy: an explicit one wins, a digest without tag has none, and nothing at all is "latest". An image
- * that is no reference has none.
+ * The tag that decides the pull policy: an explicit one wins, a digest without tag has none, and nothing at all is
+ * "latest". An image that is no reference has none.
  */
 static bool effective_tag_is_latest(const char *image)
 {
@@ -49,7 +50,8 @@ static void pod_spec(json_t *spec)
 		json_object_set(spec, "serviceAccount", json_object_get(spec, "serviceAccountName"));
 }
 
-/* podIP <-> podIPs, podCIDR <-> podCIDRs: the singular is the first of the list. inner: the list's elements are objects. */
+/* podIP <-> podIPs, podCIDR <-> podCIDRs: the singular is the first of the list. inner: the list's elements are
+ * objects. */
 static void mirror_first(json_t *o, const char *one, const char *many, const char *inner)
 {
 	const char *single = get_str(o, one);
@@ -123,7 +125,8 @@ static bool quantity_of(const json_t *map, const char *name, struct quantity *re
 	return s && quantity_parse(s, ret) == 0;
 }
 
-/* Sum over the containers of resources.<list>[name]; init containers count when they exceed the sum, sidecars always. */
+/* Sum over the containers of resources.<list>[name]; init containers count when they exceed the sum, sidecars always.
+ */
 static bool aggregate(const json_t *spec, const char *list, const char *name, struct quantity *ret)
 {
 	struct quantity sum = {0}, peak = {0}, sidecars = {0}, q;
@@ -233,7 +236,8 @@ void defaults_pod(json_t *pod)
 /* The annotations that init containers once were. */
 static void object_meta(json_t *meta)
 {
-	static const char *const old[] = { "pod.alpha.kubernetes.io/init-containers", "pod.beta.kubernetes.io/init-containers",
+	static const char *const old[] = { "pod.alpha.kubernetes.io/init-containers",
+					   "pod.beta.kubernetes.io/init-containers",
 					   "pod.alpha.kubernetes.io/init-container-statuses",
 					   "pod.beta.kubernetes.io/init-container-statuses" };
 	json_t *annotations = get(meta, "annotations");
@@ -269,7 +273,8 @@ static void service_spec(json_t *spec)
 	bool lb = strcmp(type, "LoadBalancer") == 0;
 
 	if (strcmp(get_str(spec, "sessionAffinity"), "ClientIP") == 0)
-		default_int(default_object(default_object(spec, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds", 10800);
+		default_int(default_object(default_object(spec, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds",
+			    10800);
 	else
 		json_object_del(spec, "sessionAffinityConfig");
 	service_ports(spec);
@@ -329,13 +334,15 @@ static void namespace(json_t *ns)
 	const char *name = json_str(ns, "metadata.name");
 
 	if (!str_empty(name))
-		json_object_set_new(default_object(default_object(ns, "metadata"), "labels"), "kubernetes.io/metadata.name",
-				    json_string(name));
+		json_object_set_new(default_object(default_object(ns, "metadata"), "labels"),
+				    "kubernetes.io/metadata.name", json_string(name));
 }
 
 static void limit_range_item(json_t *item)
 {
-	static const char *const steps[][2] = { { "default", "max" }, { "defaultRequest", "default" }, { "defaultRequest", "min" } };
+	static const char *const steps[][2] = { { "default", "max" },
+						{ "defaultRequest", "default" },
+						{ "defaultRequest", "min" } };
 	static const char *const lists[] = { "max", "min", "default", "defaultRequest", "maxLimitRequestRatio" };
 	const char *key;
 	json_t *v;

@@ -9,8 +9,8 @@ static void hpa_v2_spec(json_t *spec)
 {
 	if (json_array_size(get(spec, "metrics")) == 0)
 		json_object_set_new(spec, "metrics",
-				    json_pack("[{s:s, s:{s:s, s:{s:s, s:i}}}]", "type", "Resource", "resource", "name", "cpu",
-					      "target", "type", "Utilization", "averageUtilization", 80));
+				    json_pack("[{s:s, s:{s:s, s:{s:s, s:i}}}]", "type", "Resource", "resource", "name",
+					      "cpu", "target", "type", "Utilization", "averageUtilization", 80));
 }
 
 static json_t *scaling_policy(const char *type, int value)
@@ -25,7 +25,8 @@ static void hpa_behavior(json_t *behavior)
 	default_int(up, "stabilizationWindowSeconds", 0);
 	default_str(up, "selectPolicy", "Max");
 	if (!get(up, "policies"))
-		json_object_set_new(up, "policies", json_pack("[o, o]", scaling_policy("Pods", 4), scaling_policy("Percent", 100)));
+		json_object_set_new(up, "policies",
+				    json_pack("[o, o]", scaling_policy("Pods", 4), scaling_policy("Percent", 100)));
 	default_str(down, "selectPolicy", "Max");
 	if (!get(down, "policies"))
 		json_object_set_new(down, "policies", json_pack("[o]", scaling_policy("Percent", 100)));

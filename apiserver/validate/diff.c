@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A unified diff of one hunk: from the first line that differs to the last. That is linear in the values, which come from a client, and
- * exact where one place changed.
+ * A unified diff of one hunk: from the first line that differs to the last. That is linear in the values, which come
+ * from a client, and exact where one place changed.
  */
 #include "apiserver/validate/diff.h"
 

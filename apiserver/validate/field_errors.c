@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Field errors as Kubernetes words them, and the 422 Status made of them. Every cause is kept, also when two read the same; the
- * message names each text once.
+ * Field errors as Kubernetes words them, and the 422 Status made of them. Every cause is kept, also when two read the
+ * same; the message names each text once.
  */
 #include "apiserver/validate/validate_internal.h"
 
@@ -71,8 +71,8 @@ json_t *field_errors_status(const struct field_errors *e, const char *group, con
 	_cleanup_strbuf_ struct strbuf message = {0};
 	json_t *causes = json_array(), *details = json_object();
 
-	strbuf_addf(&message, "%s%s%s \"%s\" is invalid", kind, str_empty(group) ? "" : ".", str_empty(group) ? "" : group,
-		    name ? name : "");
+	strbuf_addf(&message, "%s%s%s \"%s\" is invalid", kind, str_empty(group) ? "" : ".",
+		    str_empty(group) ? "" : group, name ? name : "");
 	if (e->count) {
 		strbuf_adds(&message, ": ");
 		write_aggregate(&message, e);
@@ -89,8 +89,9 @@ json_t *field_errors_status(const struct field_errors *e, const char *group, con
 		json_object_set_new(details, "causes", causes);
 	else
 		json_decref(causes);
-	return json_pack("{s:s, s:s, s:{}, s:s, s:s, s:s, s:o, s:i}", "kind", "Status", "apiVersion", "v1", "metadata", "status",
-			 "Failure", "message", message.data, "reason", "Invalid", "details", details, "code", 422);
+	return json_pack("{s:s, s:s, s:{}, s:s, s:s, s:s, s:o, s:i}", "kind", "Status", "apiVersion", "v1", "metadata",
+			 "status", "Failure", "message", message.data, "reason", "Invalid", "details", details, "code",
+			 422);
 }
 
 static void path_write(struct strbuf *out, const struct fpath *p)
@@ -136,8 +137,8 @@ static size_t utf8_decode(const unsigned char *s, uint32_t *ret_rune)
 static bool rune_printable(uint32_t r)
 {
 	return r >= 0xa1 && r != 0xad && !(r >= 0x2000 && r <= 0x200f) && !(r >= 0x2028 && r <= 0x202f) &&
-	       !(r >= 0x205f && r <= 0x206f) && r != 0x3000 && !(r >= 0xd800 && r <= 0xf8ff) && r != 0xfeff && r != 0xfffe &&
-	       r != 0xffff;
+	       !(r >= 0x205f && r <= 0x206f) && r != 0x3000 && !(r >= 0xd800 && r <= 0xf8ff) && r != 0xfeff &&
+	       r != 0xfffe && r != 0xffff;
 }
 
 void go_quote(struct strbuf *out, const char *s)
@@ -203,7 +204,8 @@ static void invalid(struct field_errors *e, const struct fpath *p, const char *v
 
 void fe_required(struct field_errors *e, const struct fpath *p, const char *detail)
 {
-	add(e, "FieldValueRequired", fpath_text(p), detail ? str_printf("Required value: %s", detail) : mem_strdup("Required value"));
+	add(e, "FieldValueRequired", fpath_text(p),
+	    detail ? str_printf("Required value: %s", detail) : mem_strdup("Required value"));
 }
 
 void fe_invalid(struct field_errors *e, const struct fpath *p, const char *v_str, const char *fmt, ...)
@@ -248,7 +250,8 @@ void fe_invalid_text(struct field_errors *e, const struct fpath *p, const char *
 	va_end(ap);
 }
 
-void fe_not_supported_text(struct field_errors *e, const struct fpath *p, const char *v_text, const char *const *supported)
+void fe_not_supported_text(struct field_errors *e, const struct fpath *p, const char *v_text,
+			   const char *const *supported)
 {
 	struct strbuf b = {0};
 
@@ -303,11 +306,12 @@ void fe_forbidden(struct field_errors *e, const struct fpath *p, const char *fmt
 
 void fe_too_long(struct field_errors *e, const struct fpath *p, int max)
 {
-	field_errors_add(e, "FieldValueTooLong", fpath_text(p), "Too long: may not be more than %d byte%s", max, max == 1 ? "" : "s");
+	field_errors_add(e, "FieldValueTooLong", fpath_text(p), "Too long: may not be more than %d byte%s", max,
+			 max == 1 ? "" : "s");
 }
 
 void fe_too_many(struct field_errors *e, const struct fpath *p, size_t count, size_t max)
 {
-	field_errors_add(e, "FieldValueTooMany", fpath_text(p), "Too many: %zu: must have at most %zu item%s", count, max,
-			 max == 1 ? "" : "s");
+	field_errors_add(e, "FieldValueTooMany", fpath_text(p), "Too many: %zu: must have at most %zu item%s", count,
+			 max, max == 1 ? "" : "s");
 }

@@ -11,19 +11,23 @@ struct field_labels {
 };
 
 static const struct field_labels kinds[] = {
-	{ "", "pods",
-	  { "spec.nodeName", "spec.host=spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
-	    "spec.hostNetwork=", "status.phase", "status.podIP", "status.podIPs=-", "status.nominatedNodeName" } },
+	{ "",
+	  "pods",
+	  { "spec.nodeName", "spec.host=spec.nodeName", "spec.restartPolicy", "spec.schedulerName",
+	    "spec.serviceAccountName", "spec.hostNetwork=", "status.phase", "status.podIP", "status.podIPs=-",
+	    "status.nominatedNodeName" } },
 	{ "", "nodes", { "spec.unschedulable=" } },
 	{ "", "namespaces", { "status.phase" } },
 	{ "", "secrets", { "type" } },
 	{ "", "services", { "spec.clusterIP", "spec.type" } },
 	{ "", "replicationcontrollers", { "status.replicas=" } },
-	{ "", "events",
+	{ "",
+	  "events",
 	  { "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
 	    "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
 	    "reportingComponent", "source=source.component", "type" } },
-	{ "events.k8s.io", "events",
+	{ "events.k8s.io",
+	  "events",
 	  { "regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion",
 	    "regarding.resourceVersion", "regarding.fieldPath", "reason", "reportingController", "type" } },
 	{ "batch", "jobs", { "status.successful=status.succeeded" } },
@@ -33,7 +37,8 @@ static const struct field_labels kinds[] = {
 	{ "resource.k8s.io", "resourceslices", { "spec.nodeName", "spec.driver" } },
 };
 
-/* The path of a label's value, or NULL. "" and NULL-free: a trailing "=" means "the label's own path, false or 0 when absent". */
+/* The path of a label's value, or NULL. "" and NULL-free: a trailing "=" means "the label's own path, false or 0 when
+ * absent". */
 static const char *find_path(const struct schema_resource *r, const char *label, bool *ret_typed)
 {
 	*ret_typed = false;
@@ -72,7 +77,8 @@ static const char *absent(const char *label)
 	return one_of(label, WORDS("status.replicas", "status.successful")) ? "0" : "";
 }
 
-const char *field_label(const struct schema_resource *r, const json_t *object, const char *label, char *buf, size_t buf_size)
+const char *field_label(const struct schema_resource *r, const json_t *object, const char *label, char *buf,
+			size_t buf_size)
 {
 	bool typed;
 	const char *path = find_path(r, label, &typed);

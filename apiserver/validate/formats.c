@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* String formats of the API and the messages for what breaks them. A check is linear in the string and allocates only for messages. */
+/* String formats of the API and the messages for what breaks them. A check is linear in the string and allocates only
+ * for messages. */
 #include "apiserver/validate/validate_internal.h"
 
 #include <arpa/inet.h>
@@ -54,9 +55,12 @@ void fmt_dns_label(const char *s, struct strlist *msgs)
 	if (subdomain_shape(s, false))
 		strlist_add(msgs, "must not contain dots");
 	else
-		strlist_add(msgs, "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "
-				  "start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
-				  "validation is '" LABEL_RE "')");
+		strlist_add(
+			msgs,
+			"a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+			"must "
+			"start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
+			"validation is '" LABEL_RE "')");
 }
 
 void fmt_dns_subdomain(const char *s, struct strlist *msgs)
@@ -64,9 +68,11 @@ void fmt_dns_subdomain(const char *s, struct strlist *msgs)
 	if (strlen(s) > 253)
 		strlist_add(msgs, "must be no more than 253 characters");
 	if (!subdomain_shape(s, false))
-		strlist_add(msgs, "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
-				  "and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
-				  "validation is '" LABEL_RE "(\\." LABEL_RE ")*')");
+		strlist_add(msgs,
+			    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+			    "'.', "
+			    "and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+			    "validation is '" LABEL_RE "(\\." LABEL_RE ")*')");
 }
 
 void fmt_dns_subdomain_underscore(const char *s, struct strlist *msgs)
@@ -74,9 +80,12 @@ void fmt_dns_subdomain_underscore(const char *s, struct strlist *msgs)
 	if (strlen(s) > 253)
 		strlist_add(msgs, "must be no more than 253 characters");
 	if (!subdomain_shape(s, true))
-		strlist_add(msgs, "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or "
-				  "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
-				  "validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')");
+		strlist_add(msgs,
+			    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', "
+			    "'-' or "
+			    "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex "
+			    "used for "
+			    "validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')");
 }
 
 void fmt_dns1035_label(const char *s, struct strlist *msgs)
@@ -84,9 +93,11 @@ void fmt_dns1035_label(const char *s, struct strlist *msgs)
 	if (strlen(s) > 63)
 		strlist_add(msgs, "must be no more than 63 characters");
 	if (!label_shape(s, strlen(s), "") || isdigit((unsigned char)*s))
-		strlist_add(msgs, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-				  "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
-				  "regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')");
+		strlist_add(
+			msgs,
+			"a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+			"alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
+			"regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')");
 }
 
 void fmt_wildcard_subdomain(const char *s, struct strlist *msgs)
@@ -94,9 +105,12 @@ void fmt_wildcard_subdomain(const char *s, struct strlist *msgs)
 	if (strlen(s) > 253)
 		strlist_add(msgs, "must be no more than 253 characters");
 	if (!str_starts(s, "*.") || !subdomain_shape(s + 2, false))
-		strlist_add(msgs, "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
-				  "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character "
-				  "(e.g. '*.example.com', regex used for validation is '\\*\\." LABEL_RE "(\\." LABEL_RE ")*')");
+		strlist_add(msgs, "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS "
+				  "subdomain, which must "
+				  "consist of lower case alphanumeric characters, '-' or '.' and end with an "
+				  "alphanumeric character "
+				  "(e.g. '*.example.com', regex used for validation is '\\*\\." LABEL_RE "(\\." LABEL_RE
+				  ")*')");
 }
 
 /* ([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9] */
@@ -124,7 +138,8 @@ static void prefix_part(const char *s, size_t len, struct strlist *msgs)
 	fmt_dns_subdomain(prefix, &sub);
 	for (size_t i = 0; i < sub.count; i++)
 		strlist_addf(msgs, "prefix part %s",
-			     str_starts(sub.items[i], "must be no more") ? "must be no more than 253 bytes" : sub.items[i]);
+			     str_starts(sub.items[i], "must be no more") ? "must be no more than 253 bytes"
+									 : sub.items[i]);
 }
 
 void fmt_qualified_name(const char *s, struct strlist *msgs)
@@ -132,10 +147,13 @@ void fmt_qualified_name(const char *s, struct strlist *msgs)
 	const char *slash = strchr(s, '/'), *name = slash ? slash + 1 : s;
 
 	if (slash && strchr(name, '/')) {
-		strlist_add(msgs, "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
-				  "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
-				  "validation is '" QUALIFIED_RE "') with an optional DNS subdomain prefix and '/' (e.g. "
-				  "'example.com/MyName')");
+		strlist_add(
+			msgs,
+			"a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start "
+			"and end "
+			"with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+			"validation is '" QUALIFIED_RE "') with an optional DNS subdomain prefix and '/' (e.g. "
+			"'example.com/MyName')");
 		return;
 	}
 	if (slash)
@@ -145,8 +163,10 @@ void fmt_qualified_name(const char *s, struct strlist *msgs)
 	else if (strlen(name) > 63)
 		strlist_add(msgs, "name part must be no more than 63 bytes");
 	if (!qualified_shape(name))
-		strlist_add(msgs, "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-				  "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+		strlist_add(msgs, "name part must consist of alphanumeric characters, '-', '_' or '.', and must start "
+				  "and end with an "
+				  "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+				  "validation is "
 				  "'" QUALIFIED_RE "')");
 }
 
@@ -155,8 +175,10 @@ void fmt_label_value(const char *s, struct strlist *msgs)
 	if (strlen(s) > 63)
 		strlist_add(msgs, "must be no more than 63 bytes");
 	if (*s && !qualified_shape(s))
-		strlist_add(msgs, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
-				  "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+		strlist_add(msgs, "a valid label must be an empty string or consist of alphanumeric characters, '-', "
+				  "'_' or '.', and "
+				  "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  "
+				  "or '12345', "
 				  "regex used for validation is '(" QUALIFIED_RE ")?')");
 }
 
@@ -201,7 +223,8 @@ void fmt_env_name(const char *s, struct strlist *msgs)
 	if (!*s)
 		strlist_add(msgs, "environment variable name must be non-empty");
 	if (!shape)
-		strlist_add(msgs, "a valid environment variable name must consist only of printable ASCII characters other than '='");
+		strlist_add(msgs, "a valid environment variable name must consist only of printable ASCII characters "
+				  "other than '='");
 }
 
 void fmt_config_key(const char *s, struct strlist *msgs)
@@ -213,7 +236,8 @@ void fmt_config_key(const char *s, struct strlist *msgs)
 	if (strlen(s) > 253)
 		strlist_add(msgs, "must be no more than 253 characters");
 	if (!shape)
-		strlist_add(msgs, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+		strlist_add(msgs, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
+				  "'key.name',  or "
 				  "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')");
 	if (strcmp(s, ".") == 0)
 		strlist_add(msgs, "must not be '.'");
@@ -228,7 +252,8 @@ void fmt_percent(const char *s, struct strlist *msgs)
 	size_t digits = strspn(s, "0123456789");
 
 	if (digits == 0 || strcmp(s + digits, "%") != 0)
-		strlist_add(msgs, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', "
+		strlist_add(msgs, "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
+				  "'1%',  or '93%', "
 				  "regex used for validation is '[0-9]+%')");
 }
 
@@ -239,11 +264,13 @@ void fmt_http_header(const char *s, struct strlist *msgs)
 	for (const char *p = s; *p; p++)
 		shape &= is_alnum(*p) || *p == '-';
 	if (!shape)
-		strlist_add(msgs, "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex "
+		strlist_add(msgs, "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
+				  "'X-Header-Name', regex "
 				  "used for validation is '[-A-Za-z0-9]+')");
 }
 
-/* An address of either family, "" when it is none. Leading zeros, which inet_pton refuses, are reported and read as decimal. */
+/* An address of either family, "" when it is none. Leading zeros, which inet_pton refuses, are reported and read as
+ * decimal. */
 struct ip {
 	int family;
 	unsigned char bytes[16];

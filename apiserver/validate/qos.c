@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guaranteed: limits of cpu and memory everywhere, equal to the requests. BestEffort: neither anywhere. Burstable: the rest. */
+/* Guaranteed: limits of cpu and memory everywhere, equal to the requests. BestEffort: neither anywhere. Burstable: the
+ * rest. */
 #include "apiserver/validate/qos.h"
 
 #include "apiserver/validate/validate_internal.h"

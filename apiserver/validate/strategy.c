@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a write may set, kind by kind: status and spec belong to different requests, and the generation counts changes of what the user
- * asks for. Kinds without an entry keep everything the client sends and have no generation.
+ * What a write may set, kind by kind: status and spec belong to different requests, and the generation counts changes
+ * of what the user asks for. Kinds without an entry keep everything the client sends and have no generation.
  */
 #include "apiserver/validate/strategy.h"
 
@@ -19,7 +19,8 @@ enum {
 struct strategy {
 	const char *group, *plural;
 	unsigned flags;
-	/* The member that the generation follows; NULL: spec, "": none, "*": everything but metadata, and the labels. */
+	/* The member that the generation follows; NULL: spec, "": none, "*": everything but metadata, and the labels.
+	 */
 	const char *counted;
 	const char *new_status; /* JSON of the status at creation; NULL: {} */
 	void (*create)(json_t *object);
@@ -32,7 +33,8 @@ static const struct strategy strategies[] = {
 	{ "", "replicationcontrollers", GEN | STATUS, NULL, "{\"replicas\":0}", NULL, NULL },
 	{ "", "services", STATUS, NULL, "{\"loadBalancer\":{}}", NULL, strategy_service_update },
 	{ "", "resourcequotas", STATUS, NULL, NULL, NULL, NULL },
-	{ "", "namespaces", STATUS, NULL, "{\"phase\":\"Active\"}", strategy_namespace_create, strategy_namespace_update },
+	{ "", "namespaces", STATUS, NULL, "{\"phase\":\"Active\"}", strategy_namespace_create,
+	  strategy_namespace_update },
 	{ "", "nodes", STATUS | STATUS_CREATE, NULL, NULL, NULL, NULL },
 	{ "", "persistentvolumes", STATUS, NULL, "{\"phase\":\"Pending\"}", strategy_pv_create, NULL },
 	{ "", "persistentvolumeclaims", STATUS, NULL, "{\"phase\":\"Pending\"}", NULL, NULL },
@@ -58,11 +60,13 @@ static const struct strategy strategies[] = {
 	{ "certificates.k8s.io", "certificatesigningrequests", STATUS, NULL, NULL, NULL, strategy_csr_update },
 	{ "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN, "webhooks", NULL, NULL, NULL },
 	{ "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN, "webhooks", NULL, NULL, NULL },
-	{ "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN | STATUS | META_RESET, NULL, NULL, NULL, NULL },
+	{ "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN | STATUS | META_RESET, NULL, NULL, NULL,
+	  NULL },
 	{ "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN, NULL, NULL, NULL, NULL },
 	{ "admissionregistration.k8s.io", "mutatingadmissionpolicies", GEN, NULL, NULL, NULL, NULL },
 	{ "admissionregistration.k8s.io", "mutatingadmissionpolicybindings", GEN, NULL, NULL, NULL, NULL },
-	{ "apiextensions.k8s.io", "customresourcedefinitions", GEN | STATUS, NULL, NULL, strategy_crd_create, strategy_crd_update },
+	{ "apiextensions.k8s.io", "customresourcedefinitions", GEN | STATUS, NULL, NULL, strategy_crd_create,
+	  strategy_crd_update },
 	{ "apiregistration.k8s.io", "apiservices", STATUS, NULL, NULL, NULL, NULL },
 	{ "flowcontrol.apiserver.k8s.io", "flowschemas", GEN | STATUS, NULL, NULL, NULL, NULL },
 	{ "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN | STATUS, NULL, NULL, NULL, NULL },
@@ -106,7 +110,8 @@ void strategy_prepare_create(const struct schema_resource *r, json_t *object)
 	if (!s)
 		return;
 	if ((s->flags & STATUS) && !(s->flags & STATUS_CREATE))
-		json_object_set_new(object, "status", s->new_status ? json_loads(s->new_status, 0, NULL) : json_object());
+		json_object_set_new(object, "status",
+				    s->new_status ? json_loads(s->new_status, 0, NULL) : json_object());
 	if (s->flags & GEN)
 		json_object_set_new(strategy_meta(object), "generation", json_integer(1));
 	if (s->create)
@@ -140,7 +145,8 @@ static void restore_all_but_status(json_t *object, const json_t *old)
 	}
 }
 
-/* Strict: both sides have been through the decoder, which leaves one form for a value, and {} may mean something else than nothing. */
+/* Strict: both sides have been through the decoder, which leaves one form for a value, and {} may mean something else
+ * than nothing. */
 static bool changed(const json_t *now, const json_t *old)
 {
 	return now && old ? !json_same(now, old) : now != old;
@@ -170,7 +176,8 @@ static bool counted_change(const struct strategy *s, const json_t *object, const
 	       changed(json_at(object, "metadata.annotations"), json_at(old, "metadata.annotations"));
 }
 
-void strategy_prepare_update(const struct schema_resource *r, const char *subresource, json_t *object, const json_t *old)
+void strategy_prepare_update(const struct schema_resource *r, const char *subresource, json_t *object,
+			     const json_t *old)
 {
 	const struct strategy *s = find(r);
 	bool status = str_eq(subresource, "status");

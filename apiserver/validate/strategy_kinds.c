@@ -18,8 +18,9 @@ void strategy_pod_create(json_t *pod)
 
 	if (json_array_size(json_at(pod, "spec.schedulingGates")) > 0)
 		json_object_set_new(status, "conditions",
-				    json_pack("[{s:s, s:s, s:s, s:s}]", "type", "PodScheduled", "status", "False", "reason",
-					      "SchedulingGated", "message", "Scheduling is blocked due to non-empty scheduling gates"));
+				    json_pack("[{s:s, s:s, s:s, s:s}]", "type", "PodScheduled", "status", "False",
+					      "reason", "SchedulingGated", "message",
+					      "Scheduling is blocked due to non-empty scheduling gates"));
 	json_object_set_new(pod, "status", status);
 }
 
@@ -53,7 +54,8 @@ static bool same_names(const json_t *a, const json_t *b)
 /* The pod is old but for resources and resize policies. Left alone when containers differ: validation has to say so. */
 static void only_resources(json_t *pod, const json_t *old)
 {
-	static const char *const lists[] = { "containers", "initContainers" }, *const keys[] = { "resources", "resizePolicy" };
+	static const char *const lists[] = { "containers", "initContainers" }, *const keys[] = { "resources",
+												 "resizePolicy" };
 	_cleanup_json_ json_t *wanted = json_incref(get(pod, "spec"));
 	json_t *spec, *c;
 	size_t i;
@@ -315,8 +317,8 @@ static const char *storage_version(const json_t *crd)
 void strategy_crd_create(json_t *crd)
 {
 	json_object_set_new(crd, "status",
-			    json_pack("{s:[], s:{s:s, s:s}, s:[s]}", "conditions", "acceptedNames", "plural", "", "kind", "",
-				      "storedVersions", storage_version(crd)));
+			    json_pack("{s:[], s:{s:s, s:s}, s:[s]}", "conditions", "acceptedNames", "plural", "",
+				      "kind", "", "storedVersions", storage_version(crd)));
 }
 
 void strategy_crd_update(const char *subresource, json_t *crd, const json_t *old)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which checks a kind gets. A create runs the kind's name rule over the metadata and then the kind's own checks; an update runs the
- * generic metadata rules, which most kinds of Kubernetes run a second time themselves, so their causes come twice.
+ * Which checks a kind gets. A create runs the kind's name rule over the metadata and then the kind's own checks; an
+ * update runs the generic metadata rules, which most kinds of Kubernetes run a second time themselves, so their causes
+ * come twice.
  */
 #include "apiserver/validate/validate_internal.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Defaulting and validation, kind by kind, as Kubernetes does them. Pure: what needs the cluster (allocators, namespaces) is the
- * registry's. Field paths, reasons and words are upstream's.
+ * Defaulting and validation, kind by kind, as Kubernetes does them. Pure: what needs the cluster (allocators,
+ * namespaces) is the registry's. Field paths, reasons and words are upstream's.
  */
 #ifndef KEELSON_APISERVER_VALIDATE_H
 #define KEELSON_APISERVER_VALIDATE_H
@@ -19,27 +19,31 @@ struct field_errors {
 	size_t count, cap;
 };
 void field_errors_done(struct field_errors *e);
-void field_errors_add(struct field_errors *e, const char *reason, char *field /* moved */, const char *fmt, ...) _printf_(4, 5);
-/* The 422 Status: message `Pod "x" is invalid: a: b` or `... is invalid: [a: b, c: d]` (group kinds: `Deployment.apps "x"`), details
- * with causes. Own. */
+void field_errors_add(struct field_errors *e, const char *reason, char *field /* moved */, const char *fmt, ...)
+	_printf_(4, 5);
+/* The 422 Status: message `Pod "x" is invalid: a: b` or `... is invalid: [a: b, c: d]` (group kinds: `Deployment.apps
+ * "x"`), details with causes. Own. */
 json_t *field_errors_status(const struct field_errors *e, const char *group, const char *kind, const char *name);
 
 /* Sets defaults in place on a normalized object of this resource. Never fails; runs on every decode of a body. */
 void defaults_apply(const struct schema_resource *r, json_t *object);
 
-/* PrepareForCreate: drops what a client may not set (status of kinds with a status subresource, ...), sets generation 1 where the kind
- * has one. PrepareForUpdate: keeps status on a spec update and spec on a status update (subresource "status"), bumps generation when the
- * spec changed. Metadata common to all kinds (uid, creationTimestamp, deletion*, managedFields) is the registry's. */
+/* PrepareForCreate: drops what a client may not set (status of kinds with a status subresource, ...), sets generation 1
+ * where the kind has one. PrepareForUpdate: keeps status on a spec update and spec on a status update (subresource
+ * "status"), bumps generation when the spec changed. Metadata common to all kinds (uid, creationTimestamp, deletion*,
+ * managedFields) is the registry's. */
 void strategy_prepare_create(const struct schema_resource *r, json_t *object);
-void strategy_prepare_update(const struct schema_resource *r, const char *subresource, json_t *object, const json_t *old);
+void strategy_prepare_update(const struct schema_resource *r, const char *subresource, json_t *object,
+			     const json_t *old);
 
 /* Metadata and the kind's own rules. old NULL: create. subresource NULL or "status", "binding", ... */
 void validate_object(const struct schema_resource *r, const char *subresource, const json_t *object, const json_t *old,
 		     struct field_errors *e);
 
-/* Field labels: the value of a field selector label of the object ("" when the field is absent), or NULL when the kind has no such
- * label. buf: for values that need formatting. */
-const char *field_label(const struct schema_resource *r, const json_t *object, const char *label, char *buf, size_t buf_size);
+/* Field labels: the value of a field selector label of the object ("" when the field is absent), or NULL when the kind
+ * has no such label. buf: for values that need formatting. */
+const char *field_label(const struct schema_resource *r, const json_t *object, const char *label, char *buf,
+			size_t buf_size);
 bool field_label_supported(const struct schema_resource *r, const char *label);
 
 #endif

@@ -207,7 +207,8 @@ static void check_webhook(struct field_errors *e, const struct fpath *p, const j
 	else
 		check_choice(e, p, hook, "sideEffects", WORDS("None", "NoneOnDryRun"));
 	if (timeout && (json_integer_value(timeout) < 1 || json_integer_value(timeout) > 30))
-		fe_invalid_json(e, FP(p, "timeoutSeconds"), timeout, "the timeout value must be between 1 and 30 seconds");
+		fe_invalid_json(e, FP(p, "timeoutSeconds"), timeout,
+				"the timeout value must be between 1 and 30 seconds");
 	check_choice(e, p, hook, "reinvocationPolicy", WORDS("IfNeeded", "Never"));
 	check_label_selector(e, FP(p, "namespaceSelector"), get(hook, "namespaceSelector"));
 	check_label_selector(e, FP(p, "objectSelector"), get(hook, "objectSelector"));
@@ -305,7 +306,8 @@ void validate_admission_binding(const struct validation *v)
 	}
 	if (map_has(seen, "Deny") && map_has(seen, "Warn"))
 		fe_invalid_json(v->e, p, list,
-				"must not contain both Deny and Warn (repeating the same validation failure information in the API "
+				"must not contain both Deny and Warn (repeating the same validation failure "
+				"information in the API "
 				"response and headers serves no purpose)");
 	map_free(seen);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What makes pods and keeps them: ReplicationControllers, ReplicaSets, Deployments, DaemonSets, StatefulSets, PodTemplates, revisions. */
+/* What makes pods and keeps them: ReplicationControllers, ReplicaSets, Deployments, DaemonSets, StatefulSets,
+ * PodTemplates, revisions. */
 #include "apiserver/validate/validate_pod.h"
 #include "kube/selector.h"
 
@@ -13,9 +14,11 @@ static void check_template(const struct validation *v, const char *kind)
 
 	check_pod_template(v->e, p, template, get(spec, "volumeClaimTemplates"));
 	if (strcmp(get_str(pod, "restartPolicy"), "Always") != 0)
-		fe_not_supported(v->e, FP(FP(p, "spec"), "restartPolicy"), get_str(pod, "restartPolicy"), WORDS("Always"));
+		fe_not_supported(v->e, FP(FP(p, "spec"), "restartPolicy"), get_str(pod, "restartPolicy"),
+				 WORDS("Always"));
 	if (get(pod, "activeDeadlineSeconds"))
-		fe_forbidden(v->e, FP(FP(p, "spec"), "activeDeadlineSeconds"), "activeDeadlineSeconds in %s is not Supported", kind);
+		fe_forbidden(v->e, FP(FP(p, "spec"), "activeDeadlineSeconds"),
+			     "activeDeadlineSeconds in %s is not Supported", kind);
 }
 
 static void check_template_labels(const struct validation *v, const struct selector *selector)
@@ -52,7 +55,8 @@ static void check_selector(const struct validation *v, const char *name, const c
 static void check_selector_unchanged(const struct validation *v)
 {
 	if (v->old)
-		check_immutable(v->e, FP(&spec_path, "selector"), json_at(v->object, "spec.selector"), json_at(v->old, "spec.selector"));
+		check_immutable(v->e, FP(&spec_path, "selector"), json_at(v->object, "spec.selector"),
+				json_at(v->old, "spec.selector"));
 }
 
 static void check_counts(const struct validation *v, const char *const *keys)
@@ -99,7 +103,8 @@ static long number_of(const json_t *v)
 static void check_deployment_strategy(const struct validation *v, const json_t *strategy)
 {
 	static const char *const types[] = { "Recreate", "RollingUpdate", NULL };
-	const json_t *rolling = get(strategy, "rollingUpdate"), *unavailable = get(rolling, "maxUnavailable"), *surge = get(rolling, "maxSurge");
+	const json_t *rolling = get(strategy, "rollingUpdate"), *unavailable = get(rolling, "maxUnavailable"),
+		     *surge = get(rolling, "maxSurge");
 	const struct fpath *p = FP(&spec_path, "strategy"), *at = FP(p, "rollingUpdate");
 	const char *type = get_str(strategy, "type");
 
@@ -145,7 +150,8 @@ void validate_deployment(const struct validation *v)
 
 static void check_daemon_strategy(const struct validation *v, const json_t *strategy)
 {
-	const json_t *rolling = get(strategy, "rollingUpdate"), *unavailable = get(rolling, "maxUnavailable"), *surge = get(rolling, "maxSurge");
+	const json_t *rolling = get(strategy, "rollingUpdate"), *unavailable = get(rolling, "maxUnavailable"),
+		     *surge = get(rolling, "maxSurge");
 	const struct fpath *p = FP(&spec_path, "updateStrategy"), *at = FP(p, "rollingUpdate");
 	const char *type = get_str(strategy, "type");
 
@@ -181,27 +187,34 @@ void validate_daemon_set(const struct validation *v)
 
 static void check_stateful_strategy(const struct validation *v, const json_t *spec)
 {
-	const char *management = get_str(spec, "podManagementPolicy"), *type = json_str_or(spec, "updateStrategy.type", "");
+	const char *management = get_str(spec, "podManagementPolicy"),
+		   *type = json_str_or(spec, "updateStrategy.type", "");
 	const json_t *rolling = json_at(spec, "updateStrategy.rollingUpdate");
 	const struct fpath *p = FP(&spec_path, "updateStrategy");
 
 	if (!*management)
 		fe_required(v->e, FP(&spec_path, "podManagementPolicy"), NULL);
 	else if (!one_of(management, WORDS("OrderedReady", "Parallel")))
-		fe_invalid(v->e, FP(&spec_path, "podManagementPolicy"), management, "must be 'OrderedReady' or 'Parallel'");
+		fe_invalid(v->e, FP(&spec_path, "podManagementPolicy"), management,
+			   "must be 'OrderedReady' or 'Parallel'");
 	if (!*type)
 		fe_required(v->e, p, NULL);
 	else if (!one_of(type, WORDS("RollingUpdate", "OnDelete")))
 		fe_invalid_json(v->e, p, get(spec, "updateStrategy"), "must be 'RollingUpdate' or 'OnDelete'");
 	else if (strcmp(type, "OnDelete") == 0 && rolling)
-		fe_invalid_json(v->e, FP(p, "rollingUpdate"), rolling, "only allowed for updateStrategy 'RollingUpdate'");
+		fe_invalid_json(v->e, FP(p, "rollingUpdate"), rolling,
+				"only allowed for updateStrategy 'RollingUpdate'");
 	check_non_negative(v->e, FP(FP(p, "rollingUpdate"), "partition"), get(rolling, "partition"));
 }
 
 static void check_stateful_update(const struct validation *v)
 {
-	static const char *const mutable[] = { "replicas",	   "ordinals",	      "template",
-					       "updateStrategy",   "minReadySeconds", "persistentVolumeClaimRetentionPolicy",
+	static const char *const mutable[] = { "replicas",
+					       "ordinals",
+					       "template",
+					       "updateStrategy",
+					       "minReadySeconds",
+					       "persistentVolumeClaimRetentionPolicy",
 					       "revisionHistoryLimit" };
 	_cleanup_json_ json_t *now = json_copy(get(v->object, "spec")), *old = json_copy(get(v->old, "spec"));
 
@@ -211,8 +224,10 @@ static void check_stateful_update(const struct validation *v)
 	}
 	if (!same_semantic(now, old))
 		fe_forbidden(v->e, &spec_path,
-			     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
-			     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
+			     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+			     "'updateStrategy', "
+			     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are "
+			     "forbidden");
 }
 
 void validate_stateful_set(const struct validation *v)
@@ -224,8 +239,10 @@ void validate_stateful_set(const struct validation *v)
 
 	check_stateful_strategy(v, spec);
 	for (i = 0; i < ARRAY_SIZE(retention_keys); i++)
-		if (*get_str(retention, retention_keys[i]) && !one_of(get_str(retention, retention_keys[i]), WORDS("Retain", "Delete")))
-			fe_not_supported(v->e, FP(FP(&spec_path, "persistentVolumeClaimRetentionPolicy"), retention_keys[i]),
+		if (*get_str(retention, retention_keys[i]) &&
+		    !one_of(get_str(retention, retention_keys[i]), WORDS("Retain", "Delete")))
+			fe_not_supported(v->e,
+					 FP(FP(&spec_path, "persistentVolumeClaimRetentionPolicy"), retention_keys[i]),
 					 get_str(retention, retention_keys[i]), WORDS("Retain", "Delete"));
 	check_counts(v, WORDS("replicas", "minReadySeconds"));
 	check_non_negative(v->e, FP(FP(&spec_path, "ordinals"), "start"), get(get(spec, "ordinals"), "start"));
@@ -238,7 +255,8 @@ void validate_stateful_set(const struct validation *v)
 	if (*get_str(spec, "serviceName"))
 		check_format(v->e, FP(&spec_path, "serviceName"), get_str(spec, "serviceName"), fmt_dns_label);
 	json_array_foreach(get(spec, "volumeClaimTemplates"), i, claim)
-		check_pvc_spec(v->e, FP(FP_INDEX(FP(&spec_path, "volumeClaimTemplates"), i), "spec"), get(claim, "spec"));
+		check_pvc_spec(v->e, FP(FP_INDEX(FP(&spec_path, "volumeClaimTemplates"), i), "spec"),
+			       get(claim, "spec"));
 }
 
 void validate_pod_template(const struct validation *v)
@@ -274,10 +292,12 @@ static void check_status(const struct validation *v, const struct status_rule *r
 			check_non_negative(v->e, FP(p, rules[i].key), get(status, rules[i].key));
 	for (size_t i = 0; i < count; i++)
 		if (rules[i].limit && get_int(status, rules[i].key) > get_int(status, rules[i].limit))
-			fe_invalid_int(v->e, FP(p, rules[i].key), get_int(status, rules[i].key), "%s", rules[i].message);
+			fe_invalid_int(v->e, FP(p, rules[i].key), get_int(status, rules[i].key), "%s",
+				       rules[i].message);
 	check_non_negative(v->e, FP(p, "collisionCount"), get(status, "collisionCount"));
 	if (get_int(status, "collisionCount") < get_int(old, "collisionCount"))
-		fe_invalid_int(v->e, FP(p, "collisionCount"), get_int(status, "collisionCount"), "cannot be decremented");
+		fe_invalid_int(v->e, FP(p, "collisionCount"), get_int(status, "collisionCount"),
+			       "cannot be decremented");
 }
 
 #define OVER_REPLICAS "cannot be greater than status.replicas"
@@ -285,8 +305,12 @@ static void check_status(const struct validation *v, const struct status_rule *r
 void validate_deployment_status(const struct validation *v)
 {
 	static const struct status_rule rules[] = {
-		{ "observedGeneration", NULL, NULL }, { "replicas", NULL, NULL },	{ "updatedReplicas", NULL, NULL },
-		{ "readyReplicas", NULL, NULL },      { "availableReplicas", NULL, NULL }, { "unavailableReplicas", NULL, NULL },
+		{ "observedGeneration", NULL, NULL },
+		{ "replicas", NULL, NULL },
+		{ "updatedReplicas", NULL, NULL },
+		{ "readyReplicas", NULL, NULL },
+		{ "availableReplicas", NULL, NULL },
+		{ "unavailableReplicas", NULL, NULL },
 		{ "terminatingReplicas", NULL, NULL },
 		{ "updatedReplicas", "replicas", OVER_REPLICAS },
 		{ "readyReplicas", "replicas", OVER_REPLICAS },
@@ -300,8 +324,12 @@ void validate_deployment_status(const struct validation *v)
 void validate_replica_set_status(const struct validation *v)
 {
 	static const struct status_rule rules[] = {
-		{ "replicas", NULL, NULL },	     { "fullyLabeledReplicas", NULL, NULL }, { "readyReplicas", NULL, NULL },
-		{ "availableReplicas", NULL, NULL }, { "observedGeneration", NULL, NULL },   { "terminatingReplicas", NULL, NULL },
+		{ "replicas", NULL, NULL },
+		{ "fullyLabeledReplicas", NULL, NULL },
+		{ "readyReplicas", NULL, NULL },
+		{ "availableReplicas", NULL, NULL },
+		{ "observedGeneration", NULL, NULL },
+		{ "terminatingReplicas", NULL, NULL },
 		{ "fullyLabeledReplicas", "replicas", OVER_REPLICAS },
 		{ "readyReplicas", "replicas", OVER_REPLICAS },
 		{ "availableReplicas", "replicas", OVER_REPLICAS },
@@ -314,9 +342,10 @@ void validate_replica_set_status(const struct validation *v)
 void validate_daemon_set_status(const struct validation *v)
 {
 	static const struct status_rule rules[] = {
-		{ "currentNumberScheduled", NULL, NULL }, { "numberMisscheduled", NULL, NULL }, { "desiredNumberScheduled", NULL, NULL },
-		{ "numberReady", NULL, NULL },		  { "observedGeneration", NULL, NULL }, { "updatedNumberScheduled", NULL, NULL },
-		{ "numberAvailable", NULL, NULL },	  { "numberUnavailable", NULL, NULL },
+		{ "currentNumberScheduled", NULL, NULL }, { "numberMisscheduled", NULL, NULL },
+		{ "desiredNumberScheduled", NULL, NULL }, { "numberReady", NULL, NULL },
+		{ "observedGeneration", NULL, NULL },     { "updatedNumberScheduled", NULL, NULL },
+		{ "numberAvailable", NULL, NULL },        { "numberUnavailable", NULL, NULL },
 	};
 
 	check_status(v, rules, ARRAY_SIZE(rules));
@@ -325,8 +354,12 @@ void validate_daemon_set_status(const struct validation *v)
 void validate_stateful_set_status(const struct validation *v)
 {
 	static const struct status_rule rules[] = {
-		{ "replicas", NULL, NULL },	   { "readyReplicas", NULL, NULL },	{ "currentReplicas", NULL, NULL },
-		{ "updatedReplicas", NULL, NULL }, { "observedGeneration", NULL, NULL }, { "availableReplicas", NULL, NULL },
+		{ "replicas", NULL, NULL },
+		{ "readyReplicas", NULL, NULL },
+		{ "currentReplicas", NULL, NULL },
+		{ "updatedReplicas", NULL, NULL },
+		{ "observedGeneration", NULL, NULL },
+		{ "availableReplicas", NULL, NULL },
 		{ "readyReplicas", "replicas", OVER_REPLICAS },
 		{ "currentReplicas", "replicas", OVER_REPLICAS },
 		{ "updatedReplicas", "replicas", OVER_REPLICAS },

@@ -54,7 +54,8 @@ static void check_resource_source(struct field_errors *e, const struct fpath *p,
 		fe_required(e, FP(p, "container"), "must specify a container");
 	check_target(e, at, target);
 	if (!get(target, "averageUtilization") && !get(target, "averageValue"))
-		fe_required(e, FP(at, "averageUtilization"), "must set either a target raw value or a target utilization");
+		fe_required(e, FP(at, "averageUtilization"),
+			    "must set either a target raw value or a target utilization");
 	if (get(target, "averageUtilization") && get(target, "averageValue"))
 		fe_forbidden(e, FP(at, "averageValue"), "may not set both a target raw value and a target utilization");
 }
@@ -114,7 +115,8 @@ static void check_metric(struct field_errors *e, const struct fpath *p, const js
 
 static void check_scaling(struct field_errors *e, const struct fpath *p, const json_t *rules)
 {
-	static const char *const selects[] = { "Disabled", "Max", "Min", NULL }, *const types[] = { "Percent", "Pods", NULL };
+	static const char *const selects[] = { "Disabled", "Max", "Min", NULL }, *const types[] = { "Percent", "Pods",
+												    NULL };
 	const json_t *window = get(rules, "stabilizationWindowSeconds"), *policies = get(rules, "policies");
 	json_t *policy;
 	size_t i;
@@ -122,7 +124,8 @@ static void check_scaling(struct field_errors *e, const struct fpath *p, const j
 	if (!rules)
 		return;
 	if (window && json_integer_value(window) < 0)
-		fe_invalid_json(e, FP(p, "stabilizationWindowSeconds"), window, "must be greater than or equal to zero");
+		fe_invalid_json(e, FP(p, "stabilizationWindowSeconds"), window,
+				"must be greater than or equal to zero");
 	if (window && json_integer_value(window) > 3600)
 		fe_invalid_json(e, FP(p, "stabilizationWindowSeconds"), window, "must be less than or equal to 3600");
 	if (get(rules, "selectPolicy") && !one_of(get_str(rules, "selectPolicy"), selects))
@@ -137,9 +140,11 @@ static void check_scaling(struct field_errors *e, const struct fpath *p, const j
 		if (get_int(policy, "value") <= 0)
 			fe_invalid_int(e, FP(at, "value"), get_int(policy, "value"), "must be greater than zero");
 		if (get_int(policy, "periodSeconds") <= 0)
-			fe_invalid_int(e, FP(at, "periodSeconds"), get_int(policy, "periodSeconds"), "must be greater than zero");
+			fe_invalid_int(e, FP(at, "periodSeconds"), get_int(policy, "periodSeconds"),
+				       "must be greater than zero");
 		if (get_int(policy, "periodSeconds") > 1800)
-			fe_invalid_int(e, FP(at, "periodSeconds"), get_int(policy, "periodSeconds"), "must be less than or equal to 1800");
+			fe_invalid_int(e, FP(at, "periodSeconds"), get_int(policy, "periodSeconds"),
+				       "must be less than or equal to 1800");
 	}
 }
 

@@ -6,7 +6,8 @@
 #include "apiserver/validate/validate_pod.h"
 #include "kube/selector.h"
 
-static void check_failure_codes(struct field_errors *e, const struct fpath *p, const json_t *codes, const struct map *containers)
+static void check_failure_codes(struct field_errors *e, const struct fpath *p, const json_t *codes,
+				const struct map *containers)
 {
 	enum { VALUES_MAX = 255 };
 	const char *op = get_str(codes, "operator"), *container = get_str(codes, "containerName");
@@ -22,7 +23,8 @@ static void check_failure_codes(struct field_errors *e, const struct fpath *p, c
 	else if (!one_of(op, WORDS("In", "NotIn")))
 		fe_not_supported(e, FP(p, "operator"), op, WORDS("In", "NotIn"));
 	if (*container && !map_has(containers, container))
-		fe_invalid(e, FP(p, "containerName"), container, "must be one of the container or initContainer names in the pod template");
+		fe_invalid(e, FP(p, "containerName"), container,
+			   "must be one of the container or initContainer names in the pod template");
 	if (json_array_size(values) == 0)
 		fe_invalid_json(e, FP(p, "values"), values, "at least one value is required");
 	else if (json_array_size(values) > VALUES_MAX)
@@ -84,17 +86,20 @@ static void check_failure_policy(struct field_errors *e, const struct fpath *p, 
 		const char *action = get_str(rule, "action");
 
 		if (!*action)
-			fe_required(e, FP(at, "action"), "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
+			fe_required(e, FP(at, "action"),
+				    "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
 		else if (strcmp(action, "FailIndex") == 0 && !get(spec, "backoffLimitPerIndex"))
 			fe_invalid(e, FP(at, "action"), action, "requires the backoffLimitPerIndex to be set");
 		else if (!one_of(action, actions))
 			fe_not_supported(e, FP(at, "action"), action, actions);
 		if (codes && json_array_size(conditions))
-			field_errors_add(e, "FieldValueInvalid", fpath_text(at),
-					 "Invalid value: specifying both OnExitCodes and OnPodConditions is not supported");
+			field_errors_add(
+				e, "FieldValueInvalid", fpath_text(at),
+				"Invalid value: specifying both OnExitCodes and OnPodConditions is not supported");
 		else if (!codes && !json_array_size(conditions))
-			field_errors_add(e, "FieldValueInvalid", fpath_text(at),
-					 "Invalid value: specifying one of OnExitCodes and OnPodConditions is required");
+			field_errors_add(
+				e, "FieldValueInvalid", fpath_text(at),
+				"Invalid value: specifying one of OnExitCodes and OnPodConditions is required");
 		if (codes)
 			check_failure_codes(e, FP(at, "onExitCodes"), codes, containers);
 		check_failure_conditions(e, FP(at, "onPodConditions"), conditions);
@@ -104,7 +109,8 @@ static void check_failure_policy(struct field_errors *e, const struct fpath *p, 
 
 static void check_indexes(struct field_errors *e, const struct fpath *p, const json_t *spec)
 {
-	const json_t *completions = get(spec, "completions"), *per_index = get(spec, "backoffLimitPerIndex"), *failed = get(spec, "maxFailedIndexes");
+	const json_t *completions = get(spec, "completions"), *per_index = get(spec, "backoffLimitPerIndex"),
+		     *failed = get(spec, "maxFailedIndexes");
 	const char *mode = get_str(spec, "completionMode");
 	int64_t parallelism = get_int(spec, "parallelism");
 
@@ -119,7 +125,8 @@ static void check_indexes(struct field_errors *e, const struct fpath *p, const j
 
 		for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 			if (get(spec, keys[i]))
-				fe_invalid_json(e, FP(p, keys[i]), get(spec, keys[i]), "requires indexed completion mode");
+				fe_invalid_json(e, FP(p, keys[i]), get(spec, keys[i]),
+						"requires indexed completion mode");
 		return;
 	}
 	if (!completions)
@@ -137,10 +144,12 @@ static void check_indexes(struct field_errors *e, const struct fpath *p, const j
 		fe_required(e, FP(p, "maxFailedIndexes"), "must be specified when completions is above 100000");
 	else if (json_integer_value(failed) > 10000)
 		fe_invalid_json(e, FP(p, "maxFailedIndexes"), failed,
-				"must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per index");
+				"must be less than or equal to 10000 when completions are above 100000 and used with "
+				"backoff limit per index");
 	if (parallelism > 10000)
 		fe_invalid_int(e, FP(p, "parallelism"), parallelism,
-			       "must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per index");
+			       "must be less than or equal to 10000 when completions are above 100000 and used with "
+			       "backoff limit per index");
 }
 
 static void check_success_policy(struct field_errors *e, const struct fpath *p, const json_t *spec)
@@ -155,7 +164,8 @@ static void check_success_policy(struct field_errors *e, const struct fpath *p, 
 		return;
 	}
 	if (json_array_size(rules) == 0)
-		fe_required(e, FP(p, "rules"), "at least one rules must be specified when the successPolicy is specified");
+		fe_required(e, FP(p, "rules"),
+			    "at least one rules must be specified when the successPolicy is specified");
 	if (json_array_size(rules) > RULES_MAX)
 		fe_too_many(e, FP(p, "rules"), json_array_size(rules), RULES_MAX);
 	json_array_foreach(rules, i, rule) {
@@ -177,9 +187,15 @@ static void check_success_policy(struct field_errors *e, const struct fpath *p, 
 /* A Job's spec without what concerns its selector; also that of a CronJob's template. */
 static void check_job_spec(struct field_errors *e, const struct fpath *p, const json_t *spec)
 {
-	static const char *const counts[] = { "parallelism",	      "completions",	     "activeDeadlineSeconds", "backoffLimit",
-					      "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes" };
-	const char *restart = json_str_or(spec, "template.spec.restartPolicy", ""), *manager = get_str(spec, "managedBy");
+	static const char *const counts[] = { "parallelism",
+					      "completions",
+					      "activeDeadlineSeconds",
+					      "backoffLimit",
+					      "ttlSecondsAfterFinished",
+					      "backoffLimitPerIndex",
+					      "maxFailedIndexes" };
+	const char *restart = json_str_or(spec, "template.spec.restartPolicy", ""),
+		   *manager = get_str(spec, "managedBy");
 	const char *replacement = get_str(spec, "podReplacementPolicy");
 	const struct fpath *restart_path = FP(FP(FP(p, "template"), "spec"), "restartPolicy");
 
@@ -187,7 +203,8 @@ static void check_job_spec(struct field_errors *e, const struct fpath *p, const 
 		check_non_negative(e, FP(p, counts[i]), get(spec, counts[i]));
 	if (get(spec, "managedBy")) {
 		if (!strchr(manager, '/'))
-			fe_invalid(e, FP(p, "managedBy"), manager, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+			fe_invalid(e, FP(p, "managedBy"), manager,
+				   "must be a domain-prefixed path (such as \"acme.io/foo\")");
 		if (strlen(manager) > 63)
 			fe_too_long(e, FP(p, "managedBy"), 63);
 	}
@@ -211,8 +228,11 @@ static void check_job_spec(struct field_errors *e, const struct fpath *p, const 
 
 static void check_generated_labels(const struct validation *v, const struct fpath *p)
 {
-	const char *uid = json_str_or(v->object, "metadata.uid", ""), *name = json_str_or(v->object, "metadata.name", "");
-	const char *const wanted[][2] = { { "controller-uid", uid }, { "job-name", name }, { "batch.kubernetes.io/controller-uid", uid },
+	const char *uid = json_str_or(v->object, "metadata.uid", ""),
+		   *name = json_str_or(v->object, "metadata.name", "");
+	const char *const wanted[][2] = { { "controller-uid", uid },
+					  { "job-name", name },
+					  { "batch.kubernetes.io/controller-uid", uid },
 					  { "batch.kubernetes.io/job-name", name } };
 	const json_t *labels = json_at(v->object, "spec.template.metadata.labels");
 
@@ -229,7 +249,8 @@ static void check_generated_labels(const struct validation *v, const struct fpat
 
 static void check_job_selector(const struct validation *v, const struct fpath *p)
 {
-	const json_t *spec = get(v->object, "spec"), *selector = get(spec, "selector"), *labels = json_at(spec, "template.metadata.labels");
+	const json_t *spec = get(v->object, "spec"), *selector = get(spec, "selector"),
+		     *labels = json_at(spec, "template.metadata.labels");
 	const struct fpath *labels_path = FP(FP(FP(p, "template"), "metadata"), "labels");
 	_cleanup_(selector_freep) struct selector *compiled = NULL;
 
@@ -324,7 +345,8 @@ static const char *const *const cron_names[] = {
 	NULL,
 	NULL,
 	NULL,
-	(const char *const[]){ "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", NULL },
+	(const char *const[]){ "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+			       NULL },
 	(const char *const[]){ "sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL },
 };
 static const int cron_min[] = { 0, 0, 1, 1, 0 }, cron_max[] = { 59, 23, 31, 12, 6 };
@@ -366,7 +388,8 @@ static char *cron_part(const char *part, int field)
 		to = dash ? cron_number(dash + 1, strlen(dash + 1), field) : steps.count == 2 ? cron_max[field] : from;
 	}
 	if (from < 0 || to < 0)
-		return str_printf("failed to parse int from %s: strconv.Atoi: parsing \"%s\": invalid syntax", range, range);
+		return str_printf("failed to parse int from %s: strconv.Atoi: parsing \"%s\": invalid syntax", range,
+				  range);
 	if (steps.count == 2 && (str_to_u64(steps.items[1], 1000000, &step) < 0 || step == 0))
 		return str_printf("step of range should be a positive number: %s", part);
 	if (from < cron_min[field])
@@ -381,14 +404,16 @@ static char *cron_part(const char *part, int field)
 /* NULL when the schedule is right, else the words of the cron library (own). */
 static char *cron_check(const char *schedule)
 {
-	static const char *const descriptors[] = { "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly", NULL };
+	static const char *const descriptors[] = { "@yearly", "@annually", "@monthly", "@weekly",
+						   "@daily",  "@midnight", "@hourly",  NULL };
 	_cleanup_strlist_ struct strlist fields = {0};
 	_cleanup_free_ char *blanks = mem_strdup(schedule);
 
 	if (*schedule == '@') {
 		const char *every = str_after(schedule, "@every ");
 
-		if (one_of(schedule, descriptors) || (every && isdigit((unsigned char)*every) && isalpha((unsigned char)every[strlen(every) - 1])))
+		if (one_of(schedule, descriptors) ||
+		    (every && isdigit((unsigned char)*every) && isalpha((unsigned char)every[strlen(every) - 1])))
 			return NULL;
 		return str_printf("unrecognized descriptor: %s", schedule);
 	}
@@ -401,7 +426,8 @@ static char *cron_check(const char *schedule)
 
 		for (size_t i = 0; i < fields.count; i++)
 			strbuf_addf(&list, "%s%s", i ? " " : "", fields.items[i]);
-		return str_printf("expected exactly 5 fields, found %zu: [%s]", fields.count, list.data ? list.data : "");
+		return str_printf("expected exactly 5 fields, found %zu: [%s]", fields.count,
+				  list.data ? list.data : "");
 	}
 	for (int f = 0; f < 5; f++) {
 		_cleanup_strlist_ struct strlist parts = {0};
@@ -469,7 +495,8 @@ static void check_time_zone(const struct validation *v, const struct fpath *p, c
 
 void validate_cron_job(const struct validation *v)
 {
-	static const char *const counts[] = { "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit" };
+	static const char *const counts[] = { "startingDeadlineSeconds", "successfulJobsHistoryLimit",
+					      "failedJobsHistoryLimit" };
 	const json_t *spec = get(v->object, "spec"), *job = json_at(spec, "jobTemplate.spec");
 	const char *name = json_str_or(v->object, "metadata.name", "");
 	const struct fpath *p = FP(NULL, "spec"), *at = FP(FP(p, "jobTemplate"), "spec");
@@ -480,7 +507,8 @@ void validate_cron_job(const struct validation *v)
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
 		check_non_negative(v->e, FP(p, counts[i]), get(spec, counts[i]));
 	check_time_zone(v, FP(p, "timeZone"), get(spec, "timeZone"));
-	check_enum(v->e, FP(p, "concurrencyPolicy"), get_str(spec, "concurrencyPolicy"), WORDS("Allow", "Forbid", "Replace"));
+	check_enum(v->e, FP(p, "concurrencyPolicy"), get_str(spec, "concurrencyPolicy"),
+		   WORDS("Allow", "Forbid", "Replace"));
 	check_job_spec(v->e, at, job);
 	if (get(job, "selector"))
 		fe_invalid_json(v->e, FP(at, "selector"), get(job, "selector"), "`selector` will be auto-generated");

@@ -70,11 +70,13 @@ static void check_docker_config(const struct validation *v, const char *key)
 		/* Go's decoder does not say where. */
 		const char *message = err_msg(&err), *where = strstr(message, ", line ");
 
-		fe_invalid(v->e, p, "<secret contents redacted>", "%.*s", where ? (int)(where - message) : (int)strlen(message), message);
+		fe_invalid(v->e, p, "<secret contents redacted>", "%.*s",
+			   where ? (int)(where - message) : (int)strlen(message), message);
 		return;
 	}
 	if (!json_is_object(parsed) && !json_is_null(parsed))
-		fe_invalid(v->e, p, "<secret contents redacted>", "json: cannot unmarshal value into Go value of type map[string]interface {}");
+		fe_invalid(v->e, p, "<secret contents redacted>",
+			   "json: cannot unmarshal value into Go value of type map[string]interface {}");
 }
 
 static void check_secret_type(const struct validation *v, const char *type)
@@ -135,7 +137,8 @@ void validate_namespace(const struct validation *v)
 
 		check_format(v->e, p, name, fmt_qualified_name);
 		if (!strchr(name, '/') && !one_of(name, WORDS("kubernetes", "orphan", "foregroundDeletion")))
-			fe_invalid(v->e, p, name, "name is neither a standard finalizer name nor is it fully qualified");
+			fe_invalid(v->e, p, name,
+				   "name is neither a standard finalizer name nor is it fully qualified");
 	}
 }
 
@@ -223,7 +226,8 @@ void validate_node(const struct validation *v)
 	if (json_array_size(get(old, "podCIDRs")) && !json_equal(cidrs, get(old, "podCIDRs")))
 		fe_forbidden(v->e, FP(p, "podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
 	if (*get_str(old, "providerID") && strcmp(get_str(old, "providerID"), get_str(spec, "providerID")) != 0)
-		fe_forbidden(v->e, FP(p, "providerID"), "node updates may not change providerID except from \"\" to valid");
+		fe_forbidden(v->e, FP(p, "providerID"),
+			     "node updates may not change providerID except from \"\" to valid");
 	if (strcmp(get_str(old, "externalID"), get_str(spec, "externalID")) != 0)
 		fe_forbidden(v->e, FP(p, "externalID"), "may not be updated");
 }

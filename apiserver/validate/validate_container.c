@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Containers of a pod: their names, images, ports, restart and resize policies, and what init and ephemeral containers may not have. */
+/* Containers of a pod: their names, images, ports, restart and resize policies, and what init and ephemeral containers
+ * may not have. */
 #include "apiserver/validate/validate_pod.h"
 
 static void check_ports(struct pod_check *c, const struct fpath *p, const json_t *ports)
@@ -42,7 +43,8 @@ static void check_host_ports(struct field_errors *e, const struct fpath *p, cons
 
 		if (get_int(port, "hostPort") == 0)
 			continue;
-		key = str_printf("%s/%s/%lld", get_str(port, "protocol"), get_str(port, "hostIP"), (long long)get_int(port, "hostPort"));
+		key = str_printf("%s/%s/%lld", get_str(port, "protocol"), get_str(port, "hostIP"),
+				 (long long)get_int(port, "hostPort"));
 		if (map_has(seen, key))
 			fe_duplicate(e, FP(FP_INDEX(p, i), "hostPort"), key);
 		map_set(seen, key, seen);
@@ -90,15 +92,18 @@ static void check_restart_rules(struct pod_check *c, const struct fpath *p, cons
 		const json_t *codes = get(rule, "exitCodes");
 
 		if (!one_of(get_str(rule, "action"), WORDS("Restart", "RestartAllContainers")))
-			fe_not_supported(c->e, FP(at, "action"), get_str(rule, "action"), WORDS("Restart", "RestartAllContainers"));
+			fe_not_supported(c->e, FP(at, "action"), get_str(rule, "action"),
+					 WORDS("Restart", "RestartAllContainers"));
 		if (!codes) {
 			fe_required(c->e, FP(at, "exitCodes"), "must be specified");
 			continue;
 		}
 		if (!one_of(get_str(codes, "operator"), WORDS("In", "NotIn")))
-			fe_not_supported(c->e, FP(FP(at, "exitCodes"), "operator"), get_str(codes, "operator"), WORDS("In", "NotIn"));
+			fe_not_supported(c->e, FP(FP(at, "exitCodes"), "operator"), get_str(codes, "operator"),
+					 WORDS("In", "NotIn"));
 		if (json_array_size(get(codes, "values")) > VALUES_MAX)
-			fe_too_many(c->e, FP(FP(at, "exitCodes"), "values"), json_array_size(get(codes, "values")), VALUES_MAX);
+			fe_too_many(c->e, FP(FP(at, "exitCodes"), "values"), json_array_size(get(codes, "values")),
+				    VALUES_MAX);
 	}
 }
 
@@ -119,7 +124,8 @@ static void check_container(struct pod_check *c, const struct fpath *p, const js
 	check_env(c, p, container);
 	check_volume_mounts(c, FP(p, "volumeMounts"), container);
 	check_volume_devices(c, FP(p, "volumeDevices"), container);
-	check_enum(c->e, FP(p, "imagePullPolicy"), get_str(container, "imagePullPolicy"), WORDS("Always", "IfNotPresent", "Never"));
+	check_enum(c->e, FP(p, "imagePullPolicy"), get_str(container, "imagePullPolicy"),
+		   WORDS("Always", "IfNotPresent", "Never"));
 	check_resources(c->e, FP(p, "resources"), get(container, "resources"), get(c->spec, "resourceClaims"));
 	check_resize_policy(c, FP(p, "resizePolicy"), get(container, "resizePolicy"));
 	check_container_security(c, FP(p, "securityContext"), get(container, "securityContext"));
@@ -164,7 +170,8 @@ static void check_not_sidecar(struct pod_check *c, const struct fpath *p, const 
 
 	for (size_t k = 0; k < ARRAY_SIZE(keys); k++)
 		if (get(container, keys[k]))
-			fe_forbidden(c->e, FP(p, keys[k]), "may not be set for init containers without restartPolicy=Always");
+			fe_forbidden(c->e, FP(p, keys[k]),
+				     "may not be set for init containers without restartPolicy=Always");
 	json_array_foreach(get(container, "resizePolicy"), i, policy) {
 		if (strcmp(get_str(policy, "restartPolicy"), "RestartContainer") == 0)
 			fe_invalid(c->e, FP(FP_INDEX(FP(p, "resizePolicy"), i), "restartPolicy"), "RestartContainer",
@@ -202,8 +209,9 @@ static bool set_value(const json_t *v)
 
 static void check_ephemeral_containers(struct pod_check *c, const struct fpath *p, struct map *names)
 {
-	static const char *const forbidden[] = { "ports",     "resources",     "livenessProbe",	    "readinessProbe", "startupProbe",
-						 "lifecycle", "restartPolicy", "restartPolicyRules", "resizePolicy" };
+	static const char *const forbidden[] = { "ports",          "resources",          "livenessProbe",
+						 "readinessProbe", "startupProbe",       "lifecycle",
+						 "restartPolicy",  "restartPolicyRules", "resizePolicy" };
 	json_t *container, *mount;
 	size_t i, m;
 

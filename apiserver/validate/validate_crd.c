@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* CustomResourceDefinitions as far as their names, versions and conversion go, and the objects of API priority and fairness. */
+/* CustomResourceDefinitions as far as their names, versions and conversion go, and the objects of API priority and
+ * fairness. */
 #include "apiserver/validate/validate_internal.h"
 
 #include <ctype.h>
@@ -31,7 +32,8 @@ static void check_crd_names(struct field_errors *e, const json_t *names)
 		fmt_dns1035_label(lower, &msgs);
 		for (i = 0; i < msgs.count; i++)
 			fe_invalid(e, FP(p, keys[k].key), name, "%s%s",
-				   keys[k].mixed_case ? "may have mixed case, but should otherwise match: " : "", msgs.items[i]);
+				   keys[k].mixed_case ? "may have mixed case, but should otherwise match: " : "",
+				   msgs.items[i]);
 	}
 	if (*get_str(names, "kind") && strcmp(get_str(names, "kind"), get_str(names, "listKind")) == 0)
 		fe_invalid(e, FP(p, "listKind"), get_str(names, "listKind"), "kind and listKind may not be the same");
@@ -90,12 +92,14 @@ static void check_crd_update(const struct validation *v, const json_t *spec, con
 	size_t i;
 
 	check_immutable(v->e, FP(&spec_path, "group"), get(spec, "group"), get(old, "group"));
-	check_immutable(v->e, FP(FP(&spec_path, "names"), "plural"), json_at(spec, "names.plural"), json_at(old, "names.plural"));
+	check_immutable(v->e, FP(FP(&spec_path, "names"), "plural"), json_at(spec, "names.plural"),
+			json_at(old, "names.plural"));
 	json_array_foreach(json_at(v->old, "status.conditions"), i, c) {
 		if (strcmp(get_str(c, "type"), "Established") != 0 || strcmp(get_str(c, "status"), "True") != 0)
 			continue;
 		check_immutable(v->e, FP(&spec_path, "scope"), get(spec, "scope"), get(old, "scope"));
-		check_immutable(v->e, FP(FP(&spec_path, "names"), "kind"), json_at(spec, "names.kind"), json_at(old, "names.kind"));
+		check_immutable(v->e, FP(FP(&spec_path, "names"), "kind"), json_at(spec, "names.kind"),
+				json_at(old, "names.kind"));
 	}
 }
 
@@ -120,7 +124,8 @@ void validate_crd(const struct validation *v)
 	check_crd_names(v->e, get(spec, "names"));
 	if (get_bool(spec, "preserveUnknownFields") && !v->old)
 		fe_invalid_text(v->e, FP(&spec_path, "preserveUnknownFields"), "true",
-				"cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead");
+				"cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
+				"spec.versions[*].schema instead");
 	check_crd_conversion(v->e, get(spec, "conversion"));
 	if (protected && !*get_str(json_at(v->object, "metadata.annotations"), approved))
 		fe_required(v->e, FP_KEY(FP(FP(NULL, "metadata"), "annotations"), approved),
@@ -162,7 +167,8 @@ void validate_flow_schema(const struct validation *v)
 	else if (precedence == 1 && strcmp(json_str_or(v->object, "metadata.name", ""), "exempt") != 0)
 		fe_invalid_int(v->e, p, precedence, "only the schema named 'exempt' may have matchingPrecedence 1");
 	if (!*json_str_or(spec, "priorityLevelConfiguration.name", ""))
-		fe_required(v->e, FP(FP(&spec_path, "priorityLevelConfiguration"), "name"), "must reference a priority level");
+		fe_required(v->e, FP(FP(&spec_path, "priorityLevelConfiguration"), "name"),
+			    "must reference a priority level");
 	json_array_foreach(get(spec, "rules"), i, rule)
 		check_flow_rule(v->e, FP_INDEX(FP(&spec_path, "rules"), i), rule);
 }

@@ -32,16 +32,18 @@ static void check_subscript(struct field_errors *e, const struct fpath *p, const
 	} else if (strcmp(field, "metadata.labels") == 0) {
 		check_format(e, p, key, fmt_qualified_name);
 	} else {
-		fe_invalid(e, FP(p, "fieldPath"), field, "error converting fieldPath: field label does not support subscript: %s", field);
+		fe_invalid(e, FP(p, "fieldPath"), field,
+			   "error converting fieldPath: field label does not support subscript: %s", field);
 	}
 }
 
 void check_field_ref(struct field_errors *e, const struct fpath *p, const json_t *ref, const char *const *allowed)
 {
-	static const char *const known[] = { "metadata.annotations", "metadata.labels",	    "metadata.name",	      "metadata.namespace",
-					     "metadata.uid",	     "spec.nodeName",	    "spec.restartPolicy",     "spec.schedulerName",
-					     "spec.serviceAccountName", "status.hostIP",    "status.hostIPs",	      "status.phase",
-					     "status.podIP",	     "status.podIPs",	    NULL };
+	static const char *const known[] = { "metadata.annotations", "metadata.labels",    "metadata.name",
+					     "metadata.namespace",   "metadata.uid",       "spec.nodeName",
+					     "spec.restartPolicy",   "spec.schedulerName", "spec.serviceAccountName",
+					     "status.hostIP",        "status.hostIPs",     "status.phase",
+					     "status.podIP",         "status.podIPs",      NULL };
 	const char *path = get_str(ref, "fieldPath"), *version = get_str(ref, "apiVersion");
 	_cleanup_free_ char *field = NULL, *key = NULL;
 
@@ -54,7 +56,8 @@ void check_field_ref(struct field_errors *e, const struct fpath *p, const json_t
 		return;
 	}
 	if (strcmp(version, "v1") != 0) {
-		fe_invalid(e, FP(p, "fieldPath"), path, "error converting fieldPath: unsupported pod version: %s", version);
+		fe_invalid(e, FP(p, "fieldPath"), path, "error converting fieldPath: unsupported pod version: %s",
+			   version);
 		return;
 	}
 	if (split_subscript(path, &field, &key)) {
@@ -62,7 +65,8 @@ void check_field_ref(struct field_errors *e, const struct fpath *p, const json_t
 		return;
 	}
 	if (!one_of(path, known))
-		fe_invalid(e, FP(p, "fieldPath"), path, "error converting fieldPath: field label not supported: %s", path);
+		fe_invalid(e, FP(p, "fieldPath"), path, "error converting fieldPath: field label not supported: %s",
+			   path);
 	else if (!one_of(path, allowed))
 		fe_not_supported(e, FP(p, "fieldPath"), path, allowed);
 }
@@ -78,21 +82,30 @@ static void check_divisor(struct field_errors *e, const struct fpath *p, const j
 		return;
 	if (strstr(resource, ".cpu")) {
 		if (!one_of(divisor, WORDS("1m", "1")))
-			fe_invalid(e, FP(p, "divisor"), resource, "only divisor's values 1m and 1 are supported with the cpu resource");
+			fe_invalid(e, FP(p, "divisor"), resource,
+				   "only divisor's values 1m and 1 are supported with the cpu resource");
 		return;
 	}
-	what = strstr(resource, "ephemeral-storage") ? "local ephemeral storage" : strstr(resource, "hugepages-") ? "hugepages" : "memory";
+	what = strstr(resource, "ephemeral-storage") ? "local ephemeral storage"
+	       : strstr(resource, "hugepages-")      ? "hugepages"
+						     : "memory";
 	if (!one_of(divisor, sizes))
 		fe_invalid(e, FP(p, "divisor"), resource,
-			   "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the %s "
+			   "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are "
+			   "supported with the %s "
 			   "resource",
 			   what);
 }
 
 void check_resource_field_ref(struct field_errors *e, const struct fpath *p, const json_t *ref, bool volume)
 {
-	static const char *const supported[] = { "limits.cpu",   "limits.ephemeral-storage",   "limits.memory",
-						 "requests.cpu", "requests.ephemeral-storage", "requests.memory", NULL };
+	static const char *const supported[] = { "limits.cpu",
+						 "limits.ephemeral-storage",
+						 "limits.memory",
+						 "requests.cpu",
+						 "requests.ephemeral-storage",
+						 "requests.memory",
+						 NULL };
 	const char *resource = get_str(ref, "resource");
 
 	if (volume && !*get_str(ref, "containerName")) {
@@ -158,7 +171,8 @@ static void check_value_from(struct pod_check *c, const struct fpath *p, const j
 	}
 	if (n == 0) {
 		fe_invalid(c->e, p, "",
-			   "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
+			   "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or "
+			   "`fileKeyRef`");
 	} else if (*get_str(env, "value")) {
 		fe_invalid(c->e, p, "", "may not be specified when `value` is not empty");
 	} else if (n > 1) {
@@ -187,7 +201,8 @@ static void check_env_from(struct pod_check *c, const struct fpath *p, const jso
 			if (!*get_str(ref, "name"))
 				fe_required(c->e, FP(FP(at, keys[k]), "name"), NULL);
 			else
-				check_format(c->e, FP(FP(at, keys[k]), "name"), get_str(ref, "name"), fmt_dns_subdomain);
+				check_format(c->e, FP(FP(at, keys[k]), "name"), get_str(ref, "name"),
+					     fmt_dns_subdomain);
 		}
 		if (n == 0)
 			fe_invalid(c->e, p, "", "must specify one of: `configMapRef` or `secretRef`");
@@ -233,7 +248,8 @@ static void check_sleep(struct pod_check *c, const struct fpath *p, const json_t
 	int64_t seconds = get_int(sleep, "seconds"), grace = get_int(c->spec, "terminationGracePeriodSeconds");
 
 	if (seconds < 0 || seconds > grace)
-		fe_invalid_int(c->e, p, seconds, "must be non-negative and less than terminationGracePeriodSeconds (%lld)",
+		fe_invalid_int(c->e, p, seconds,
+			       "must be non-negative and less than terminationGracePeriodSeconds (%lld)",
 			       (long long)grace);
 }
 
@@ -270,8 +286,8 @@ static void check_handler(struct pod_check *c, const struct fpath *p, const json
 
 static void check_probe(struct pod_check *c, const struct fpath *p, const json_t *probe)
 {
-	static const char *const numbers[] = { "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold",
-					       "failureThreshold" };
+	static const char *const numbers[] = { "initialDelaySeconds", "timeoutSeconds", "periodSeconds",
+					       "successThreshold", "failureThreshold" };
 	const json_t *grace = get(probe, "terminationGracePeriodSeconds");
 
 	check_handler(c, p, probe);
@@ -295,9 +311,11 @@ void check_probes(struct pod_check *c, const struct fpath *p, const json_t *cont
 		if (i == 1) {
 			if (get(probe, "terminationGracePeriodSeconds"))
 				fe_invalid_json(c->e, FP(at, "terminationGracePeriodSeconds"),
-						get(probe, "terminationGracePeriodSeconds"), "must not be set for readinessProbes");
+						get(probe, "terminationGracePeriodSeconds"),
+						"must not be set for readinessProbes");
 		} else if (get_int(probe, "successThreshold") != 1) {
-			fe_invalid_int(c->e, FP(at, "successThreshold"), get_int(probe, "successThreshold"), "must be 1");
+			fe_invalid_int(c->e, FP(at, "successThreshold"), get_int(probe, "successThreshold"),
+				       "must be 1");
 		}
 	}
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* For the tests of this room: objects as YAML through decoding, defaults and strategy into validation, errors as lines of text. */
+/* For the tests of this room: objects as YAML through decoding, defaults and strategy into validation, errors as lines
+ * of text. */
 #ifndef KEELSON_APISERVER_VALIDATE_FIXTURE_H
 #define KEELSON_APISERVER_VALIDATE_FIXTURE_H
 
@@ -17,7 +18,8 @@ static inline const struct schema_resource *fixture_resource(const json_t *o)
 {
 	const char *version = json_str_or(o, "apiVersion", ""), *slash = strchr(version, '/');
 	_cleanup_free_ char *group = slash ? mem_strndup(version, (size_t)(slash - version)) : mem_strdup("");
-	const struct schema_resource *r = schema_resource_of_kind(group, slash ? slash + 1 : version, json_str_or(o, "kind", ""));
+	const struct schema_resource *r = schema_resource_of_kind(group, slash ? slash + 1 : version,
+								  json_str_or(o, "kind", ""));
 
 	if (!r)
 		fail_msg("no such kind: %s %s", version, json_str_or(o, "kind", ""));
@@ -83,7 +85,8 @@ static inline void fixture_run(const struct fixture_row *rows, size_t count)
 }
 
 /* Updates of one object; each row is the whole new object. */
-static inline void fixture_run_updates(const char *old_yaml, const char *subresource, const struct fixture_row *rows, size_t count)
+static inline void fixture_run_updates(const char *old_yaml, const char *subresource, const struct fixture_row *rows,
+				       size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		_cleanup_json_ json_t *old = fixture_object(old_yaml), *o = fixture_object(rows[i].yaml);

@@ -8,8 +8,8 @@
 #include "base/mem.h"
 
 /*
- * A field path as a chain of steps on the stack: it costs nothing until an error prints it. A NULL path is the root. The macros
- * make a step that lives until the end of the enclosing block.
+ * A field path as a chain of steps on the stack: it costs nothing until an error prints it. A NULL path is the root.
+ * The macros make a step that lives until the end of the enclosing block.
  */
 struct fpath {
 	const struct fpath *parent;
@@ -22,17 +22,21 @@ struct fpath {
 #define FP_KEY(parent_path, k) (&(const struct fpath){ .parent = (parent_path), .key = (k) })
 char *fpath_text(const struct fpath *p); /* own; "[]" for the root */
 
-/* Error constructors, named after the reasons. Values: v_str prints as Go's %q, v_json as Go's JSON, v_text as it is. */
+/* Error constructors, named after the reasons. Values: v_str prints as Go's %q, v_json as Go's JSON, v_text as it is.
+ */
 void fe_required(struct field_errors *e, const struct fpath *p, const char *detail /* NULL: none */);
 void fe_invalid(struct field_errors *e, const struct fpath *p, const char *v_str, const char *fmt, ...) _printf_(4, 5);
 void fe_invalid_int(struct field_errors *e, const struct fpath *p, int64_t v, const char *fmt, ...) _printf_(4, 5);
-void fe_invalid_json(struct field_errors *e, const struct fpath *p, const json_t *v /* NULL: null */, const char *fmt, ...)
+void fe_invalid_json(struct field_errors *e, const struct fpath *p, const json_t *v /* NULL: null */, const char *fmt,
+		     ...) _printf_(4, 5);
+void fe_invalid_text(struct field_errors *e, const struct fpath *p, const char *v_text, const char *fmt, ...)
 	_printf_(4, 5);
-void fe_invalid_text(struct field_errors *e, const struct fpath *p, const char *v_text, const char *fmt, ...) _printf_(4, 5);
 void fe_not_supported(struct field_errors *e, const struct fpath *p, const char *v_str, const char *const *supported);
-void fe_not_supported_text(struct field_errors *e, const struct fpath *p, const char *v_text, const char *const *supported);
+void fe_not_supported_text(struct field_errors *e, const struct fpath *p, const char *v_text,
+			   const char *const *supported);
 void fe_duplicate(struct field_errors *e, const struct fpath *p, const char *v_str);
-void fe_duplicate_text(struct field_errors *e, const struct fpath *p, const char *v_text, const char *detail /* or NULL */);
+void fe_duplicate_text(struct field_errors *e, const struct fpath *p, const char *v_text,
+		       const char *detail /* or NULL */);
 void fe_not_found(struct field_errors *e, const struct fpath *p, const char *v_str, const char *detail /* or NULL */);
 void fe_forbidden(struct field_errors *e, const struct fpath *p, const char *fmt, ...) _printf_(3, 4);
 void fe_too_long(struct field_errors *e, const struct fpath *p, int max);
@@ -53,8 +57,8 @@ static inline json_t *get(const json_t *o, const char *key) /* NULL when absent 
 	return json_is_null(v) ? NULL : v;
 }
 bool one_of(const char *s, const char *const *words);
-/* Items (borrowed) of a list of objects by a string member, the first of equal ones; free with map_free(). For lookups in lists whose
- * length the client chose. */
+/* Items (borrowed) of a list of objects by a string member, the first of equal ones; free with map_free(). For lookups
+ * in lists whose length the client chose. */
 struct map *list_index(const json_t *list, const char *key);
 /* Deep equality in which absent, null, "", {} and [] are the same thing, as in apiequality.Semantic. */
 bool same_semantic(const json_t *a, const json_t *b);
@@ -89,7 +93,8 @@ int ip_family(const char *s); /* 4, 6, or 0 when it is no address; "10.0.0.0/8" 
 void check_non_negative(struct field_errors *e, const struct fpath *p, const json_t *v /* NULL: nothing to check */);
 void check_port_number(struct field_errors *e, const struct fpath *p, int64_t port);
 void check_port(struct field_errors *e, const struct fpath *p, const json_t *int_or_string);
-void check_enum(struct field_errors *e, const struct fpath *p, const char *s, const char *const *allowed); /* "" is Required */
+void check_enum(struct field_errors *e, const struct fpath *p, const char *s,
+		const char *const *allowed); /* "" is Required */
 void check_immutable(struct field_errors *e, const struct fpath *p, const json_t *now, const json_t *old);
 void check_labels(struct field_errors *e, const struct fpath *p, const json_t *labels);
 void check_annotations(struct field_errors *e, const struct fpath *p, const json_t *annotations);

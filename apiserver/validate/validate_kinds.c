@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The list of kinds with their name rules and checks. A kind that is not here has a DNS subdomain for a name and no checks of its own. */
+/* The list of kinds with their name rules and checks. A kind that is not here has a DNS subdomain for a name and no
+ * checks of its own. */
 #include "apiserver/validate/validate_internal.h"
 
 const struct validate_kind validate_kinds[] = {
 	{ "", "pods", fmt_dns_subdomain, validate_pod, validate_pod_status },
 	{ "", "podtemplates", fmt_dns_subdomain, validate_pod_template, NULL },
-	{ "", "replicationcontrollers", fmt_dns_subdomain, validate_replication_controller, validate_replica_set_status },
+	{ "", "replicationcontrollers", fmt_dns_subdomain, validate_replication_controller,
+	  validate_replica_set_status },
 	{ "", "services", fmt_dns_label, validate_service, validate_service_status },
 	{ "", "endpoints", fmt_dns_subdomain, validate_endpoints, NULL },
 	{ "", "namespaces", fmt_dns_label, validate_namespace, validate_namespace_status },
@@ -46,12 +48,16 @@ const struct validate_kind validate_kinds[] = {
 	{ "coordination.k8s.io", "leases", fmt_dns_subdomain, validate_lease, NULL },
 	{ "node.k8s.io", "runtimeclasses", fmt_dns_subdomain, validate_runtime_class, NULL },
 	{ "certificates.k8s.io", "certificatesigningrequests", fmt_path_segment, validate_csr, validate_csr },
-	{ "admissionregistration.k8s.io", "validatingwebhookconfigurations", fmt_dns_subdomain, validate_webhooks, NULL },
+	{ "admissionregistration.k8s.io", "validatingwebhookconfigurations", fmt_dns_subdomain, validate_webhooks,
+	  NULL },
 	{ "admissionregistration.k8s.io", "mutatingwebhookconfigurations", fmt_dns_subdomain, validate_webhooks, NULL },
-	{ "admissionregistration.k8s.io", "validatingadmissionpolicies", fmt_dns_subdomain, validate_admission_policy, NULL },
-	{ "admissionregistration.k8s.io", "validatingadmissionpolicybindings", fmt_dns_subdomain, validate_admission_binding, NULL },
+	{ "admissionregistration.k8s.io", "validatingadmissionpolicies", fmt_dns_subdomain, validate_admission_policy,
+	  NULL },
+	{ "admissionregistration.k8s.io", "validatingadmissionpolicybindings", fmt_dns_subdomain,
+	  validate_admission_binding, NULL },
 	{ "apiextensions.k8s.io", "customresourcedefinitions", fmt_dns_subdomain, validate_crd, NULL },
 	{ "flowcontrol.apiserver.k8s.io", "flowschemas", fmt_dns_subdomain, validate_flow_schema, NULL },
-	{ "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", fmt_dns_subdomain, validate_priority_level, NULL },
+	{ "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", fmt_dns_subdomain, validate_priority_level,
+	  NULL },
 };
 const size_t validate_kind_count = ARRAY_SIZE(validate_kinds);

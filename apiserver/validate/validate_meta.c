@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The metadata every object has: names, labels, annotations, owners, finalizers, managed fields, and what an update may not change. */
+/* The metadata every object has: names, labels, annotations, owners, finalizers, managed fields, and what an update may
+ * not change. */
 #include "apiserver/validate/validate_internal.h"
 
 #include <stdio.h>
@@ -44,9 +45,10 @@ static void check_owners(struct field_errors *e, const struct fpath *p, const js
 			continue;
 		if (controller)
 			fe_invalid_json(e, p, owners,
-					"Only one reference can have Controller set to true. Found \"true\" in references for %s/%s and %s/%s",
-					get_str(controller, "kind"), get_str(controller, "name"), get_str(owner, "kind"),
-					get_str(owner, "name"));
+					"Only one reference can have Controller set to true. Found \"true\" in "
+					"references for %s/%s and %s/%s",
+					get_str(controller, "kind"), get_str(controller, "name"),
+					get_str(owner, "kind"), get_str(owner, "name"));
 		else
 			controller = owner;
 	}
@@ -120,7 +122,8 @@ static void check_meta_common(struct field_errors *e, const struct fpath *meta_p
 void check_meta_create(struct field_errors *e, const json_t *meta, bool namespaced, format_fn name_format)
 {
 	const struct fpath *p = FP(NULL, "metadata");
-	const char *name = get_str(meta, "name"), *prefix = get_str(meta, "generateName"), *ns = get_str(meta, "namespace");
+	const char *name = get_str(meta, "name"), *prefix = get_str(meta, "generateName"),
+		   *ns = get_str(meta, "namespace");
 
 	if (*prefix)
 		check_generate_name(e, p, prefix, name_format);
@@ -161,14 +164,17 @@ static void check_new_finalizers(struct field_errors *e, const struct fpath *p, 
 	}
 	map_free(had);
 	if (added.len)
-		fe_forbidden(e, p, "no new finalizers can be added if the object is being deleted, found new finalizers []string{%s}",
+		fe_forbidden(e, p,
+			     "no new finalizers can be added if the object is being deleted, found new finalizers "
+			     "[]string{%s}",
 			     added.data);
 }
 
 void check_meta_update(struct field_errors *e, const json_t *meta, const json_t *old)
 {
-	static const char *const immutable[] = { "name",	      "namespace",	   "uid",
-						 "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds" };
+	static const char *const immutable[] = {
+		"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"
+	};
 	const struct fpath *p = FP(NULL, "metadata");
 
 	check_finalizers(e, FP(p, "finalizers"), get(meta, "finalizers"));

@@ -104,8 +104,10 @@ static void check_ingress_rule(struct field_errors *e, const struct fpath *p, co
 void validate_ingress(const struct validation *v)
 {
 	static const char annotation[] = "kubernetes.io/ingress.class";
-	const json_t *spec = get(v->object, "spec"), *rules = get(spec, "rules"), *backend = get(spec, "defaultBackend");
-	const char *old_class = get_str(json_at(v->object, "metadata.annotations"), annotation), *class = get_str(spec, "ingressClassName");
+	const json_t *spec = get(v->object, "spec"), *rules = get(spec, "rules"),
+		     *backend = get(spec, "defaultBackend");
+	const char *old_class = get_str(json_at(v->object, "metadata.annotations"), annotation),
+		   *class = get_str(spec, "ingressClassName");
 	const struct fpath *p = FP(NULL, "spec");
 	json_t *item, *host;
 	size_t i, k;
@@ -127,7 +129,8 @@ void validate_ingress(const struct validation *v)
 	if (*class)
 		check_format(v->e, FP(p, "ingressClassName"), class, fmt_dns_subdomain);
 	if (!v->old && *old_class && *class && strcmp(old_class, class) != 0)
-		fe_invalid(v->e, FP(FP(NULL, "annotations"), annotation), old_class, "must match `ingressClassName` when both are specified");
+		fe_invalid(v->e, FP(FP(NULL, "annotations"), annotation), old_class,
+			   "must match `ingressClassName` when both are specified");
 }
 
 void validate_ingress_class(const struct validation *v)
@@ -141,7 +144,8 @@ void validate_ingress_class(const struct validation *v)
 	if (!*controller)
 		fe_required(v->e, FP(p, "controller"), NULL);
 	else if (!strchr(controller, '/'))
-		fe_invalid(v->e, FP(p, "controller"), controller, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+		fe_invalid(v->e, FP(p, "controller"), controller,
+			   "must be a domain-prefixed path (such as \"acme.io/foo\")");
 	if (parameters) {
 		if (!*get_str(parameters, "kind"))
 			fe_required(v->e, FP(at, "kind"), NULL);
@@ -201,7 +205,8 @@ static void check_ip_block(struct field_errors *e, const struct fpath *p, const 
 
 static void check_peer(struct field_errors *e, const struct fpath *p, const json_t *peer)
 {
-	const json_t *block = get(peer, "ipBlock"), *pods = get(peer, "podSelector"), *namespaces = get(peer, "namespaceSelector");
+	const json_t *block = get(peer, "ipBlock"), *pods = get(peer, "podSelector"),
+		     *namespaces = get(peer, "namespaceSelector");
 
 	check_label_selector(e, FP(p, "podSelector"), pods);
 	check_label_selector(e, FP(p, "namespaceSelector"), namespaces);
@@ -236,7 +241,8 @@ void validate_network_policy(const struct validation *v)
 		fe_invalid_json(v->e, FP(p, "policyTypes"), types, "may not specify more than two policyTypes");
 	json_array_foreach(types, i, item) {
 		if (!one_of(json_string_value(item), WORDS("Ingress", "Egress")))
-			fe_not_supported(v->e, FP_INDEX(FP(p, "policyTypes"), i), json_string_value(item), WORDS("Ingress", "Egress"));
+			fe_not_supported(v->e, FP_INDEX(FP(p, "policyTypes"), i), json_string_value(item),
+					 WORDS("Ingress", "Egress"));
 	}
 }
 
@@ -260,8 +266,9 @@ void validate_service_cidr(const struct validation *v)
 		check_format(v->e, FP_INDEX(p, i), json_string_value(item), fmt_cidr_canonical);
 	if (json_array_size(cidrs) == 2 && ip_family(json_string_value(json_array_get(cidrs, 0))) ==
 						   ip_family(json_string_value(json_array_get(cidrs, 1))))
-		fe_invalid_json(v->e, p, cidrs,
-				"may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
+		fe_invalid_json(
+			v->e, p, cidrs,
+			"may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
 }
 
 void validate_ip_address(const struct validation *v)

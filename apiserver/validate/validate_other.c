@@ -4,7 +4,8 @@
 
 void validate_lease(const struct validation *v)
 {
-	const json_t *spec = get(v->object, "spec"), *duration = get(spec, "leaseDurationSeconds"), *transitions = get(spec, "leaseTransitions");
+	const json_t *spec = get(v->object, "spec"), *duration = get(spec, "leaseDurationSeconds"),
+		     *transitions = get(spec, "leaseTransitions");
 	const struct fpath *p = FP(NULL, "spec");
 
 	if (duration && json_integer_value(duration) <= 0)
@@ -19,7 +20,8 @@ void validate_priority_class(const struct validation *v)
 		const char *name;
 		int64_t value;
 	} known[] = { { "system-cluster-critical", 2000000000 }, { "system-node-critical", 2000001000 } };
-	const char *name = json_str_or(v->object, "metadata.name", ""), *policy = get_str(v->object, "preemptionPolicy");
+	const char *name = json_str_or(v->object, "metadata.name", ""),
+		   *policy = get_str(v->object, "preemptionPolicy");
 	int64_t value = get_int(v->object, "value");
 	bool system = false;
 
@@ -27,7 +29,8 @@ void validate_priority_class(const struct validation *v)
 		system |= strcmp(known[i].name, name) == 0 && known[i].value == value;
 	if (str_starts(name, "system-") && !system)
 		fe_forbidden(v->e, FP(FP(NULL, "metadata"), "name"),
-			     "priority class names with 'system-' prefix are reserved for system use only. error: %s is not a known system "
+			     "priority class names with 'system-' prefix are reserved for system use only. error: %s "
+			     "is not a known system "
 			     "priority class",
 			     name);
 	else if (!system && value > 1000000000)
@@ -38,7 +41,8 @@ void validate_priority_class(const struct validation *v)
 		return;
 	if (value != get_int(v->old, "value"))
 		fe_forbidden(v->e, FP(NULL, "value"), "may not be changed in an update.");
-	check_immutable(v->e, FP(NULL, "preemptionPolicy"), get(v->object, "preemptionPolicy"), get(v->old, "preemptionPolicy"));
+	check_immutable(v->e, FP(NULL, "preemptionPolicy"), get(v->object, "preemptionPolicy"),
+			get(v->old, "preemptionPolicy"));
 }
 
 void validate_runtime_class(const struct validation *v)
@@ -68,7 +72,8 @@ static void check_signer(struct field_errors *e, const struct fpath *p, const ch
 		return;
 	}
 	if (!slash || !slash[1] || slash == name) {
-		fe_invalid(e, p, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+		fe_invalid(e, p, name,
+			   "must be a fully qualified domain and path of the form 'example.com/signer-name'");
 		return;
 	}
 	if (strcmp(name, "kubernetes.io/legacy-unknown") == 0)
@@ -80,10 +85,30 @@ static void check_signer(struct field_errors *e, const struct fpath *p, const ch
 }
 
 static const char *const usages[] = {
-	"any",		   "cert sign",	   "client auth",      "code signing",	  "content commitment", "crl sign",
-	"data encipherment", "decipher only", "digital signature", "email protection", "encipher only",	   "ipsec end system",
-	"ipsec tunnel",	   "ipsec user",   "key agreement",    "key encipherment", "microsoft sgc",	   "netscape sgc",
-	"ocsp signing",	   "s/mime",	   "server auth",      "signing",	  "timestamping",	   NULL,
+	"any",
+	"cert sign",
+	"client auth",
+	"code signing",
+	"content commitment",
+	"crl sign",
+	"data encipherment",
+	"decipher only",
+	"digital signature",
+	"email protection",
+	"encipher only",
+	"ipsec end system",
+	"ipsec tunnel",
+	"ipsec user",
+	"key agreement",
+	"key encipherment",
+	"microsoft sgc",
+	"netscape sgc",
+	"ocsp signing",
+	"s/mime",
+	"server auth",
+	"signing",
+	"timestamping",
+	NULL,
 };
 
 static void check_csr_conditions(const struct validation *v)
@@ -113,7 +138,8 @@ static void check_csr_conditions(const struct validation *v)
 	for (i = 0; v->old && i < ARRAY_SIZE(fixed); i++) {
 		if (map_has(old_types, fixed[i]) && !map_has(types, fixed[i]))
 			fe_forbidden(v->e, p, "updates may not remove a condition of type \"%s\"", fixed[i]);
-		else if (!map_has(old_types, fixed[i]) && map_has(types, fixed[i]) && i < 2 && !str_eq(v->sub, "approval"))
+		else if (!map_has(old_types, fixed[i]) && map_has(types, fixed[i]) && i < 2 &&
+			 !str_eq(v->sub, "approval"))
 			fe_forbidden(v->e, p, "updates may not add a condition of type \"%s\"", fixed[i]);
 	}
 	map_free(types);
@@ -123,7 +149,8 @@ static void check_csr_conditions(const struct validation *v)
 
 static void check_csr_certificate(const struct validation *v)
 {
-	const char *now = json_str_or(v->object, "status.certificate", ""), *old = json_str_or(v->old, "status.certificate", "");
+	const char *now = json_str_or(v->object, "status.certificate", ""),
+		   *old = json_str_or(v->old, "status.certificate", "");
 	const struct fpath *p = FP(FP(NULL, "status"), "certificate");
 	_cleanup_strbuf_ struct strbuf pem = {0};
 
@@ -149,7 +176,8 @@ void validate_csr(const struct validation *v)
 
 	base64_decode(&pem, get_str(spec, "request"), strlen(get_str(spec, "request")));
 	if (!pem.len || !strstr(pem.data, "-----BEGIN CERTIFICATE REQUEST-----"))
-		fe_invalid(v->e, FP(p, "request"), get_str(spec, "request"), "PEM block type must be CERTIFICATE REQUEST");
+		fe_invalid(v->e, FP(p, "request"), get_str(spec, "request"),
+			   "PEM block type must be CERTIFICATE REQUEST");
 	if (json_array_size(get(spec, "usages")) == 0)
 		fe_required(v->e, FP(p, "usages"), NULL);
 	json_array_foreach(get(spec, "usages"), i, usage) {
@@ -182,7 +210,8 @@ static void check_length(struct field_errors *e, const char *key, const char *s,
 /* The core group's events; those with an eventTime have to follow the rules of the newer group. */
 void validate_event(const struct validation *v)
 {
-	const char *ns = json_str_or(v->object, "metadata.namespace", ""), *of = json_str_or(v->object, "involvedObject.namespace", "");
+	const char *ns = json_str_or(v->object, "metadata.namespace", ""),
+		   *of = json_str_or(v->object, "involvedObject.namespace", "");
 	bool newer = strcmp(v->r->group, "events.k8s.io") == 0;
 	const char *controller = newer ? "reportingController" : "reportingComponent";
 
@@ -223,9 +252,11 @@ void validate_volume_attachment(const struct validation *v)
 	else
 		check_format(v->e, FP(p, "attacher"), get_str(spec, "attacher"), fmt_dns_subdomain);
 	if (!named && !inlined)
-		fe_required(v->e, FP(p, "source"), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+		fe_required(v->e, FP(p, "source"),
+			    "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
 	else if (named && inlined)
-		fe_forbidden(v->e, FP(p, "source"), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+		fe_forbidden(v->e, FP(p, "source"),
+			     "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
 	check_format(v->e, FP(p, "nodeName"), get_str(spec, "nodeName"), fmt_dns_subdomain);
 }
 
@@ -271,9 +302,12 @@ void validate_csi_driver(const struct validation *v)
 			fe_not_supported(v->e, FP(p, "volumeLifecycleModes"), json_string_value(mode), modes);
 	}
 	if (period && json_integer_value(period) < 10)
-		fe_invalid_json(v->e, FP(p, "nodeAllocatableUpdatePeriodSeconds"), period, "must be greater than or equal to 10 seconds");
+		fe_invalid_json(v->e, FP(p, "nodeAllocatableUpdatePeriodSeconds"), period,
+				"must be greater than or equal to 10 seconds");
 	if (!v->old)
 		return;
-	check_immutable(v->e, FP(p, "attachedRequired"), get(spec, "attachRequired"), json_at(v->old, "spec.attachRequired"));
-	check_immutable(v->e, FP(p, "volumeLifecycleModes"), get(spec, "volumeLifecycleModes"), json_at(v->old, "spec.volumeLifecycleModes"));
+	check_immutable(v->e, FP(p, "attachedRequired"), get(spec, "attachRequired"),
+			json_at(v->old, "spec.attachRequired"));
+	check_immutable(v->e, FP(p, "volumeLifecycleModes"), get(spec, "volumeLifecycleModes"),
+			json_at(v->old, "spec.volumeLifecycleModes"));
 }

@@ -5,7 +5,8 @@
 void check_pod_dns(struct pod_check *c, const struct fpath *spec_path)
 {
 	enum { NAMESERVERS_MAX = 3, SEARCHES_MAX = 32, SEARCHES_MAX_BYTES = 2048 };
-	const json_t *config = get(c->spec, "dnsConfig"), *servers = get(config, "nameservers"), *searches = get(config, "searches");
+	const json_t *config = get(c->spec, "dnsConfig"), *servers = get(config, "nameservers"),
+		     *searches = get(config, "searches");
 	bool none = strcmp(get_str(c->spec, "dnsPolicy"), "None") == 0;
 	const struct fpath *p = FP(spec_path, "dnsConfig");
 	size_t i, total = 0;
@@ -14,18 +15,22 @@ void check_pod_dns(struct pod_check *c, const struct fpath *spec_path)
 	if (none && !config)
 		fe_required(c->e, p, "must provide `dnsConfig` when `dnsPolicy` is None");
 	else if (none && json_array_size(servers) == 0)
-		fe_required(c->e, FP(p, "nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+		fe_required(c->e, FP(p, "nameservers"),
+			    "must provide at least one DNS nameserver when `dnsPolicy` is None");
 	if (json_array_size(servers) > NAMESERVERS_MAX)
-		fe_invalid_json(c->e, FP(p, "nameservers"), servers, "must not have more than %d nameservers", NAMESERVERS_MAX);
+		fe_invalid_json(c->e, FP(p, "nameservers"), servers, "must not have more than %d nameservers",
+				NAMESERVERS_MAX);
 	json_array_foreach(servers, i, v)
 		check_format(c->e, FP_INDEX(FP(p, "nameservers"), i), json_string_value(v), fmt_ip);
 	if (json_array_size(searches) > SEARCHES_MAX)
-		fe_invalid_json(c->e, FP(p, "searches"), searches, "must not have more than %d search paths", SEARCHES_MAX);
+		fe_invalid_json(c->e, FP(p, "searches"), searches, "must not have more than %d search paths",
+				SEARCHES_MAX);
 	json_array_foreach(searches, i, v)
 		total += json_string_length(v) + (i > 0);
 	if (total > SEARCHES_MAX_BYTES)
 		fe_invalid_json(c->e, FP(p, "searches"), searches,
-				"must not have more than %d characters (including spaces) in the search list", SEARCHES_MAX_BYTES);
+				"must not have more than %d characters (including spaces) in the search list",
+				SEARCHES_MAX_BYTES);
 	json_array_foreach(searches, i, v) {
 		_cleanup_free_ char *name = mem_strdup(json_string_value(v));
 		size_t len = strlen(name);
@@ -77,16 +82,19 @@ void check_tolerations(struct field_errors *e, const struct fpath *p, const json
 			check_format(e, FP(at, "key"), key, fmt_qualified_name);
 		if (!*key && strcmp(op, "Exists") != 0)
 			fe_invalid(e, FP(at, "operator"), op,
-				   "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+				   "operator must be Exists when `key` is empty, which means \"match all values and "
+				   "all keys\"");
 		if (get(t, "tolerationSeconds") && strcmp(effect, "NoExecute") != 0)
-			fe_invalid(e, FP(at, "effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
+			fe_invalid(e, FP(at, "effect"), effect,
+				   "effect must be 'NoExecute' when `tolerationSeconds` is set");
 		check_toleration_operator(e, at, op, get_str(t, "value"));
 		if (*effect && !one_of(effect, effects))
 			fe_not_supported(e, FP(at, "effect"), effect, effects);
 	}
 }
 
-static void check_node_expression(struct field_errors *e, const struct fpath *p, const json_t *expression, bool required)
+static void check_node_expression(struct field_errors *e, const struct fpath *p, const json_t *expression,
+				  bool required)
 {
 	const char *op = get_str(expression, "operator");
 	const json_t *values = get(expression, "values");
@@ -98,10 +106,12 @@ static void check_node_expression(struct field_errors *e, const struct fpath *p,
 			fe_required(e, FP(p, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
 	} else if (one_of(op, WORDS("Exists", "DoesNotExist"))) {
 		if (json_array_size(values) > 0)
-			fe_forbidden(e, FP(p, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+			fe_forbidden(e, FP(p, "values"),
+				     "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
 	} else if (one_of(op, WORDS("Gt", "Lt"))) {
 		if (json_array_size(values) != 1)
-			fe_required(e, FP(p, "values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
+			fe_required(e, FP(p, "values"),
+				    "must be specified single value when `operator` is 'Lt' or 'Gt'");
 	} else {
 		fe_invalid(e, FP(p, "operator"), op, "not a valid selector operator");
 	}
@@ -233,7 +243,9 @@ void check_affinity(struct field_errors *e, const struct fpath *p, const json_t 
 
 static void check_spread(struct field_errors *e, const struct fpath *p, const json_t *s)
 {
-	static const char *const actions[] = { "DoNotSchedule", "ScheduleAnyway", NULL }, *const honor[] = { "Honor", "Ignore", NULL };
+	static const char *const actions[] = { "DoNotSchedule", "ScheduleAnyway", NULL }, *const honor[] = { "Honor",
+													     "Ignore",
+													     NULL };
 	static const char *const policies[] = { "nodeAffinityPolicy", "nodeTaintsPolicy" };
 	const char *action = get_str(s, "whenUnsatisfiable");
 	const json_t *min = get(s, "minDomains");
@@ -249,7 +261,8 @@ static void check_spread(struct field_errors *e, const struct fpath *p, const js
 	if (min && json_integer_value(min) <= 0)
 		fe_invalid_json(e, FP(p, "minDomains"), min, "must be greater than zero");
 	if (min && strcmp(action, "DoNotSchedule") != 0)
-		fe_invalid_json(e, FP(p, "minDomains"), min, "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %s", action);
+		fe_invalid_json(e, FP(p, "minDomains"), min,
+				"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %s", action);
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
 		if (*get_str(s, policies[i]) && !one_of(get_str(s, policies[i]), honor))
 			fe_not_supported(e, FP(p, policies[i]), get_str(s, policies[i]), honor);
@@ -264,7 +277,8 @@ void check_spread_constraints(struct field_errors *e, const struct fpath *p, con
 	size_t i;
 
 	json_array_foreach(constraints, i, s) {
-		_cleanup_free_ char *pair = str_printf("{%s, %s}", get_str(s, "topologyKey"), get_str(s, "whenUnsatisfiable"));
+		_cleanup_free_ char *pair = str_printf("{%s, %s}", get_str(s, "topologyKey"),
+						       get_str(s, "whenUnsatisfiable"));
 
 		check_spread(e, FP_INDEX(p, i), s);
 		if (map_has(seen, pair))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pods and pod templates: the fields of the pod as a whole, in the order in which Kubernetes reports them. What belongs to a topic of its
- * own (containers, volumes, security, placement, resources) has a file of its own.
+ * Pods and pod templates: the fields of the pod as a whole, in the order in which Kubernetes reports them. What belongs
+ * to a topic of its own (containers, volumes, security, placement, resources) has a file of its own.
  */
 #include "apiserver/validate/validate_pod.h"
 
@@ -13,13 +13,16 @@ static void check_annotations_of_pod(struct pod_check *c, const struct fpath *p)
 	const char *cost = get_str(annotations, "controller.kubernetes.io/pod-deletion-cost");
 	int64_t n;
 
-	if (!c->template && json_object_get(annotations, "kubernetes.io/config.mirror") && !*get_str(c->spec, "nodeName"))
-		fe_invalid(c->e, FP_KEY(p, "kubernetes.io/config.mirror"), get_str(annotations, "kubernetes.io/config.mirror"),
+	if (!c->template && json_object_get(annotations, "kubernetes.io/config.mirror") &&
+	    !*get_str(c->spec, "nodeName"))
+		fe_invalid(c->e, FP_KEY(p, "kubernetes.io/config.mirror"),
+			   get_str(annotations, "kubernetes.io/config.mirror"),
 			   "must set spec.nodeName if mirror pod annotation is set");
 	if (!*cost)
 		return;
 	if (str_to_i64(cost, INT32_MIN, INT32_MAX, &n) < 0 || *cost == '+' || (cost[0] == '0' && cost[1]))
-		fe_invalid(c->e, FP_KEY(p, "controller.kubernetes.io/pod-deletion-cost"), cost, "must be a 32bit integer");
+		fe_invalid(c->e, FP_KEY(p, "controller.kubernetes.io/pod-deletion-cost"), cost,
+			   "must be a 32bit integer");
 }
 
 static void check_resource_claims(struct pod_check *c, const struct fpath *p)
@@ -41,10 +44,12 @@ static void check_resource_claims(struct pod_check *c, const struct fpath *p)
 			check_format(c->e, FP(at, "name"), name, fmt_dns_label);
 		map_set(seen, name, seen);
 		if (*one && *template)
-			fe_invalid_json(c->e, at, claim,
-					"at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
+			fe_invalid_json(
+				c->e, at, claim,
+				"at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
 		else if (!*one && !*template)
-			fe_invalid_json(c->e, at, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+			fe_invalid_json(c->e, at, claim,
+					"must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
 		if (*one)
 			check_format(c->e, FP(at, "resourceClaimName"), one, fmt_dns_subdomain);
 		if (*template)
@@ -65,9 +70,10 @@ static void check_host_network_ports(struct pod_check *c, const struct fpath *p)
 			int64_t host = get_int(port, "hostPort");
 
 			if (host != get_int(port, "containerPort") && (host || !c->template))
-				fe_invalid_int(c->e,
-					       FP(FP_INDEX(FP(FP_INDEX(FP(p, "containers"), i), "ports"), k), "hostPort"), host,
-					       "must match `containerPort` when `hostNetwork` is true");
+				fe_invalid_int(
+					c->e,
+					FP(FP_INDEX(FP(FP_INDEX(FP(p, "containers"), i), "ports"), k), "hostPort"),
+					host, "must match `containerPort` when `hostNetwork` is true");
 		}
 	}
 }
@@ -79,8 +85,8 @@ static void check_gates(struct pod_check *c, const struct fpath *p)
 	size_t i;
 
 	json_array_foreach(get(c->spec, "readinessGates"), i, gate)
-		check_format(c->e, FP(FP_INDEX(FP(p, "readinessGates"), i), "conditionType"), get_str(gate, "conditionType"),
-			     fmt_qualified_name);
+		check_format(c->e, FP(FP_INDEX(FP(p, "readinessGates"), i), "conditionType"),
+			     get_str(gate, "conditionType"), fmt_qualified_name);
 	json_array_foreach(get(c->spec, "schedulingGates"), i, gate) {
 		const struct fpath *at = FP_INDEX(FP(p, "schedulingGates"), i);
 		const char *name = get_str(gate, "name");
@@ -95,7 +101,9 @@ static void check_gates(struct pod_check *c, const struct fpath *p)
 
 static void check_host_users(struct pod_check *c, const struct fpath *p)
 {
-	static const char *const flags[][2] = { { "hostNetwork", "hostNetwork" }, { "hostPID", "HostPID" }, { "hostIPC", "HostIPC" } };
+	static const char *const flags[][2] = { { "hostNetwork", "hostNetwork" },
+						{ "hostPID", "HostPID" },
+						{ "hostIPC", "HostIPC" } };
 
 	if (!json_is_false(get(c->spec, "hostUsers")))
 		return;
@@ -132,7 +140,8 @@ static void check_names(struct pod_check *c, const struct fpath *p)
 		if (*get_str(c->spec, names[i].key))
 			check_format(c->e, FP(p, names[i].key), get_str(c->spec, names[i].key), names[i].fn);
 	if (deadline && (json_integer_value(deadline) < 1 || json_integer_value(deadline) > INT32_MAX))
-		fe_invalid_json(c->e, FP(p, "activeDeadlineSeconds"), deadline, "must be between 1 and 2147483647, inclusive");
+		fe_invalid_json(c->e, FP(p, "activeDeadlineSeconds"), deadline,
+				"must be between 1 and 2147483647, inclusive");
 	for (size_t i = 0; i < ARRAY_SIZE(late); i++)
 		if (*get_str(c->spec, late[i].key))
 			check_format(c->e, FP(p, late[i].key), get_str(c->spec, late[i].key), late[i].fn);
@@ -148,7 +157,8 @@ static void check_host_aliases(struct pod_check *c, const struct fpath *p)
 
 		check_format(c->e, FP(at, "ip"), get_str(alias, "ip"), fmt_ip);
 		json_array_foreach(get(alias, "hostnames"), k, name)
-			check_format(c->e, FP_INDEX(FP(at, "hostnames"), k), json_string_value(name), fmt_dns_subdomain);
+			check_format(c->e, FP_INDEX(FP(at, "hostnames"), k), json_string_value(name),
+				     fmt_dns_subdomain);
 	}
 }
 
@@ -183,7 +193,8 @@ static void check_second_half(struct pod_check *c, const struct fpath *p)
 	check_tolerations(c->e, FP(p, "tolerations"), get(c->spec, "tolerations"));
 	check_host_aliases(c, FP(p, "hostAliases"));
 	if (*get_str(c->spec, "priorityClassName"))
-		check_format(c->e, FP(p, "priorityClassName"), get_str(c->spec, "priorityClassName"), fmt_dns_subdomain);
+		check_format(c->e, FP(p, "priorityClassName"), get_str(c->spec, "priorityClassName"),
+			     fmt_dns_subdomain);
 	if (*get_str(c->spec, "runtimeClassName"))
 		check_format(c->e, FP(p, "runtimeClassName"), get_str(c->spec, "runtimeClassName"), fmt_dns_subdomain);
 	if (get(c->spec, "preemptionPolicy"))
@@ -203,7 +214,8 @@ void check_pod_spec(struct pod_check *c, const struct fpath *p)
 	check_all_containers(c, p);
 	check_pod_resources(c, FP(p, "resources"));
 	check_host_network_ports(c, p);
-	check_enum(c->e, FP(p, "restartPolicy"), get_str(c->spec, "restartPolicy"), WORDS("Always", "OnFailure", "Never"));
+	check_enum(c->e, FP(p, "restartPolicy"), get_str(c->spec, "restartPolicy"),
+		   WORDS("Always", "OnFailure", "Never"));
 	check_enum(c->e, FP(p, "dnsPolicy"), get_str(c->spec, "dnsPolicy"),
 		   WORDS("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"));
 	check_labels(c->e, FP(p, "nodeSelector"), get(c->spec, "nodeSelector"));
@@ -212,7 +224,8 @@ void check_pod_spec(struct pod_check *c, const struct fpath *p)
 	c->volumes = map_free(c->volumes);
 }
 
-void check_pod_template(struct field_errors *e, const struct fpath *p, const json_t *template, const json_t *claim_templates)
+void check_pod_template(struct field_errors *e, const struct fpath *p, const json_t *template,
+			const json_t *claim_templates)
 {
 	struct pod_check c = {
 		.e = e,
@@ -227,7 +240,8 @@ void check_pod_template(struct field_errors *e, const struct fpath *p, const jso
 	check_annotations_of_pod(&c, FP(p, "annotations"));
 	check_pod_spec(&c, FP(p, "spec"));
 	if (json_array_size(get(c.spec, "ephemeralContainers")) > 0)
-		fe_forbidden(e, FP(FP(p, "spec"), "ephemeralContainers"), "ephemeral containers not allowed in pod template");
+		fe_forbidden(e, FP(FP(p, "spec"), "ephemeralContainers"),
+			     "ephemeral containers not allowed in pod template");
 }
 
 static void check_image_blanks(struct field_errors *e, const struct fpath *p, const json_t *containers)
@@ -240,7 +254,8 @@ static void check_image_blanks(struct field_errors *e, const struct fpath *p, co
 		size_t len = strlen(image);
 
 		if (len && (isspace((unsigned char)image[0]) || isspace((unsigned char)image[len - 1])))
-			fe_invalid(e, FP(FP_INDEX(p, i), "image"), image, "must not have leading or trailing whitespace");
+			fe_invalid(e, FP(FP_INDEX(p, i), "image"), image,
+				   "must not have leading or trailing whitespace");
 	}
 }
 

@@ -17,9 +17,10 @@ struct pod_check {
 
 /* All of a pod's spec at p, with c->spec and the flags set. */
 void check_pod_spec(struct pod_check *c, const struct fpath *p);
-/* A pod template at p (metadata and spec). restart_policies: those allowed, NULL: any. kind_name: as in the message about
- * activeDeadlineSeconds, NULL: allowed. */
-void check_pod_template(struct field_errors *e, const struct fpath *p, const json_t *template, const json_t *claim_templates);
+/* A pod template at p (metadata and spec). restart_policies: those allowed, NULL: any. kind_name: as in the message
+ * about activeDeadlineSeconds, NULL: allowed. */
+void check_pod_template(struct field_errors *e, const struct fpath *p, const json_t *template,
+			const json_t *claim_templates);
 
 void check_volumes(struct pod_check *c, const struct fpath *p);
 void check_volume_mounts(struct pod_check *c, const struct fpath *p, const json_t *container);

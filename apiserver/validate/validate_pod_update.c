@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What an update may change in a Pod: images, a shorter deadline, further tolerations, and while it is gated its placement; by their own
- * subresources ephemeral containers, resources and the status.
+ * What an update may change in a Pod: images, a shorter deadline, further tolerations, and while it is gated its
+ * placement; by their own subresources ephemeral containers, resources and the status.
  */
 #include "apiserver/validate/diff.h"
 #include "apiserver/validate/qos.h"
@@ -14,7 +14,8 @@ static void check_fixed_annotations(const struct validation *v)
 	} fixed[] = {
 		{ "container.apparmor.security.beta.kubernetes.io/", "may not add AppArmor annotations",
 		  "may not remove or update AppArmor annotations" },
-		{ "kubernetes.io/config.mirror", "may not add mirror pod annotation", "may not remove or update mirror pod annotation" },
+		{ "kubernetes.io/config.mirror", "may not add mirror pod annotation",
+		  "may not remove or update mirror pod annotation" },
 	};
 	const json_t *now = json_at(v->object, "metadata.annotations"), *old = json_at(v->old, "metadata.annotations");
 	const struct fpath *p = FP(FP(NULL, "metadata"), "annotations");
@@ -23,7 +24,8 @@ static void check_fixed_annotations(const struct validation *v)
 
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
 		json_object_foreach((json_t *)old, key, value) {
-			if (str_starts(key, fixed[i].prefix) && strcmp(get_str(now, key), json_string_value(value)) != 0)
+			if (str_starts(key, fixed[i].prefix) &&
+			    strcmp(get_str(now, key), json_string_value(value)) != 0)
 				fe_forbidden(v->e, FP_KEY(p, key), "%s", fixed[i].change);
 		}
 		json_object_foreach((json_t *)now, key, value) {
@@ -54,10 +56,12 @@ static bool check_deadline(const struct validation *v, const struct fpath *p, co
 /* What must stay of a toleration; own. */
 static char *toleration_id(const json_t *t)
 {
-	return str_printf("%s\n%s\n%s\n%s", get_str(t, "key"), get_str(t, "operator"), get_str(t, "value"), get_str(t, "effect"));
+	return str_printf("%s\n%s\n%s\n%s", get_str(t, "key"), get_str(t, "operator"), get_str(t, "value"),
+			  get_str(t, "effect"));
 }
 
-static void check_toleration_changes(const struct validation *v, const struct fpath *p, const json_t *now, const json_t *old)
+static void check_toleration_changes(const struct validation *v, const struct fpath *p, const json_t *now,
+				     const json_t *old)
 {
 	struct map *kept = map_new(NULL);
 	bool lost = false;
@@ -87,7 +91,8 @@ static void check_gate_changes(const struct validation *v, const struct fpath *p
 
 	json_array_foreach(now, i, gate) {
 		if (!map_has(had, get_str(gate, "name")))
-			fe_forbidden(v->e, FP(FP_INDEX(p, i), "name"), "only deletion is allowed, but found new scheduling gate '%s'",
+			fe_forbidden(v->e, FP(FP_INDEX(p, i), "name"),
+				     "only deletion is allowed, but found new scheduling gate '%s'",
 				     get_str(gate, "name"));
 	}
 	map_free(had);
@@ -107,9 +112,11 @@ static bool is_prefix(const json_t *old, const json_t *now)
 }
 
 /* A pod that waits for its gates may have its placement narrowed. munged gets the old values of what was allowed. */
-static void check_gated_changes(const struct validation *v, const struct fpath *p, const json_t *spec, const json_t *old, json_t *munged)
+static void check_gated_changes(const struct validation *v, const struct fpath *p, const json_t *spec,
+				const json_t *old, json_t *munged)
 {
-	static const char path[] = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+	static const char path[] =
+		"affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
 	const json_t *now = get(spec, "nodeSelector"), *was = get(old, "nodeSelector");
 	const json_t *terms = json_at(spec, path), *old_terms = json_at(old, path);
 	const struct fpath *at = FP(p, path);
@@ -125,14 +132,16 @@ static void check_gated_changes(const struct validation *v, const struct fpath *
 		break;
 	}
 	if (json_array_size(old_terms) && json_array_size(old_terms) != json_array_size(terms))
-		fe_invalid_json(v->e, at, terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+		fe_invalid_json(v->e, at, terms,
+				"no additions/deletions to non-empty NodeSelectorTerms list are allowed");
 	else
 		json_array_foreach(old_terms, i, value) {
 			const json_t *term = json_array_get(terms, i);
 
 			if (!is_prefix(get(value, "matchExpressions"), get(term, "matchExpressions")) ||
 			    !is_prefix(get(value, "matchFields"), get(term, "matchFields")))
-				fe_invalid_json(v->e, FP_INDEX(at, i), term, "only additions are allowed (no mutations or deletions)");
+				fe_invalid_json(v->e, FP_INDEX(at, i), term,
+						"only additions are allowed (no mutations or deletions)");
 		}
 	json_object_del(munged, "nodeSelector");
 	if (was)
@@ -187,7 +196,8 @@ static void check_spec_change(const struct validation *v, const struct fpath *p,
 		return;
 	diff = diff_text(old, munged);
 	fe_forbidden(v->e, p,
-		     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+		     "pod updates may not change fields other than "
+		     "`spec.containers[*].image`,`spec.initContainers[*].image`,"
 		     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
 		     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n%s",
 		     diff);
@@ -220,7 +230,8 @@ static bool mirror_pod(const json_t *pod)
 
 static void check_ephemeral_update(const struct validation *v)
 {
-	const json_t *now = json_at(v->object, "spec.ephemeralContainers"), *old = json_at(v->old, "spec.ephemeralContainers");
+	const json_t *now = json_at(v->object, "spec.ephemeralContainers"),
+		     *old = json_at(v->old, "spec.ephemeralContainers");
 	const struct fpath *p = FP(FP(NULL, "spec"), "ephemeralContainers");
 	struct map *kept;
 	json_t *was;
@@ -236,17 +247,19 @@ static void check_ephemeral_update(const struct validation *v)
 		_cleanup_free_ char *diff = NULL;
 
 		if (!is) {
-			fe_forbidden(v->e, p, "existing ephemeral containers \"%s\" may not be removed\n", get_str(was, "name"));
+			fe_forbidden(v->e, p, "existing ephemeral containers \"%s\" may not be removed\n",
+				     get_str(was, "name"));
 		} else if (!same_semantic(was, is)) {
 			diff = diff_text(was, is);
-			fe_forbidden(v->e, p, "existing ephemeral containers \"%s\" may not be changed\n%s", get_str(was, "name"), diff);
+			fe_forbidden(v->e, p, "existing ephemeral containers \"%s\" may not be changed\n%s",
+				     get_str(was, "name"), diff);
 		}
 	}
 	map_free(kept);
 }
 
-static void check_removed(const struct validation *v, const struct fpath *p, const json_t *now, const json_t *old, const char *list,
-			  const char *what)
+static void check_removed(const struct validation *v, const struct fpath *p, const json_t *now, const json_t *old,
+			  const char *list, const char *what)
 {
 	const char *key;
 	json_t *value;
@@ -263,7 +276,8 @@ static void check_removed(const struct validation *v, const struct fpath *p, con
 static bool only_cpu_and_memory(const json_t *now, const json_t *old)
 {
 	static const char *const lists[] = { "requests", "limits" }, *const names[] = { "cpu", "memory" };
-	_cleanup_json_ json_t *a = now ? json_deep_copy(now) : json_object(), *b = old ? json_deep_copy(old) : json_object();
+	_cleanup_json_ json_t *a = now ? json_deep_copy(now) : json_object(),
+			      *b = old ? json_deep_copy(old) : json_object();
 
 	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
 		for (size_t n = 0; n < ARRAY_SIZE(names); n++) {
@@ -303,14 +317,16 @@ static bool check_container_resize(const struct validation *v, const struct fpat
 		return false;
 	}
 	json_array_foreach(now, i, c) {
-		const json_t *was = json_array_get(old, i), *resources = get(c, "resources"), *before = get(was, "resources");
+		const json_t *was = json_array_get(old, i), *resources = get(c, "resources"),
+			     *before = get(was, "resources");
 		const struct fpath *at = FP_INDEX(p, i);
 
 		if (strcmp(get_str(c, "name"), get_str(was, "name")) != 0) {
 			fe_forbidden(v->e, FP(at, "name"), "%s may not be renamed or reordered on resize", list);
 			return false;
 		}
-		check_removed(v, FP(at, "resources"), resources, before, "requests", "resource requests cannot be removed");
+		check_removed(v, FP(at, "resources"), resources, before, "requests",
+			      "resource requests cannot be removed");
 		check_removed(v, FP(at, "resources"), resources, before, "limits", "resource limits cannot be removed");
 		if (!only_cpu_and_memory(resources, before))
 			fe_forbidden(v->e, init ? at : spec, "%s",
@@ -319,7 +335,8 @@ static bool check_container_resize(const struct validation *v, const struct fpat
 		if (init && strcmp(get_str(was, "restartPolicy"), "Always") != 0 && restarts_on_resize(was) &&
 		    !same_semantic(resources, before))
 			fe_forbidden(v->e, at,
-				     "non-sidecar init containers with a resize policy of RestartContainer cannot be resized");
+				     "non-sidecar init containers with a resize policy of RestartContainer cannot be "
+				     "resized");
 	}
 	return true;
 }
@@ -376,16 +393,20 @@ static void check_container_states(const struct validation *v, const char *statu
 {
 	const json_t *now = get(get(v->object, "status"), statuses), *old = get(get(v->old, "status"), statuses);
 	const struct fpath *p = FP(FP(NULL, "status"), statuses);
-	struct map *statuses_now = list_index(now, "name"), *containers = list_index(get(get(v->object, "spec"), list), "name");
+	struct map *statuses_now = list_index(now, "name"),
+		   *containers = list_index(get(get(v->object, "spec"), list), "name");
 	json_t *was;
 	size_t i;
 
 	json_array_foreach(old, i, was) {
-		const json_t *ended = json_at(was, "state.terminated"), *is = map_get(statuses_now, get_str(was, "name"));
+		const json_t *ended = json_at(was, "state.terminated"),
+			     *is = map_get(statuses_now, get_str(was, "name"));
 
-		if (!ended || !is || json_at(is, "state.terminated") || may_restart(v->object, map_get(containers, get_str(was, "name"))))
+		if (!ended || !is || json_at(is, "state.terminated") ||
+		    may_restart(v->object, map_get(containers, get_str(was, "name"))))
 			continue;
-		if (get_int(ended, "exitCode") != 0 && strcmp(json_str_or(v->object, "spec.restartPolicy", ""), "OnFailure") == 0)
+		if (get_int(ended, "exitCode") != 0 &&
+		    strcmp(json_str_or(v->object, "spec.restartPolicy", ""), "OnFailure") == 0)
 			continue;
 		fe_forbidden(v->e, FP(FP_INDEX(p, i), "state"), "may not be transitioned to non-terminated state");
 	}
@@ -411,8 +432,16 @@ static void check_status_ips(const struct validation *v, const char *key)
 
 static bool system_condition(const char *type)
 {
-	static const char *const types[] = { "PodScheduled", "Ready", "Initialized", "ContainersReady", "DisruptionTarget",
-					     "PodReadyToStartContainers", "PodResizePending", "PodResizeInProgress", "AllContainersRestarting", NULL };
+	static const char *const types[] = { "PodScheduled",
+					     "Ready",
+					     "Initialized",
+					     "ContainersReady",
+					     "DisruptionTarget",
+					     "PodReadyToStartContainers",
+					     "PodResizePending",
+					     "PodResizeInProgress",
+					     "AllContainersRestarting",
+					     NULL };
 
 	return one_of(type, types);
 }

@@ -9,7 +9,8 @@
 void validate_pdb(const struct validation *v)
 {
 	static const char *const policies[] = { "AlwaysAllow", "IfHealthyBudget", NULL };
-	const json_t *spec = get(v->object, "spec"), *min = get(spec, "minAvailable"), *max = get(spec, "maxUnavailable");
+	const json_t *spec = get(v->object, "spec"), *min = get(spec, "minAvailable"),
+		     *max = get(spec, "maxUnavailable");
 	const struct fpath *p = FP(NULL, "spec");
 
 	if (min && max)
@@ -24,12 +25,14 @@ void validate_pdb(const struct validation *v)
 	}
 	check_label_selector(v->e, FP(p, "selector"), get(spec, "selector"));
 	if (get(spec, "unhealthyPodEvictionPolicy") && !one_of(get_str(spec, "unhealthyPodEvictionPolicy"), policies))
-		fe_not_supported(v->e, FP(p, "unhealthyPodEvictionPolicy"), get_str(spec, "unhealthyPodEvictionPolicy"), policies);
+		fe_not_supported(v->e, FP(p, "unhealthyPodEvictionPolicy"), get_str(spec, "unhealthyPodEvictionPolicy"),
+				 policies);
 }
 
 void validate_pdb_status(const struct validation *v)
 {
-	static const char *const counts[] = { "disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods" };
+	static const char *const counts[] = { "disruptionsAllowed", "currentHealthy", "desiredHealthy",
+					      "expectedPods" };
 	const json_t *status = get(v->object, "status");
 	const struct fpath *p = FP(NULL, "status");
 
@@ -40,19 +43,36 @@ void validate_pdb_status(const struct validation *v)
 
 static bool quota_name(const char *name)
 {
-	static const char *const names[] = { "cpu",		  "memory",	      "ephemeral-storage",	    "requests.cpu",
-					     "requests.memory",	  "requests.storage", "requests.ephemeral-storage", "limits.cpu",
-					     "limits.memory",	  "limits.ephemeral-storage", "pods",		    "resourcequotas",
-					     "services",	  "replicationcontrollers",   "secrets",	    "persistentvolumeclaims",
-					     "configmaps",	  "services.nodeports",	      "services.loadbalancers", NULL };
+	static const char *const names[] = { "cpu",
+					     "memory",
+					     "ephemeral-storage",
+					     "requests.cpu",
+					     "requests.memory",
+					     "requests.storage",
+					     "requests.ephemeral-storage",
+					     "limits.cpu",
+					     "limits.memory",
+					     "limits.ephemeral-storage",
+					     "pods",
+					     "resourcequotas",
+					     "services",
+					     "replicationcontrollers",
+					     "secrets",
+					     "persistentvolumeclaims",
+					     "configmaps",
+					     "services.nodeports",
+					     "services.loadbalancers",
+					     NULL };
 
 	return one_of(name, names) || str_starts(name, "hugepages-") || str_starts(name, "requests.hugepages-");
 }
 
 static bool counted(const char *name)
 {
-	static const char *const names[] = { "pods",	   "resourcequotas",	     "services",   "replicationcontrollers", "secrets",
-					     "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", NULL };
+	static const char *const names[] = {
+		"pods",       "resourcequotas",         "services",           "replicationcontrollers", "secrets",
+		"configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", NULL
+	};
 
 	return one_of(name, names) || str_starts(name, "count/");
 }
@@ -86,7 +106,9 @@ static const char *const scopes[] = { "Terminating",   "NotTerminating", "BestEf
 
 static bool scope_fits(const char *scope, const char *resource)
 {
-	static const char *const compute[] = { "pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", NULL };
+	static const char *const compute[] = {
+		"pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", NULL
+	};
 
 	if (strcmp(scope, "BestEffort") == 0)
 		return strcmp(resource, "pods") == 0;
@@ -133,8 +155,9 @@ static void check_quota_scopes(struct field_errors *e, const struct fpath *p, co
 
 static void check_scope_selector(struct field_errors *e, const struct fpath *p, const json_t *selector)
 {
-	static const char *const booleans[] = { "Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "CrossNamespacePodAffinity",
-						NULL };
+	static const char *const booleans[] = {
+		"Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "CrossNamespacePodAffinity", NULL
+	};
 	json_t *expression;
 	size_t i;
 
@@ -146,16 +169,20 @@ static void check_scope_selector(struct field_errors *e, const struct fpath *p, 
 			fe_invalid(e, FP(p, "scopeName"), scope, "unsupported scope");
 		if (one_of(scope, booleans) && strcmp(op, "Exists") != 0)
 			fe_invalid(e, FP(p, "operator"), op,
-				   "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+				   "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
+				   "ResourceQuotaScopeNotTerminating, "
 				   "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "
 				   "ResourceQuotaScopeCrossNamespacePodAffinity");
 		if (one_of(op, WORDS("In", "NotIn"))) {
 			if (json_array_size(values) == 0)
-				fe_required(e, FP(p, "values"), "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
+				fe_required(e, FP(p, "values"),
+					    "must be at least one value when `operator` is 'In' or 'NotIn' for scope "
+					    "selector");
 		} else if (one_of(op, WORDS("Exists", "DoesNotExist"))) {
 			if (json_array_size(values) != 0)
 				fe_invalid_json(e, FP(p, "values"), values,
-						"must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector");
+						"must be no value when `operator` is 'Exist' or 'DoesNotExist' for "
+						"scope selector");
 		} else {
 			fe_invalid(e, FP(p, "operator"), op, "not a valid selector operator");
 		}
@@ -192,7 +219,8 @@ void validate_resource_quota_status(const struct validation *v)
 	check_quota_list(v->e, FP(FP(NULL, "status"), "used"), json_at(v->object, "status.used"));
 }
 
-static bool quantity_at(const json_t *item, const char *list, const char *name, struct quantity *ret, const char **ret_text)
+static bool quantity_at(const json_t *item, const char *list, const char *name, struct quantity *ret,
+			const char **ret_text)
 {
 	const char *s = json_string_value(json_object_get(get(item, list), name));
 
@@ -203,16 +231,17 @@ static bool quantity_at(const json_t *item, const char *list, const char *name, 
 }
 
 /* low must not be above high; the error stands at `at`. */
-static void check_pair(struct field_errors *e, const struct fpath *p, const json_t *item, const char *name, const char *low,
-		       const char *high, const char *at, const char *fmt_low, const char *fmt_high)
+static void check_pair(struct field_errors *e, const struct fpath *p, const json_t *item, const char *name,
+		       const char *low, const char *high, const char *at, const char *fmt_low, const char *fmt_high)
 {
 	struct quantity a, b;
 	const char *a_text, *b_text;
 
-	if (!quantity_at(item, low, name, &a, &a_text) || !quantity_at(item, high, name, &b, &b_text) || quantity_cmp(&a, &b) <= 0)
+	if (!quantity_at(item, low, name, &a, &a_text) || !quantity_at(item, high, name, &b, &b_text) ||
+	    quantity_cmp(&a, &b) <= 0)
 		return;
-	fe_invalid(e, FP_KEY(FP(p, at), name), get_str(get(item, at), name), "%s %s is greater than %s %s", fmt_low, a_text, fmt_high,
-		   b_text);
+	fe_invalid(e, FP_KEY(FP(p, at), name), get_str(get(item, at), name), "%s %s is greater than %s %s", fmt_low,
+		   a_text, fmt_high, b_text);
 }
 
 static void check_limit_names(const json_t *item, struct strlist *names)
@@ -241,10 +270,12 @@ static void check_ratio(struct field_errors *e, const struct fpath *p, const jso
 		return;
 	if (ratio.nano < 1000000000)
 		fe_invalid(e, p, text, "ratio %s is less than 1", text);
-	if (!quantity_at(item, "min", name, &min, &unused) || !quantity_at(item, "max", name, &max, &unused) || min.nano == 0)
+	if (!quantity_at(item, "min", name, &min, &unused) || !quantity_at(item, "max", name, &max, &unused) ||
+	    min.nano == 0)
 		return;
 	if ((double)ratio.nano / 1e9 > (double)max.nano / (double)min.nano)
-		fe_invalid(e, p, text, "ratio %s is greater than max/min = %f", text, (double)max.nano / (double)min.nano);
+		fe_invalid(e, p, text, "ratio %s is greater than max/min = %f", text,
+			   (double)max.nano / (double)min.nano);
 }
 
 static void check_limit_item(struct field_errors *e, const struct fpath *p, const json_t *item)
@@ -260,16 +291,21 @@ static void check_limit_item(struct field_errors *e, const struct fpath *p, cons
 		if (json_object_size(get(item, "defaultRequest")) > 0)
 			fe_forbidden(e, FP(p, "defaultRequest"), "may not be specified when `type` is 'Pod'");
 	}
-	if (strcmp(type, "PersistentVolumeClaim") == 0 && !get(get(item, "min"), "storage") && !get(get(item, "max"), "storage"))
-		fe_required(e, FP(p, "limits"), "either minimum or maximum storage value is required, but neither was provided");
+	if (strcmp(type, "PersistentVolumeClaim") == 0 && !get(get(item, "min"), "storage") &&
+	    !get(get(item, "max"), "storage"))
+		fe_required(e, FP(p, "limits"),
+			    "either minimum or maximum storage value is required, but neither was provided");
 	check_limit_names(item, &names);
 	for (size_t i = 0; i < names.count; i++) {
 		const char *n = names.items[i];
 
 		check_pair(e, p, item, n, "min", "max", "min", "min value", "max value");
-		check_pair(e, p, item, n, "min", "defaultRequest", "defaultRequest", "min value", "default request value");
-		check_pair(e, p, item, n, "defaultRequest", "max", "defaultRequest", "default request value", "max value");
-		check_pair(e, p, item, n, "defaultRequest", "default", "defaultRequest", "default request value", "default limit value");
+		check_pair(e, p, item, n, "min", "defaultRequest", "defaultRequest", "min value",
+			   "default request value");
+		check_pair(e, p, item, n, "defaultRequest", "max", "defaultRequest", "default request value",
+			   "max value");
+		check_pair(e, p, item, n, "defaultRequest", "default", "defaultRequest", "default request value",
+			   "default limit value");
 		check_pair(e, p, item, n, "min", "default", "default", "min value", "default value");
 		check_pair(e, p, item, n, "default", "max", "default", "default value", "max value");
 		check_ratio(e, FP_KEY(FP(p, "maxLimitRequestRatio"), n), item, n);

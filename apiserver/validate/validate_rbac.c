@@ -13,9 +13,11 @@ static void check_rule(struct field_errors *e, const struct fpath *p, const json
 		fe_required(e, FP(p, "verbs"), "verbs must contain at least one value");
 	if (json_array_size(urls) > 0) {
 		if (namespaced)
-			fe_invalid_json(e, FP(p, "nonResourceURLs"), urls, "namespaced rules cannot apply to non-resource URLs");
+			fe_invalid_json(e, FP(p, "nonResourceURLs"), urls,
+					"namespaced rules cannot apply to non-resource URLs");
 		if (groups || resources || json_array_size(get(rule, "resourceNames")))
-			fe_invalid_json(e, FP(p, "nonResourceURLs"), urls, "rules cannot apply to both regular resources and non-resource URLs");
+			fe_invalid_json(e, FP(p, "nonResourceURLs"), urls,
+					"rules cannot apply to both regular resources and non-resource URLs");
 		return;
 	}
 	if (!groups)
@@ -40,7 +42,8 @@ void validate_role(const struct validation *v)
 
 void validate_cluster_role(const struct validation *v)
 {
-	const json_t *aggregation = get(v->object, "aggregationRule"), *selectors = get(aggregation, "clusterRoleSelectors");
+	const json_t *aggregation = get(v->object, "aggregationRule"),
+		     *selectors = get(aggregation, "clusterRoleSelectors");
 	const struct fpath *p = FP(FP(NULL, "aggregationRule"), "clusterRoleSelectors");
 	json_t *selector;
 	size_t i;
@@ -55,7 +58,8 @@ void validate_cluster_role(const struct validation *v)
 static void check_subject(struct field_errors *e, const struct fpath *p, const json_t *subject, bool cluster)
 {
 	static const char *const kinds[] = { "ServiceAccount", "User", "Group", NULL };
-	const char *kind = get_str(subject, "kind"), *name = get_str(subject, "name"), *group = get_str(subject, "apiGroup");
+	const char *kind = get_str(subject, "kind"), *name = get_str(subject, "name"),
+		   *group = get_str(subject, "apiGroup");
 
 	if (!*name)
 		fe_required(e, FP(p, "name"), NULL);

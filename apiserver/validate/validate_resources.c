@@ -4,12 +4,27 @@
 
 #include "kube/quantity.h"
 
-static const char *const standard[] = { "cpu",		    "memory",		     "ephemeral-storage", "storage",
-					"requests.cpu",	    "requests.memory",	     "requests.storage",  "requests.ephemeral-storage",
-					"limits.cpu",	    "limits.memory",	     "limits.ephemeral-storage",
-					"pods",		    "resourcequotas",	     "services",	  "replicationcontrollers",
-					"secrets",	    "persistentvolumeclaims", "configmaps",	  "services.nodeports",
-					"services.loadbalancers", NULL };
+static const char *const standard[] = { "cpu",
+					"memory",
+					"ephemeral-storage",
+					"storage",
+					"requests.cpu",
+					"requests.memory",
+					"requests.storage",
+					"requests.ephemeral-storage",
+					"limits.cpu",
+					"limits.memory",
+					"limits.ephemeral-storage",
+					"pods",
+					"resourcequotas",
+					"services",
+					"replicationcontrollers",
+					"secrets",
+					"persistentvolumeclaims",
+					"configmaps",
+					"services.nodeports",
+					"services.loadbalancers",
+					NULL };
 
 static bool huge_pages(const char *name)
 {
@@ -57,7 +72,8 @@ static void check_value(struct field_errors *e, const struct fpath *p, const cha
 		fe_invalid(e, p, text, "must be greater than or equal to 0");
 	if (extended(name) && q.nano % one != 0)
 		fe_invalid(e, p, text, "must be an integer");
-	if (huge_pages(name) && quantity_parse(name + strlen("hugepages-"), &page) == 0 && page.nano > 0 && q.nano % page.nano != 0)
+	if (huge_pages(name) && quantity_parse(name + strlen("hugepages-"), &page) == 0 && page.nano > 0 &&
+	    q.nano % page.nano != 0)
 		fe_invalid(e, p, text, "%s is not positive integer multiple of %s", text, name);
 }
 
@@ -79,7 +95,8 @@ static bool parse(const json_t *list, const char *name, struct quantity *ret)
 	return s && quantity_parse(s, ret) == 0;
 }
 
-static void check_against_limits(struct field_errors *e, const struct fpath *p, const json_t *requests, const json_t *limits)
+static void check_against_limits(struct field_errors *e, const struct fpath *p, const json_t *requests,
+				 const json_t *limits)
 {
 	const char *name;
 	json_t *v;
@@ -95,15 +112,16 @@ static void check_against_limits(struct field_errors *e, const struct fpath *p, 
 			continue;
 		}
 		if (overcommits(name) && quantity_cmp(&request, &limit) > 0)
-			fe_invalid(e, FP(p, "requests"), get_str(requests, name), "must be less than or equal to %s limit of %s", name,
-				   get_str(limits, name));
+			fe_invalid(e, FP(p, "requests"), get_str(requests, name),
+				   "must be less than or equal to %s limit of %s", name, get_str(limits, name));
 		else if (!overcommits(name) && quantity_cmp(&request, &limit) != 0)
-			fe_invalid(e, FP(p, "requests"), get_str(requests, name), "must be equal to %s limit of %s", name,
-				   get_str(limits, name));
+			fe_invalid(e, FP(p, "requests"), get_str(requests, name), "must be equal to %s limit of %s",
+				   name, get_str(limits, name));
 	}
 }
 
-static void check_huge_pages(struct field_errors *e, const struct fpath *p, const json_t *requests, const json_t *limits)
+static void check_huge_pages(struct field_errors *e, const struct fpath *p, const json_t *requests,
+			     const json_t *limits)
 {
 	const json_t *lists[] = { limits, requests };
 	bool huge = false, base = false;
@@ -143,8 +161,12 @@ static void check_claims(struct field_errors *e, const struct fpath *p, const js
 			fe_duplicate(e, FP_INDEX(p, i), name);
 		map_set(seen, id, seen);
 		if (!map_has(known, name)) {
-			_cleanup_free_ char *detail = names.len ? str_printf("must be one of the names in pod.spec.resourceClaims: %s", names.data) :
-								  mem_strdup("must be one of the names in pod.spec.resourceClaims which is empty");
+			_cleanup_free_ char *detail =
+				names.len
+					? str_printf("must be one of the names in pod.spec.resourceClaims: %s",
+						     names.data)
+					: mem_strdup(
+						  "must be one of the names in pod.spec.resourceClaims which is empty");
 
 			fe_not_found(e, FP(FP_INDEX(p, i), "name"), name, detail);
 		}
@@ -198,7 +220,8 @@ static void check_against_containers(struct pod_check *c, const struct fpath *p,
 
 		if (strcmp(kind, "limits") == 0 && !huge_pages(name))
 			continue;
-		if (!parse(list, name, &own) || !container_sum(c->spec, kind, name, &sum) || quantity_cmp(&own, &sum) >= 0)
+		if (!parse(list, name, &own) || !container_sum(c->spec, kind, name, &sum) ||
+		    quantity_cmp(&own, &sum) >= 0)
 			continue;
 		quantity_format(&sum, text);
 		fe_invalid(c->e, FP_KEY(FP(p, kind), name), get_str(list, name),
@@ -219,15 +242,17 @@ static void check_pod_limits(struct pod_check *c, const struct fpath *p, const j
 			struct quantity a, b;
 
 			if (parse(own, name, &a) && parse(limits, name, &b) && quantity_cmp(&a, &b) > 0)
-				fe_invalid(c->e, FP(FP_KEY(FP_INDEX(FP(p, "containers"), i), name), "limits"), get_str(own, name),
-					   "must be less than or equal to pod limits of %s", get_str(limits, name));
+				fe_invalid(c->e, FP(FP_KEY(FP_INDEX(FP(p, "containers"), i), name), "limits"),
+					   get_str(own, name), "must be less than or equal to pod limits of %s",
+					   get_str(limits, name));
 		}
 	}
 }
 
 void check_pod_resources(struct pod_check *c, const struct fpath *p)
 {
-	static const char *const kinds[] = { "limits", "requests" }, *const supported[] = { "cpu", "hugepages-", "memory", NULL };
+	static const char *const kinds[] = { "limits", "requests" }, *const supported[] = { "cpu", "hugepages-",
+											    "memory", NULL };
 	const json_t *resources = get(c->spec, "resources");
 	const char *name;
 	json_t *v;

@@ -10,7 +10,8 @@ static void check_id(struct field_errors *e, const struct fpath *p, const json_t
 		fe_invalid_json(e, p, v, "must be between 0 and 2147483647, inclusive");
 }
 
-static void check_local_profile(struct field_errors *e, const struct fpath *p, const char *type, const char *profile, const char *what)
+static void check_local_profile(struct field_errors *e, const struct fpath *p, const char *type, const char *profile,
+				const char *what)
 {
 	if (strcmp(type, "Localhost") == 0 && !*profile) {
 		_cleanup_free_ char *detail = str_printf("must be set when %s type is Localhost", what);
@@ -74,7 +75,8 @@ static void check_windows(struct field_errors *e, const struct fpath *p, const j
 	if (spec && json_string_length(spec) == 0)
 		fe_invalid(e, FP(p, "gmsaCredentialSpec"), "", "gmsaCredentialSpec cannot be an empty string");
 	if (json_string_length(spec) > 64 * 1024)
-		fe_invalid(e, FP(p, "gmsaCredentialSpec"), json_string_value(spec), "gmsaCredentialSpec size must be under 64 KiB");
+		fe_invalid(e, FP(p, "gmsaCredentialSpec"), json_string_value(spec),
+			   "gmsaCredentialSpec size must be under 64 KiB");
 	if (get(options, "runAsUserName") && !*user)
 		fe_invalid(e, FP(p, "runAsUserName"), "", "runAsUserName cannot be an empty string");
 	for (const char *c = user; *c; c++) {
@@ -154,13 +156,16 @@ void check_pod_security(struct pod_check *c, const struct fpath *spec_path)
 		check_id(c->e, FP_INDEX(FP(p, "supplementalGroups"), i), group);
 	check_id(c->e, FP(p, "runAsUser"), get(security, "runAsUser"));
 	if (get_bool(c->spec, "shareProcessNamespace") && get_bool(c->spec, "hostPID"))
-		fe_invalid_text(c->e, FP(p, "shareProcessNamespace"), "true", "ShareProcessNamespace and HostPID cannot both be enabled");
+		fe_invalid_text(c->e, FP(p, "shareProcessNamespace"), "true",
+				"ShareProcessNamespace and HostPID cannot both be enabled");
 	check_sysctls(c, FP(p, "sysctls"), get(security, "sysctls"));
-	check_choice(c->e, FP(p, "fsGroupChangePolicy"), get_str(security, "fsGroupChangePolicy"), WORDS("Always", "OnRootMismatch"));
+	check_choice(c->e, FP(p, "fsGroupChangePolicy"), get_str(security, "fsGroupChangePolicy"),
+		     WORDS("Always", "OnRootMismatch"));
 	check_seccomp(c->e, FP(p, "seccompProfile"), get(security, "seccompProfile"));
 	check_windows(c->e, FP(p, "windowsOptions"), get(security, "windowsOptions"));
 	check_app_armor(c->e, FP(p, "appArmorProfile"), get(security, "appArmorProfile"));
-	check_choice(c->e, FP(p, "supplementalGroupsPolicy"), get_str(security, "supplementalGroupsPolicy"), WORDS("Merge", "Strict"));
+	check_choice(c->e, FP(p, "supplementalGroupsPolicy"), get_str(security, "supplementalGroupsPolicy"),
+		     WORDS("Merge", "Strict"));
 	check_choice(c->e, FP(p, "seLinuxChangePolicy"), get_str(security, "seLinuxChangePolicy"), WORDS("Recursive"));
 }
 
@@ -173,11 +178,13 @@ static void check_escalation(struct field_errors *e, const struct fpath *p, cons
 	if (!allow || json_is_true(allow))
 		return;
 	if (get_bool(security, "privileged"))
-		fe_invalid_json(e, p, security, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+		fe_invalid_json(e, p, security,
+				"cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
 	json_array_foreach(get(get(security, "capabilities"), "add"), i, capability) {
 		if (strcmp(json_string_value(capability), "CAP_SYS_ADMIN") == 0)
-			fe_invalid_json(e, p, security,
-					"cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+			fe_invalid_json(
+				e, p, security,
+				"cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
 	}
 }
 

@@ -33,15 +33,18 @@ static void check_service_type(struct field_errors *e, const struct fpath *p, co
 
 	if (!type_is(spec, "ExternalName")) {
 		if (headless(spec) && type_is(spec, "LoadBalancer"))
-			fe_invalid(e, FP_INDEX(FP(p, "clusterIPs"), 0), "None", "may not be set to 'None' for LoadBalancer services");
+			fe_invalid(e, FP_INDEX(FP(p, "clusterIPs"), 0), "None",
+				   "may not be set to 'None' for LoadBalancer services");
 		else if (headless(spec) && type_is(spec, "NodePort"))
-			fe_invalid(e, FP_INDEX(FP(p, "clusterIPs"), 0), "None", "may not be set to 'None' for NodePort services");
+			fe_invalid(e, FP_INDEX(FP(p, "clusterIPs"), 0), "None",
+				   "may not be set to 'None' for NodePort services");
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(cluster_only); i++) {
 		const json_t *v = get(spec, cluster_only[i]);
 
-		if (v && !(json_is_array(v) && json_array_size(v) == 0) && !(json_is_string(v) && json_string_length(v) == 0))
+		if (v && !(json_is_array(v) && json_array_size(v) == 0) &&
+		    !(json_is_string(v) && json_string_length(v) == 0))
 			fe_forbidden(e, FP(p, cluster_only[i]), "may not be set for ExternalName services");
 	}
 	if (!*name) {
@@ -53,7 +56,8 @@ static void check_service_type(struct field_errors *e, const struct fpath *p, co
 	}
 }
 
-static void check_service_port(struct field_errors *e, const struct fpath *p, const json_t *port, bool needs_name, struct map *names)
+static void check_service_port(struct field_errors *e, const struct fpath *p, const json_t *port, bool needs_name,
+			       struct map *names)
 {
 	const char *name = get_str(port, "name");
 
@@ -75,7 +79,8 @@ static void check_service_port(struct field_errors *e, const struct fpath *p, co
 static void check_affinity(struct field_errors *e, const struct fpath *p, const json_t *spec)
 {
 	const char *affinity = get_str(spec, "sessionAffinity");
-	const json_t *config = get(spec, "sessionAffinityConfig"), *client = get(config, "clientIP"), *seconds = get(client, "timeoutSeconds");
+	const json_t *config = get(spec, "sessionAffinityConfig"), *client = get(config, "clientIP"),
+		     *seconds = get(client, "timeoutSeconds");
 	const struct fpath *at = FP(p, "sessionAffinityConfig");
 
 	check_enum(e, FP(p, "sessionAffinity"), affinity, WORDS("ClientIP", "None"));
@@ -90,7 +95,8 @@ static void check_affinity(struct field_errors *e, const struct fpath *p, const 
 	else if (!seconds)
 		fe_required(e, FP(FP(at, "clientIP"), "timeoutSeconds"), "when session affinity type is ClientIP");
 	else if (json_integer_value(seconds) <= 0 || json_integer_value(seconds) > 86400)
-		fe_invalid_json(e, FP(FP(at, "clientIP"), "timeoutSeconds"), seconds, "must be greater than 0 and less than 86400");
+		fe_invalid_json(e, FP(FP(at, "clientIP"), "timeoutSeconds"), seconds,
+				"must be greater than 0 and less than 86400");
 }
 
 static void check_families(struct field_errors *e, const struct fpath *p, const json_t *spec)
@@ -153,9 +159,10 @@ static void check_cluster_ips(struct field_errors *e, const struct fpath *p, con
 	json_array_foreach(ips, i, v) {
 		const char *family = json_string_value(json_array_get(families, i));
 
-		if (family && one_of(family, WORDS("IPv4", "IPv6")) && ip_family(json_string_value(v)) != family[3] - '0')
-			fe_invalid(e, FP_INDEX(at, i), json_string_value(v), "expected an %s value as indicated by `ipFamilies[%zu]`",
-				   family, i);
+		if (family && one_of(family, WORDS("IPv4", "IPv6")) &&
+		    ip_family(json_string_value(v)) != family[3] - '0')
+			fe_invalid(e, FP_INDEX(at, i), json_string_value(v),
+				   "expected an %s value as indicated by `ipFamilies[%zu]`", family, i);
 	}
 }
 
@@ -181,13 +188,15 @@ static void check_node_ports(struct field_errors *e, const struct fpath *p, cons
 			map_set(node_ports, key, node_ports);
 	}
 	json_array_foreach(get(spec, "ports"), i, port) {
-		_cleanup_free_ char *key = str_printf("%s/%lld", get_str(port, "protocol"), (long long)get_int(port, "port"));
+		_cleanup_free_ char *key = str_printf("%s/%lld", get_str(port, "protocol"),
+						      (long long)get_int(port, "port"));
 
 		if (map_has(ports, key)) {
-			_cleanup_free_ char *value =
-				str_printf("{\"Name\":\"\",\"Protocol\":\"%s\",\"AppProtocol\":null,\"Port\":%lld,\"TargetPort\":0,"
-					   "\"NodePort\":0}",
-					   get_str(port, "protocol"), (long long)get_int(port, "port"));
+			_cleanup_free_ char *value = str_printf("{\"Name\":\"\",\"Protocol\":\"%s\",\"AppProtocol\":"
+								"null,\"Port\":%lld,\"TargetPort\":0,"
+								"\"NodePort\":0}",
+								get_str(port, "protocol"),
+								(long long)get_int(port, "port"));
 
 			fe_duplicate_text(e, FP_INDEX(FP(p, "ports"), i), value, NULL);
 		}
@@ -241,21 +250,24 @@ static void check_traffic(struct field_errors *e, const struct fpath *p, const j
 
 	if (!externally_accessible(spec)) {
 		if (*external)
-			fe_invalid(e, FP(p, "externalTrafficPolicy"), external, "may only be set for externally-accessible services");
+			fe_invalid(e, FP(p, "externalTrafficPolicy"), external,
+				   "may only be set for externally-accessible services");
 	} else {
 		check_enum(e, FP(p, "externalTrafficPolicy"), external, WORDS("Cluster", "Local"));
 	}
 	if (!needs_health_port(spec)) {
 		if (health)
-			fe_invalid_int(e, FP(p, "healthCheckNodePort"), health,
-				       "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+			fe_invalid_int(
+				e, FP(p, "healthCheckNodePort"), health,
+				"may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
 	} else if (!health) {
 		fe_required(e, FP(p, "healthCheckNodePort"), NULL);
 	} else {
 		check_port_number(e, FP(p, "healthCheckNodePort"), health);
 	}
 	if (!type_is(spec, "ExternalName"))
-		check_enum(e, FP(p, "internalTrafficPolicy"), get_str(spec, "internalTrafficPolicy"), WORDS("Cluster", "Local"));
+		check_enum(e, FP(p, "internalTrafficPolicy"), get_str(spec, "internalTrafficPolicy"),
+			   WORDS("Cluster", "Local"));
 	if (get(spec, "trafficDistribution") && !one_of(get_str(spec, "trafficDistribution"), distributions))
 		fe_not_supported(e, FP(p, "trafficDistribution"), get_str(spec, "trafficDistribution"), distributions);
 }
@@ -286,7 +298,8 @@ static void check_service_update(struct field_errors *e, const struct fpath *p, 
 	}
 	if (!headless(spec) && !headless(old) && json_array_size(old_families)) {
 		if (json_array_size(families) == 0)
-			fe_invalid_json(e, FP_INDEX(FP(p, "ipFamilies"), 0), families, "primary ipFamily can not be unset");
+			fe_invalid_json(e, FP_INDEX(FP(p, "ipFamilies"), 0), families,
+					"primary ipFamily can not be unset");
 		else if (!json_equal(json_array_get(families, 0), json_array_get(old_families, 0)))
 			fe_invalid_json(e, FP_INDEX(FP(p, "ipFamilies"), 0), families, "may not change once set");
 		else if (json_array_size(families) < json_array_size(old_families) && !single)
@@ -295,8 +308,10 @@ static void check_service_update(struct field_errors *e, const struct fpath *p, 
 	}
 	if (type_is(spec, "LoadBalancer") && type_is(old, "LoadBalancer") &&
 	    !same_semantic(get(spec, "loadBalancerClass"), get(old, "loadBalancerClass")))
-		fe_invalid_json(e, FP(p, "loadBalancerClass"), get(spec, "loadBalancerClass"), "may not change once set");
-	if (needs_health_port(spec) && needs_health_port(old) && get_int(spec, "healthCheckNodePort") != get_int(old, "healthCheckNodePort"))
+		fe_invalid_json(e, FP(p, "loadBalancerClass"), get(spec, "loadBalancerClass"),
+				"may not change once set");
+	if (needs_health_port(spec) && needs_health_port(old) &&
+	    get_int(spec, "healthCheckNodePort") != get_int(old, "healthCheckNodePort"))
 		fe_forbidden(e, FP(p, "healthCheckNodePort"), "field is immutable");
 }
 
@@ -344,7 +359,8 @@ void validate_service_status(const struct validation *v)
 	if (json_array_size(ingress) > 0 && !type_is(get(v->object, "spec"), "LoadBalancer"))
 		fe_forbidden(v->e, p, "may only be used when `spec.type` is 'LoadBalancer'");
 	json_array_foreach(ingress, i, item) {
-		const char *ip = get_str(item, "ip"), *mode = get_str(item, "ipMode"), *name = get_str(item, "hostname");
+		const char *ip = get_str(item, "ip"), *mode = get_str(item, "ipMode"),
+			   *name = get_str(item, "hostname");
 		const struct fpath *at = FP_INDEX(p, i);
 
 		if (*ip)
@@ -422,7 +438,8 @@ static void fmt_fqdn(const char *s, struct strlist *msgs)
 		fmt_dns_label(parts.items[i], msgs);
 }
 
-static void check_slice_addresses(struct field_errors *e, const struct fpath *p, const json_t *addresses, const char *type)
+static void check_slice_addresses(struct field_errors *e, const struct fpath *p, const json_t *addresses,
+				  const char *type)
 {
 	enum { ADDRESSES_MAX = 100 };
 	json_t *item;
@@ -452,7 +469,8 @@ static void check_slice_addresses(struct field_errors *e, const struct fpath *p,
 	}
 }
 
-static void check_hints(struct field_errors *e, const struct fpath *p, const json_t *hints, const char *list, format_fn name_format)
+static void check_hints(struct field_errors *e, const struct fpath *p, const json_t *hints, const char *list,
+			format_fn name_format)
 {
 	enum { HINTS_MAX = 8 };
 	const json_t *items = get(hints, list);
@@ -493,7 +511,8 @@ static void check_slice_endpoints(struct field_errors *e, const json_t *slice)
 		if (get(item, "nodeName"))
 			check_format(e, FP(at, "nodeName"), get_str(item, "nodeName"), fmt_dns_subdomain);
 		if (json_object_size(get(item, "deprecatedTopology")) > TOPOLOGY_MAX)
-			fe_too_many(e, FP(at, "deprecatedTopology"), json_object_size(get(item, "deprecatedTopology")), TOPOLOGY_MAX);
+			fe_too_many(e, FP(at, "deprecatedTopology"), json_object_size(get(item, "deprecatedTopology")),
+				    TOPOLOGY_MAX);
 		check_labels(e, FP(at, "deprecatedTopology"), get(item, "deprecatedTopology"));
 		if (get(item, "hostname"))
 			check_format(e, FP(at, "hostname"), get_str(item, "hostname"), fmt_dns_label);
@@ -543,5 +562,6 @@ void validate_endpoint_slice(const struct validation *v)
 		check_slice_endpoints(v->e, v->object);
 	check_slice_ports(v->e, get(v->object, "ports"));
 	if (v->old)
-		check_immutable(v->e, FP(NULL, "addressType"), get(v->object, "addressType"), get(v->old, "addressType"));
+		check_immutable(v->e, FP(NULL, "addressType"), get(v->object, "addressType"),
+				get(v->old, "addressType"));
 }

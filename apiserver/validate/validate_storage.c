@@ -4,7 +4,8 @@
 #include "apiserver/validate/validate_pod.h"
 #include "kube/quantity.h"
 
-static const char *const access_modes[] = { "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", NULL };
+static const char *const access_modes[] = { "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod",
+					    NULL };
 static const char *const volume_modes[] = { "Block", "Filesystem", NULL };
 
 static void check_access_modes(struct field_errors *e, const struct fpath *p, const json_t *modes)
@@ -43,7 +44,8 @@ static void check_data_source(struct field_errors *e, const struct fpath *p, con
 	if (!*get_str(source, "kind"))
 		fe_required(e, FP(p, "kind"), NULL);
 	else if (!*get_str(source, "apiGroup") && strcmp(get_str(source, "kind"), "PersistentVolumeClaim") != 0)
-		fe_invalid(e, p, get_str(source, "kind"), "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+		fe_invalid(e, p, get_str(source, "kind"),
+			   "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
 }
 
 void check_pvc_spec(struct field_errors *e, const struct fpath *p, const json_t *spec)
@@ -64,7 +66,8 @@ void check_pvc_spec(struct field_errors *e, const struct fpath *p, const json_t 
 	if (get(spec, "volumeMode") && !one_of(get_str(spec, "volumeMode"), volume_modes))
 		fe_not_supported(e, FP(p, "volumeMode"), get_str(spec, "volumeMode"), volume_modes);
 	if (*get_str(spec, "volumeAttributesClassName"))
-		check_format(e, FP(p, "volumeAttributesClassName"), get_str(spec, "volumeAttributesClassName"), fmt_dns_subdomain);
+		check_format(e, FP(p, "volumeAttributesClassName"), get_str(spec, "volumeAttributesClassName"),
+			     fmt_dns_subdomain);
 	check_data_source(e, FP(p, "dataSource"), get(spec, "dataSource"));
 	check_data_source(e, FP(p, "dataSourceRef"), get(spec, "dataSourceRef"));
 }
@@ -85,7 +88,8 @@ static void check_pvc_update(const struct validation *v)
 	const json_t *spec = get(v->object, "spec"), *old = get(v->old, "spec");
 	_cleanup_json_ json_t *munged = json_deep_copy(spec);
 	bool bound = str_eq(json_str(v->object, "status.phase"), "Bound"), shrunk;
-	const char *capacity = json_str_or(v->old, "status.capacity.storage", ""), *was = json_str_or(old, "resources.requests.storage", "");
+	const char *capacity = json_str_or(v->old, "status.capacity.storage", ""),
+		   *was = json_str_or(old, "resources.requests.storage", "");
 	const char *wanted = json_str_or(spec, "resources.requests.storage", "");
 	const struct fpath *p = FP(NULL, "spec");
 	struct quantity a, b, c;
@@ -102,15 +106,18 @@ static void check_pvc_update(const struct validation *v)
 		_cleanup_free_ char *diff = diff_text(old, munged);
 
 		fe_forbidden(v->e, p,
-			     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n%s",
+			     "spec is immutable after creation except resources.requests and volumeAttributesClassName "
+			     "for bound claims\n%s",
 			     diff);
 	}
 	shrunk = quantity_parse(wanted, &a) == 0 && quantity_parse(was, &b) == 0 && quantity_cmp(&a, &b) < 0;
 	if (bound && shrunk && (quantity_parse(capacity, &c) < 0 || quantity_cmp(&a, &c) <= 0))
-		fe_forbidden(v->e, FP(FP(FP(p, "resources"), "requests"), "storage"), "field can not be less than status.capacity");
+		fe_forbidden(v->e, FP(FP(FP(p, "resources"), "requests"), "storage"),
+			     "field can not be less than status.capacity");
 	check_immutable(v->e, FP(NULL, "volumeMode"), get(spec, "volumeMode"), get(old, "volumeMode"));
 	check_immutable(v->e, FP(FP(NULL, "metadata"), "annotations.volume.beta.kubernetes.io/storage-class"),
-			get(json_at(v->object, "metadata.annotations"), beta), get(json_at(v->old, "metadata.annotations"), beta));
+			get(json_at(v->object, "metadata.annotations"), beta),
+			get(json_at(v->old, "metadata.annotations"), beta));
 }
 
 void validate_pvc(const struct validation *v)
@@ -120,9 +127,28 @@ void validate_pvc(const struct validation *v)
 		check_pvc_update(v);
 }
 
-static const char *const pv_sources[] = { "hostPath", "local", "csi", "nfs", "iscsi", "fc", "gcePersistentDisk", "awsElasticBlockStore",
-					  "glusterfs", "rbd", "cinder", "cephfs", "flocker", "flexVolume", "azureFile", "vsphereVolume",
-					  "quobyte", "azureDisk", "photonPersistentDisk", "portworxVolume", "scaleIO", "storageos" };
+static const char *const pv_sources[] = { "hostPath",
+					  "local",
+					  "csi",
+					  "nfs",
+					  "iscsi",
+					  "fc",
+					  "gcePersistentDisk",
+					  "awsElasticBlockStore",
+					  "glusterfs",
+					  "rbd",
+					  "cinder",
+					  "cephfs",
+					  "flocker",
+					  "flexVolume",
+					  "azureFile",
+					  "vsphereVolume",
+					  "quobyte",
+					  "azureDisk",
+					  "photonPersistentDisk",
+					  "portworxVolume",
+					  "scaleIO",
+					  "storageos" };
 
 static void check_csi_secrets(struct field_errors *e, const struct fpath *p, const json_t *csi)
 {
@@ -163,7 +189,8 @@ static void check_pv_sources(struct field_errors *e, const struct fpath *p, cons
 		else if (i < 2 && !*get_str(source, "path"))
 			fe_required(e, FP(FP(p, pv_sources[i]), "path"), NULL);
 		else if (i < 2 && (strstr(get_str(source, "path"), "/../") || str_ends(get_str(source, "path"), "/..")))
-			fe_invalid(e, FP(FP(p, pv_sources[i]), "path"), get_str(source, "path"), "must not contain '..'");
+			fe_invalid(e, FP(FP(p, pv_sources[i]), "path"), get_str(source, "path"),
+				   "must not contain '..'");
 	}
 	if (n == 0)
 		fe_required(e, p, "must specify a volume type");
@@ -214,13 +241,15 @@ static void check_pv_update(const struct validation *v, const json_t *spec, cons
 		fe_invalid_json(v->e, FP(NULL, "nodeAffinity"), get(spec, "nodeAffinity"),
 				"field is immutable, except for updating from beta label to GA");
 	if (get(old, "volumeAttributesClassName") && !get(spec, "volumeAttributesClassName"))
-		fe_forbidden(v->e, FP(FP(NULL, "spec"), "volumeAttributesClassName"), "update from non-nil value to nil is forbidden");
+		fe_forbidden(v->e, FP(FP(NULL, "spec"), "volumeAttributesClassName"),
+			     "update from non-nil value to nil is forbidden");
 }
 
 void validate_pv(const struct validation *v)
 {
 	static const char *const policies[] = { "Delete", "Recycle", "Retain", NULL };
-	const json_t *spec = get(v->object, "spec"), *affinity = get(spec, "nodeAffinity"), *attributes = get(spec, "volumeAttributesClassName");
+	const json_t *spec = get(v->object, "spec"), *affinity = get(spec, "nodeAffinity"),
+		     *attributes = get(spec, "volumeAttributesClassName");
 	const char *policy = get_str(spec, "persistentVolumeReclaimPolicy");
 	const struct fpath *p = FP(NULL, "spec");
 
@@ -236,7 +265,8 @@ void validate_pv(const struct validation *v)
 		check_node_selector(v->e, FP(FP(p, "nodeAffinity"), "required"), get(affinity, "required"));
 	check_pv_sources(v->e, p, spec);
 	if (str_eq(json_str(spec, "hostPath.path"), "/") && strcmp(policy, "Recycle") == 0)
-		fe_forbidden(v->e, FP(p, "persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
+		fe_forbidden(v->e, FP(p, "persistentVolumeReclaimPolicy"),
+			     "may not be 'recycle' for a hostPath mount of '/'");
 	if (*get_str(spec, "storageClassName"))
 		check_format(v->e, FP(p, "storageClassName"), get_str(spec, "storageClassName"), fmt_dns_subdomain);
 	if (get(spec, "volumeMode") && !one_of(get_str(spec, "volumeMode"), volume_modes))
@@ -244,7 +274,8 @@ void validate_pv(const struct validation *v)
 	if (attributes && json_string_length(attributes) == 0)
 		fe_required(v->e, FP(p, "volumeAttributesClassName"), "an empty string is disallowed");
 	else if (attributes)
-		check_format(v->e, FP(p, "volumeAttributesClassName"), json_string_value(attributes), fmt_dns_subdomain);
+		check_format(v->e, FP(p, "volumeAttributesClassName"), json_string_value(attributes),
+			     fmt_dns_subdomain);
 	if (attributes && !get(spec, "csi"))
 		fe_required(v->e, FP(p, "csi"), "has to be specified when using volumeAttributesClassName");
 	if (v->old)
@@ -283,7 +314,8 @@ void validate_storage_class(const struct validation *v)
 	if (total > 256 * 1024)
 		fe_too_long(v->e, FP(NULL, "parameters"), 256 * 1024);
 	if (*get_str(o, "reclaimPolicy") && !one_of(get_str(o, "reclaimPolicy"), WORDS("Delete", "Retain")))
-		fe_not_supported(v->e, FP(NULL, "reclaimPolicy"), get_str(o, "reclaimPolicy"), WORDS("Delete", "Retain"));
+		fe_not_supported(v->e, FP(NULL, "reclaimPolicy"), get_str(o, "reclaimPolicy"),
+				 WORDS("Delete", "Retain"));
 	check_enum(v->e, FP(NULL, "volumeBindingMode"), get_str(o, "volumeBindingMode"), modes);
 	for (size_t i = 0; v->old && i < ARRAY_SIZE(immutable); i++)
 		check_immutable(v->e, FP(NULL, immutable[i]), get(o, immutable[i]), get(v->old, immutable[i]));

@@ -44,8 +44,8 @@ static void check_items(struct field_errors *e, const struct fpath *p, const jso
 
 static void check_downward(struct field_errors *e, const struct fpath *p, const json_t *items)
 {
-	static const char *const fields[] = { "metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace",
-					      "metadata.uid", NULL };
+	static const char *const fields[] = { "metadata.annotations", "metadata.labels", "metadata.name",
+					      "metadata.namespace",   "metadata.uid",    NULL };
 	json_t *item;
 	size_t i;
 
@@ -58,7 +58,8 @@ static void check_downward(struct field_errors *e, const struct fpath *p, const 
 		if (field) {
 			check_field_ref(e, FP(p, "fieldRef"), field, fields);
 			if (resource)
-				fe_invalid(e, p, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+				fe_invalid(e, p, "resource",
+					   "fieldRef and resourceFieldRef can not be specified simultaneously");
 		} else if (resource) {
 			check_resource_field_ref(e, FP(p, "resourceFieldRef"), resource, true);
 		} else {
@@ -78,8 +79,8 @@ static void source_empty_dir(struct pod_check *c, const struct fpath *p, const j
 
 static void source_host_path(struct pod_check *c, const struct fpath *p, const json_t *source)
 {
-	static const char *const types[] = { "",	    "BlockDevice",  "CharDevice", "Directory", "DirectoryOrCreate",
-					     "File",	    "FileOrCreate", "Socket",	  NULL };
+	static const char *const types[] = { "",     "BlockDevice",  "CharDevice", "Directory", "DirectoryOrCreate",
+					     "File", "FileOrCreate", "Socket",     NULL };
 	_cleanup_strlist_ struct strlist parts = {0};
 	const char *path = get_str(source, "path");
 
@@ -188,9 +189,11 @@ static void source_token(struct pod_check *c, const struct fpath *projected, con
 	const json_t *seconds = get(token, "expirationSeconds");
 
 	if (seconds && json_integer_value(seconds) < 600)
-		fe_invalid_json(c->e, FP(p, "expirationSeconds"), seconds, "may not specify a duration less than 10 minutes");
+		fe_invalid_json(c->e, FP(p, "expirationSeconds"), seconds,
+				"may not specify a duration less than 10 minutes");
 	else if (seconds && json_integer_value(seconds) > (1LL << 32))
-		fe_invalid_json(c->e, FP(p, "expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds");
+		fe_invalid_json(c->e, FP(p, "expirationSeconds"), seconds,
+				"may not specify a duration larger than 2^32 seconds");
 	if (!*get_str(token, "path"))
 		fe_required(c->e, FP(projected, "path"), NULL);
 	else
@@ -199,7 +202,8 @@ static void source_token(struct pod_check *c, const struct fpath *projected, con
 		fe_forbidden(c->e, p, "must not be specified when serviceAccountName is not set");
 }
 
-static void note_path(struct pod_check *c, const struct fpath *p, struct map *paths, const char *path, const char *value)
+static void note_path(struct pod_check *c, const struct fpath *p, struct map *paths, const char *path,
+		      const char *value)
 {
 	if (*path && map_has(paths, path))
 		fe_invalid(c->e, p, value, "conflicting duplicate paths");
@@ -207,8 +211,8 @@ static void note_path(struct pod_check *c, const struct fpath *p, struct map *pa
 		map_set(paths, path, paths);
 }
 
-static void check_projection(struct pod_check *c, const struct fpath *projected, const struct fpath *p, const json_t *source,
-			     struct map *paths)
+static void check_projection(struct pod_check *c, const struct fpath *projected, const struct fpath *p,
+			     const json_t *source, struct map *paths)
 {
 	json_t *value, *item;
 	const char *key;
@@ -236,7 +240,8 @@ static void check_projection(struct pod_check *c, const struct fpath *projected,
 			note_path(c, projected, paths, get_str(value, "path"), get_str(value, "path"));
 		} else if (strcmp(key, "clusterTrustBundle") == 0) {
 			if (get(value, "name") && get(value, "signerName"))
-				fe_invalid(c->e, at, get_str(value, "signerName"), "only one of name and signerName may be used");
+				fe_invalid(c->e, at, get_str(value, "signerName"),
+					   "only one of name and signerName may be used");
 			else if (!get(value, "name") && !get(value, "signerName"))
 				fe_required(c->e, at, "either name or signerName must be specified");
 		}
@@ -308,14 +313,17 @@ static void check_source(struct pod_check *c, const struct fpath *p, const json_
 		for (size_t k = 0; k < ARRAY_SIZE(sources[i].required) && sources[i].required[k]; k++) {
 			const json_t *v = get(source, sources[i].required[k]);
 
-			if (!v || (json_is_string(v) && json_string_length(v) == 0) || (json_is_array(v) && json_array_size(v) == 0))
+			if (!v || (json_is_string(v) && json_string_length(v) == 0) ||
+			    (json_is_array(v) && json_array_size(v) == 0))
 				fe_required(c->e, FP(at, sources[i].required[k]), NULL);
 		}
 		if (sources[i].check)
 			sources[i].check(c, at, source);
 		else if (strcmp(sources[i].kind, "fc") == 0 && !get(source, "targetWWNs") && !get(source, "wwids"))
-			fe_required(c->e, FP(at, "targetWWNs"), "must specify either targetWWNs or wwids, but not both");
-		else if (strcmp(sources[i].kind, "flocker") == 0 && !*get_str(source, "datasetName") && !*get_str(source, "datasetUUID"))
+			fe_required(c->e, FP(at, "targetWWNs"),
+				    "must specify either targetWWNs or wwids, but not both");
+		else if (strcmp(sources[i].kind, "flocker") == 0 && !*get_str(source, "datasetName") &&
+			 !*get_str(source, "datasetUUID"))
 			fe_required(c->e, at, "one of datasetName and datasetUUID is required");
 	}
 	if (n == 0)
@@ -359,7 +367,8 @@ static void check_propagation(struct pod_check *c, const struct fpath *p, const 
 	if (!*recursive || strcmp(recursive, "Disabled") == 0)
 		return;
 	if (!one_of(recursive, WORDS("Enabled", "IfPossible"))) {
-		fe_not_supported(c->e, FP(p, "recursiveReadOnly"), recursive, WORDS("Disabled", "Enabled", "IfPossible"));
+		fe_not_supported(c->e, FP(p, "recursiveReadOnly"), recursive,
+				 WORDS("Disabled", "Enabled", "IfPossible"));
 		return;
 	}
 	if (!get_bool(mount, "readOnly"))
@@ -392,7 +401,8 @@ void check_volume_mounts(struct pod_check *c, const struct fpath *p, const json_
 		if (*name && map_has(device_names, name))
 			fe_invalid(c->e, FP(at, "name"), name, "must not already exist in volumeDevices");
 		if (*path && map_has(device_paths, path))
-			fe_invalid(c->e, FP(at, "mountPath"), path, "must not already exist as a path in volumeDevices");
+			fe_invalid(c->e, FP(at, "mountPath"), path,
+				   "must not already exist as a path in volumeDevices");
 		if (*get_str(mount, "subPath"))
 			check_local_path(c->e, FP(p, "subPath"), get_str(mount, "subPath"), false);
 		if (*get_str(mount, "subPathExpr")) {
@@ -410,7 +420,8 @@ void check_volume_mounts(struct pod_check *c, const struct fpath *p, const json_
 
 void check_volume_devices(struct pod_check *c, const struct fpath *p, const json_t *container)
 {
-	struct map *names = map_new(NULL), *paths = map_new(NULL), *mount_names = list_index(get(container, "volumeMounts"), "name");
+	struct map *names = map_new(NULL), *paths = map_new(NULL),
+		   *mount_names = list_index(get(container, "volumeMounts"), "name");
 	struct map *mount_paths = list_index(get(container, "volumeMounts"), "mountPath");
 	json_t *device;
 	size_t i;
@@ -425,9 +436,11 @@ void check_volume_devices(struct pod_check *c, const struct fpath *p, const json
 		if (map_has(names, name))
 			fe_invalid(c->e, FP(at, "name"), name, "must be unique");
 		map_set(names, name, names);
-		if (volume && !get(volume, "persistentVolumeClaim") && !get(volume, "ephemeral") && !get(volume, "spec"))
-			fe_invalid(c->e, FP(at, "name"), name,
-				   "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
+		if (volume && !get(volume, "persistentVolumeClaim") && !get(volume, "ephemeral") &&
+		    !get(volume, "spec"))
+			fe_invalid(
+				c->e, FP(at, "name"), name,
+				"can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
 		if (!volume)
 			fe_not_found(c->e, FP(at, "name"), name, NULL);
 		if (!*path)
@@ -440,7 +453,8 @@ void check_volume_devices(struct pod_check *c, const struct fpath *p, const json
 		if (*name && map_has(mount_names, name))
 			fe_invalid(c->e, FP(at, "name"), name, "must not already exist in volumeMounts");
 		if (*path && map_has(mount_paths, path))
-			fe_invalid(c->e, FP(at, "devicePath"), path, "must not already exist as a path in volumeMounts");
+			fe_invalid(c->e, FP(at, "devicePath"), path,
+				   "must not already exist as a path in volumeMounts");
 	}
 	map_free(names);
 	map_free(paths);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fuzz: links apiserver kube io base */
 /*
- * Any patch against any object: the first byte says which of the three, then JSON text of the object, a line break, JSON text of the
- * patch. Inputs must stay as they were, and a failure is always the client's.
+ * Any patch against any object: the first byte says which of the three, then JSON text of the object, a line break,
+ * JSON text of the patch. Inputs must stay as they were, and a failure is always the client's.
  */
 #include <stdlib.h>
 
@@ -41,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else if (data[0] % 4 == 1)
 		got = patch_merge(object, patch, &e);
 	else
-		got = patch_strategic(schema_message_by_name(messages[data[0] / 4 % ARRAY_SIZE(messages)]), object, patch, &e);
+		got = patch_strategic(schema_message_by_name(messages[data[0] / 4 % ARRAY_SIZE(messages)]), object,
+				      patch, &e);
 	must(json_equal(object, object_was) && json_equal(patch, patch_was));
 	must(got ? e.code == 0 : e.http_status == 400 || e.http_status == 413 || e.http_status == 422);
 	return 0;
