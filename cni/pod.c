@@ -146,7 +146,8 @@ unsigned pod_mtu(struct netlink *host, const struct conf *c)
 int pod_netns_open(const char *path, int *ret_fd, struct fail *f)
 {
 	struct stat own, there;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* O_NONBLOCK: the path may name a FIFO, which would never open. */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
 		return fail_set(f, errno == ENOENT ? FAIL_NO_CONTAINER : FAIL_IO, "open the network namespace %s: %s", path,

@@ -129,6 +129,9 @@ before="$(veths) $(leases)"
 refused "a second ADD" 4 "the container already has an interface named eth0" cni ADD a
 refused "a netns that is missing" 3 "open the network namespace /run/netns/$id-none: No such file or directory" cni ADD none
 refused "a netns that is none" 3 "enter the network namespace /etc/passwd: it is not one" cni ADD x "" /etc/passwd
+mkfifo "$dir/fifo"
+refused "a netns that is a FIFO" 3 "enter the network namespace $dir/fifo: it is not one" timeout 10 bash -c "CNI_COMMAND=ADD CNI_CONTAINERID=x \
+	CNI_NETNS=$dir/fifo CNI_IFNAME=eth0 nsenter --net=/run/netns/$node $plugin <<<'$default_conf'"
 refused "the node's own netns" 4 "CNI_NETNS /run/netns/$node is the node's own network namespace" cni ADD x "" "/run/netns/$node"
 refused "no JSON" 6 "network configuration is not JSON: line 1, column 5: '[' or '{' expected near 'hello'" cni ADD x hello
 refused "an unknown version" 1 'cniVersion "2.0.0" is not supported, only 0.3.1, 0.4.0 and 1.0.0 are' cni ADD x "$(conf '.cniVersion="2.0.0"')"
