@@ -119,8 +119,19 @@ static void pod_assigned(struct scheduler *s, const json_t *old, const json_t *p
 		happened(s, WAKE_POD_DELETE);
 }
 
+/* Remembers that the pod was promised a place on a node, where its victims are going. */
+static void promise(struct scheduler *s, const char *key, const json_t *pod, const char *node)
+{
+	struct pod_info *p = pod_info_new(pod);
+
+	free(p->node);
+	p->node = mem_strdup(node);
+	map_set(s->nominated, key, p);
+}
+
 static void pod_waits(struct scheduler *s, const json_t *old, const json_t *pod)
 {
+	const char *nominated = json_str_or(pod, "status.nominatedNodeName", "");
 	_cleanup_free_ char *key = object_key(pod);
 
 	if (!is_ours(s, pod) || object_deleting(pod)) {
@@ -131,6 +142,9 @@ static void pod_waits(struct scheduler *s, const json_t *old, const json_t *pod)
 	if (old && queue_has(s->queue, key) && json_same(json_at(old, "spec"), json_at(pod, "spec")) &&
 	    json_same(object_labels(old), object_labels(pod)))
 		return;
+	/* After a restart promises are found here. */
+	if (!old && *nominated)
+		promise(s, key, pod, nominated);
 	queue_add(s->queue, key, (int32_t)json_int(pod, "spec.priority", 0),
 		  json_array_size(json_at(pod, "spec.schedulingGates")) > 0, clock_mono_ms());
 	work_soon(s);
@@ -359,11 +373,7 @@ static const char *preempt(struct scheduler *s, const char *key, const json_t *p
 	for (size_t i = 0; i < p.count; i++)
 		if (!p.victims[i]->deleting)
 			evict(s, p.victims[i], pod, name);
-	struct pod_info *promise = pod_info_new(pod);
-
-	free(promise->node);
-	promise->node = mem_strdup(name);
-	map_set(s->nominated, key, promise);
+	promise(s, key, pod, name);
 	preemption_done(&p);
 	return name;
 }

@@ -17,7 +17,8 @@
  * they are. Duplicate keys: the last wins, unless dup_paths is given: each duplicate's name is added there. Own, or
  * NULL with err ("invalid character 'x' ..., line 3, column 7"). */
 json_t *json_parse(const char *s, size_t len, struct strlist *dup_keys, struct err *err);
-/* YAML 1.2 core schema (first document) to a value; anchors expand with a total limit of 1,000,000 nodes. */
+/* The first document as sigs.k8s.io/yaml reads it (YAML 1.1: yes, no, on, off are booleans, 017 is octal; timestamps are
+ * strings; << merges); an empty stream is null. Anchors expand with a total limit of 1,000,000 nodes, depth <= 512. */
 json_t *yaml_parse(const char *s, size_t len, struct err *err);
 /* All documents of a stream, in order, empty ones skipped: a JSON array. */
 json_t *yaml_parse_all(const char *s, size_t len, struct err *err);

@@ -246,6 +246,17 @@ static void yaml_writing(void **state _unused_)
 	assert_true(json_same(v, back));
 }
 
+static void yaml_without_text(void **state _unused_)
+{
+	_cleanup_json_ json_t *v = json_array();
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+
+	json_array_append_new(v, json_string_nocheck("\xff\xfe"));
+	json_array_append_new(v, json_string_nocheck("ok"));
+	yaml_write(&b, v);
+	assert_string_equal(b.data, "- \xef\xbf\xbd\n- ok\n");
+}
+
 static void json_or_yaml(void **state _unused_)
 {
 	_cleanup_err_ struct err e = { 0 };
@@ -273,8 +284,8 @@ int main(void)
 		cmocka_unit_test(json_equality),    cmocka_unit_test(yaml_scalars),
 		cmocka_unit_test(yaml_structure),   cmocka_unit_test(yaml_aliases_are_copies),
 		cmocka_unit_test(yaml_refusals),    cmocka_unit_test(yaml_bombs),
-		cmocka_unit_test(yaml_writing),     cmocka_unit_test(json_or_yaml),
-		cmocka_unit_test(pretty),
+		cmocka_unit_test(yaml_writing),     cmocka_unit_test(yaml_without_text),
+		cmocka_unit_test(json_or_yaml),     cmocka_unit_test(pretty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,7 +186,7 @@ void quantity_format(const struct quantity *q, char out[static QUANTITY_TEXT_SIZ
 	char number[QUANTITY_TEXT_SIZE - 8];
 
 	if (v == 0) {
-		strcpy(out, "0");
+		memcpy(out, "0", 2);
 		return;
 	}
 	/* As upstream: small numbers and fractions of a binary quantity are shown in decimal. */

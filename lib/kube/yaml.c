@@ -461,7 +461,9 @@ static void emit_string(yaml_emitter_t *e, const char *s, size_t len)
 		style = YAML_DOUBLE_QUOTED_SCALAR_STYLE;
 	else if (memchr(s, '\n', len))
 		style = YAML_LITERAL_SCALAR_STYLE;
-	yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)s, (int)len, 1, 1, style);
+	/* Text that is not UTF-8 has no YAML form. */
+	if (!yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)s, (int)len, 1, 1, style))
+		yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)"\xef\xbf\xbd", 3, 1, 1, style);
 	yaml_emitter_emit(e, &event);
 }
 
