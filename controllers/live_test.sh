@@ -1,0 +1,140 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# keelson-controllers against a real keelson-apiserver on loopback; nodes are played by patching pod statuses.
+set -u
+B=${B:-build}
+root=$(cd "$(dirname "$0")/.." && pwd)
+case $B in /*) ;; *) B=$root/$B ;; esac
+dir=$(mktemp -d /tmp/controllers-live.XXXXXX)
+api_pid= ctl_pid= failed=0 ip=1
+
+cleanup() {
+	for pid in $ctl_pid $api_pid; do kill "$pid" 2>/dev/null; done
+	wait 2>/dev/null
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+cd "$dir" || exit 1
+
+certificate() { # name subject
+	openssl ecparam -genkey -name prime256v1 -noout -out "$1.key" 2>/dev/null
+	openssl req -new -key "$1.key" -subj "$2" -out "$1.csr" 2>/dev/null
+	printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' >"$1.ext"
+	openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile "$1.ext" -out "$1.crt" 2>/dev/null
+}
+
+setup() {
+	openssl ecparam -genkey -name prime256v1 -noout -out ca.key 2>/dev/null
+	openssl req -x509 -new -key ca.key -subj /CN=live-test-ca -days 2 -out ca.crt 2>/dev/null
+	certificate server /CN=kube-apiserver
+	certificate admin /O=system:masters/CN=kubernetes-admin
+	certificate controllers /CN=system:kube-controller-manager
+	openssl ecparam -genkey -name prime256v1 -noout -out sa.key 2>/dev/null
+	openssl ec -in sa.key -pubout -out sa.pub 2>/dev/null
+	mkdir store
+	"$B/bin/keelson-apiserver" --data-dir store --listen 127.0.0.1:0 --port-file port --advertise-address 192.0.2.1 \
+		--tls-cert server.crt --tls-key server.key --client-ca ca.crt --sa-key sa.key --sa-public sa.pub \
+		--service-cidr 10.96.0.0/12 2>api.log &
+	api_pid=$!
+	for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
+	url=https://127.0.0.1:$(cat port)
+	cat >kubeconfig <<-YAML
+	apiVersion: v1
+	kind: Config
+	clusters: [{name: c, cluster: {server: "$url", certificate-authority: $dir/ca.crt}}]
+	users: [{name: u, user: {client-certificate: $dir/controllers.crt, client-key: $dir/controllers.key}}]
+	contexts: [{name: x, context: {cluster: c, user: u}}]
+	current-context: x
+	YAML
+}
+
+controllers() {
+	"$B/bin/keelson-controllers" --kubeconfig kubeconfig --root-ca ca.crt --cluster-cidr 10.244.0.0/16 \
+		--node-cidr-mask 24 2>>controllers.log &
+	ctl_pid=$!
+}
+
+api() { # method path [body [content type]]
+	curl -s --cacert ca.crt --cert admin.crt --key admin.key -X "$1" "$url$2" ${3:+-d "$3"} \
+		-H "Content-Type: ${4:-application/json}"
+}
+
+merge() { api PATCH "$1" "$2" application/merge-patch+json >/dev/null; }
+
+check() { # what path jq-filter expected: within 20 s
+	local got
+	for _ in $(seq 200); do
+		got=$(api GET "$2" | jq -c "$3" 2>/dev/null)
+		[ "$got" = "$4" ] && { echo "ok - $1"; return; }
+		sleep 0.1
+	done
+	echo "not ok - $1: $got instead of $4"
+	failed=1
+}
+
+run_pods() { # namespace: plays the nodes for its pods
+	local name
+	for name in $(api GET "/api/v1/namespaces/$1/pods" | jq -r '.items[]|select(.status.phase=="Pending")|.metadata.name'); do
+		ip=$((ip + 1))
+		merge "/api/v1/namespaces/$1/pods/$name/status" "{\"status\":{\"phase\":\"Running\",\"podIP\":\"10.244.0.$ip\",
+			\"podIPs\":[{\"ip\":\"10.244.0.$ip\"}],\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",
+			\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}}"
+	done
+}
+
+roll() { # plays the nodes until the Deployment is complete
+	for _ in $(seq 60); do
+		run_pods t
+		[ "$(api GET $D | jq '.status.updatedReplicas==.spec.replicas and .status.availableReplicas==.spec.replicas and
+			.status.replicas==.spec.replicas and .status.observedGeneration==.metadata.generation')" = true ] && return
+		sleep 0.1
+	done
+}
+
+D=/apis/apps/v1/namespaces/t/deployments/web
+setup
+controllers
+api POST /api/v1/namespaces '{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"t"}}' >/dev/null
+check "a namespace gets its ServiceAccount" /api/v1/namespaces/t/serviceaccounts '[.items[].metadata.name]' '["default"]'
+check "and the root CA" /api/v1/namespaces/t/configmaps/kube-root-ca.crt '.data["ca.crt"]|startswith("-----BEGIN")' true
+api POST /apis/apps/v1/namespaces/t/deployments '{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},
+	"spec":{"replicas":3,"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},
+	"spec":{"containers":[{"name":"c","image":"x:1","ports":[{"name":"http","containerPort":8080}]}]}}}}' >/dev/null
+api POST /api/v1/namespaces/t/services '{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},"spec":
+	{"selector":{"app":"web"},"ports":[{"port":80,"targetPort":"http"}]}}' >/dev/null
+check "a Deployment makes its pods" /api/v1/namespaces/t/pods '.items|length' 3
+roll
+check "ready pods are endpoints" "/apis/discovery.k8s.io/v1/namespaces/t/endpointslices" \
+	'[.items[]|.endpoints[]|select(.conditions.ready)]|length' 3
+check "in both forms" /api/v1/namespaces/t/endpoints/web '.subsets[0].addresses|length' 3
+api PATCH $D '{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"x:2"}]}}}}' \
+	application/strategic-merge-patch+json >/dev/null
+roll
+check "a rollout completes" $D '[.metadata.annotations["deployment.kubernetes.io/revision"],
+	(.status.conditions[]|select(.type=="Progressing").reason)]' '["2","NewReplicaSetAvailable"]'
+check "and leaves one set with pods" /apis/apps/v1/namespaces/t/replicasets '[.items[].spec.replicas]|sort' '[0,3]'
+
+merge $D '{"spec":{"replicas":60}}'
+sleep 0.05
+kill -9 "$ctl_pid"
+wait "$ctl_pid" 2>/dev/null
+controllers
+check "killed while scaling, it makes no pod too many" /api/v1/namespaces/t/pods '.items|length' 60
+sleep 0.5
+check "and none later" /api/v1/namespaces/t/pods '.items|length' 60
+
+api DELETE $D '{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Foreground"}' >/dev/null
+check "foreground deletion takes everything along" /api/v1/namespaces/t/pods '.items|length' 0
+check "the Deployment last" /apis/apps/v1/namespaces/t/deployments '.items|length' 0
+api POST /api/v1/nodes '{"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"}}' >/dev/null
+check "the first node gets the first part" /api/v1/nodes/n1 .spec.podCIDR '"10.244.0.0/24"'
+api DELETE /api/v1/namespaces/t >/dev/null
+check "a namespace goes with all it holds" /api/v1/namespaces/t .code 404
+
+kill "$ctl_pid"
+wait "$ctl_pid"
+status=$?
+[ $status -eq 0 ] || { echo "not ok - exit status $status after SIGTERM"; failed=1; }
+ctl_pid=
+[ $failed -eq 0 ] || { echo "--- controllers.log"; tail -20 controllers.log; }
+exit $failed
