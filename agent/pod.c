@@ -546,11 +546,14 @@ static void on_patched(const struct kube_result *r, void *user)
 
 	p->patching = false;
 	if (kube_ok(r)) {
+		p->patch_failing = false;
 		if (r->object && str_eq(object_uid(r->object), p->uid) && p->in_api)
 			pod_set_object(p, r->object);
 	} else if (r->status != 404 && r->status != 409) {
 		/* Gone and replaced ones are the watch's to tell. */
-		log_warn("pod %s/%s: its status cannot be written: %s", p->ns, p->name, r->message);
+		if (!p->patch_failing)
+			log_warn("pod %s/%s: its status cannot be written: %s", p->ns, p->name, r->message);
+		p->patch_failing = true;
 		p->patch_retry_at_ms = clock_mono_ms() + PATCH_RETRY_MS;
 	} else {
 		p->patch_retry_at_ms = clock_mono_ms() + PATCH_RETRY_MS;

@@ -71,7 +71,7 @@ struct pod {
 
 	uv_timer_t *timer;
 	unsigned ops;              /* what holds on to this struct */
-	bool patching;
+	bool patching, patch_failing;
 	int64_t patch_retry_at_ms;
 };
 

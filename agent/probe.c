@@ -69,12 +69,13 @@ static void on_result(enum handler_result r, const char *output, void *user)
 		p->failures = 0;
 		if (++p->successes >= p->success_threshold)
 			p->ok = true;
+	} else if (r == HANDLER_ERROR) {
+		/* It could not be tried (the runtime is away, say): that tells nothing about the container. */
+		pod_warn_once(pod, "Unhealthy", "%s probe errored and resulted in unknown state: %s", names[p->kind], output);
 	} else {
 		p->successes = 0;
-		if (r == HANDLER_FAILED || p->kind == PROBE_READINESS || p->kind == PROBE_STARTUP)
-			p->failures++;
-		pod_event(pod, "Warning", "Unhealthy", "%s probe %s: %s", names[p->kind],
-			  r == HANDLER_FAILED ? "failed" : "errored", output);
+		p->failures++;
+		pod_event(pod, "Warning", "Unhealthy", "%s probe failed: %s", names[p->kind], output);
 		if (p->failures >= p->failure_threshold) {
 			p->ok = false;
 			if (p->kind != PROBE_READINESS)

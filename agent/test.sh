@@ -206,6 +206,8 @@ case $verb in
 up) up; echo "$D" ;;
 down) down ;;
 k) shift 2; k "$@" ;;
+stop) stop "$3" "${4:-TERM}" ;;
+start) "start_$3" ;;
 restart-agent) stop agent "${3:-TERM}"; start_agent ;;
 all)
 	trap down EXIT
