@@ -74,13 +74,14 @@ struct controller_ops {
 	enum informer_id primary;
 	uint64_t needs;           /* NEEDS() of every cache that is read, the primary's included */
 	unsigned parallel;        /* keys worked on at once */
-	void (*start)(struct controller *c); /* once, before the informers start: state and further handlers; may be NULL */
+	void (*start)(struct controller *c); /* once, before the informers start: state, handlers; may be NULL */
 	void (*ready)(struct controller *c); /* once, when all caches are full; may be NULL */
 	void (*stop)(struct controller *c);  /* frees the state; may be NULL */
 	/* Reads the caches, fills the plan. Never blocks, never calls the server itself. */
 	void (*sync)(struct controller *c, const char *key, struct plan *plan);
 	/* Each write's outcome (see plan_callbacks), and the end of a sync; may be NULL. */
-	void (*wrote)(struct controller *c, const char *key, const struct write *w, const struct kube_result *r, bool ok);
+	void (*wrote)(struct controller *c, const char *key, const struct write *w, const struct kube_result *r,
+		      bool ok);
 	void (*done)(struct controller *c, const char *key, bool failed, const char *why);
 };
 struct controller_run;
@@ -114,8 +115,8 @@ struct controller_context *controllers_start(uv_loop_t *loop, struct kube_client
 void controllers_stop(struct controller_context *ctx); /* NULL is fine */
 
 extern const struct controller_ops replicaset_controller, replicationcontroller_controller, deployment_controller,
-	endpoints_controller, endpointslice_controller, namespace_controller, garbage_controller,
-	serviceaccount_controller, rootca_controller, nodeipam_controller, nodelifecycle_controller,
+	endpoints_controller, endpointslice_controller, endpointslicemirroring_controller, namespace_controller,
+	garbage_controller, serviceaccount_controller, rootca_controller, nodeipam_controller, nodelifecycle_controller,
 	tainteviction_controller, podgc_controller, job_controller, daemonset_controller, statefulset_controller,
 	cronjob_controller, disruption_controller, ttlafterfinished_controller;
 

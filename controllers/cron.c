@@ -112,7 +112,9 @@ int cron_parse(const char *text, struct cron *ret)
 		if (parse_field(&fields[i], parts.items[i], &sets[i]) < 0)
 			return -EINVAL;
 	}
-	*ret = (struct cron){ .minutes = sets[0], .hours = sets[1], .days = sets[2], .months = sets[3], .weekdays = sets[4] };
+	*ret = (struct cron){
+		.minutes = sets[0], .hours = sets[1], .days = sets[2], .months = sets[3], .weekdays = sets[4]
+	};
 	ret->any_day = str_eq(parts.items[2], "*") || str_eq(parts.items[2], "?");
 	ret->any_weekday = str_eq(parts.items[4], "*") || str_eq(parts.items[4], "?");
 	return 0;

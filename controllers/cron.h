@@ -19,8 +19,8 @@ int cron_parse(const char *text, struct cron *ret);
 /* The first time after after_s that matches, in a time zone (IANA name, NULL: UTC); -1 when there is none within five
  * years. Times skipped by daylight saving do not exist; repeated ones match once. */
 int64_t cron_next_s(const struct cron *c, const char *zone, int64_t after_s);
-/* The latest time after after_s and not after until_s, or -1. *ret_seen: how many such times were seen on the way; times
- * long before the latest may not be. */
+/* The latest time after after_s and not after until_s, or -1. *ret_seen: how many such times were seen on the way;
+ * times long before the latest may not be. */
 int64_t cron_latest_s(const struct cron *c, const char *zone, int64_t after_s, int64_t until_s, int *ret_seen);
 /* The zone is known on this machine. */
 bool cron_zone_exists(const char *zone);

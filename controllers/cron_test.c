@@ -142,7 +142,8 @@ static void concurrency_policies(void **state _unused_)
 
 static void suspended_or_too_late(void **state _unused_)
 {
-	static const char *const specs[] = { ", suspend: true", ", startingDeadlineSeconds: 60", ", timeZone: No/Where" };
+	static const char *const specs[] = { ", suspend: true", ", startingDeadlineSeconds: 60",
+					     ", timeZone: No/Where" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		_cleanup_json_ json_t *c = cronjob(specs[i]);

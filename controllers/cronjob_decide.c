@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * CronJob: what should be done about one, as a plan. A scheduled time makes one Job at most: the Job's name is made from
- * it, and only the latest missed time counts.
+ * CronJob: what should be done about one, as a plan. A scheduled time makes one Job at most: the Job's name is made
+ * from it, and only the latest missed time counts.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -24,8 +24,8 @@ struct work {
 static json_t *reference_to(const json_t *job)
 {
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "apiVersion", "batch/v1", "kind", "Job", "name",
-			 object_name(job), "namespace", object_namespace(job), "uid", object_uid(job), "resourceVersion",
-			 object_resource_version(job));
+			 object_name(job), "namespace", object_namespace(job), "uid", object_uid(job),
+			 "resourceVersion", object_resource_version(job));
 }
 
 static bool was_active(const struct work *w, const json_t *job)
@@ -57,8 +57,9 @@ static void count_jobs(struct work *w)
 		}
 		condition = object_condition(job, object_condition_true(job, "Complete") ? "Complete" : "Failed");
 		if (was_active(w, job))
-			plan_event(w->plan, w->cronjob, "Normal", "SawCompletedJob", "Saw completed job: %s, condition: %s",
-				   object_name(job), json_str_or(condition, "type", ""));
+			plan_event(w->plan, w->cronjob, "Normal", "SawCompletedJob",
+				   "Saw completed job: %s, condition: %s", object_name(job),
+				   json_str_or(condition, "type", ""));
 		/* RFC 3339 in UTC sorts as text. */
 		if (object_condition_true(job, "Complete") && strcmp(ended, success) > 0)
 			success = ended;
@@ -113,7 +114,8 @@ static int64_t due_s(struct work *w, const struct cron *c)
 	due = cron_latest_s(c, w->zone, from_s, now_s, &missed);
 	if (missed > MISSED_MAX)
 		plan_event(w->plan, w->cronjob, "Warning", "TooManyMissedTimes",
-			   "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
+			   "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock "
+			   "skew");
 	next = cron_next_s(c, w->zone, now_s);
 	if (next >= 0)
 		plan_requeue(w->plan, (next - now_s) * 1000 + 100);

@@ -15,7 +15,7 @@ struct daemonset_view {
 	int64_t now_s;
 };
 void daemonset_decide(const struct daemonset_view *v, struct plan *plan);
-/* The pod's spec for a node: bound to it by affinity, with the tolerations every daemon has. Own. node NULL: unbound. */
+/* The pod's spec for a node: bound to it by affinity (node NULL: unbound), with every daemon's tolerations. Own. */
 json_t *daemonset_pod_spec(const json_t *set, const char *node);
 
 #endif

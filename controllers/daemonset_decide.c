@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * DaemonSet: what should be done about one set, as a plan: a pod on every node that its template allows, none elsewhere,
- * and old pods replaced within maxUnavailable or maxSurge.
+ * DaemonSet: what should be done about one set, as a plan: a pod on every node that its template allows, none
+ * elsewhere, and old pods replaced within maxUnavailable or maxSurge.
  */
 #include "base/clock.h"
 #include "base/map.h"
@@ -263,7 +263,8 @@ static void write_status(struct rollout *r)
 {
 	int64_t scheduled = 0, misscheduled = 0, ready = 0, able = 0, fresh = 0, want = desired(r);
 	_cleanup_json_ json_t *status = json_object();
-	json_t *collisions = json_at(r->set, "status.collisionCount"), *conditions = json_at(r->set, "status.conditions");
+	json_t *collisions = json_at(r->set, "status.collisionCount"),
+	       *conditions = json_at(r->set, "status.conditions");
 
 	for (size_t i = 0; i < r->count; i++) {
 		const struct place *p = &r->places[i];

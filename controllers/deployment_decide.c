@@ -291,8 +291,8 @@ static void create_newest(struct rollout *r)
 			new_set(r, hash, name, size, revision));
 	w->tag = DEPLOYMENT_TAG_NEW_SET;
 	write_says(w, r->d, size > 0 ? "ScalingReplicaSet" : NULL,
-		   str_printf("Scaled up replica set %s from 0 to %lld", name, (long long)size), "ReplicaSetCreateError",
-		   str_printf("Failed to create new replica set \"%s\": ", name));
+		   str_printf("Scaled up replica set %s from 0 to %lld", name, (long long)size),
+		   "ReplicaSetCreateError", str_printf("Failed to create new replica set \"%s\": ", name));
 	w->event.append_message = true;
 	announce_created(r, name, revision);
 }

@@ -146,7 +146,8 @@ static void judge(const struct rollout *r, json_t *status, json_t *conditions)
 		return;
 	if (deployment_status_complete(r, status)) {
 		text = progress_text(r, "has successfully progressed.");
-		deployment_condition_set(conditions, "Progressing", "True", "NewReplicaSetAvailable", text, r->v->now_s);
+		deployment_condition_set(conditions, "Progressing", "True", "NewReplicaSetAvailable", text,
+					 r->v->now_s);
 	} else if (progressing(json_object_get(r->d, "status"), status)) {
 		text = progress_text(r, "is progressing.");
 		condition_put(conditions, "Progressing", "True", "ReplicaSetUpdated", text, r->v->now_s, true);

@@ -140,10 +140,10 @@ static void run_pods(struct toy *t, const char *broken)
 		int64_t n = json_int(set, "spec.replicas", 0);
 		bool ok = !str_eq(json_str(set, "spec.template.spec.containers[0].image"), broken);
 
-		json_set(set, "status", json_pack("{s:I, s:I, s:I, s:i, s:i}", "replicas", (json_int_t)n, "readyReplicas",
-						  (json_int_t)(ok ? n : 0), "availableReplicas",
-						  (json_int_t)(ok ? n : 0), "terminatingReplicas", 0,
-						  "observedGeneration", 9));
+		json_set(set, "status",
+			 json_pack("{s:I, s:I, s:I, s:i, s:i}", "replicas", (json_int_t)n, "readyReplicas",
+				   (json_int_t)(ok ? n : 0), "availableReplicas", (json_int_t)(ok ? n : 0),
+				   "terminatingReplicas", 0, "observedGeneration", 9));
 	}
 }
 
@@ -167,7 +167,8 @@ static void settle(struct toy *t, const char *broken)
 
 		if (!step(t, NULL, NULL) && i > 2)
 			return;
-		if (!json_bool(t->d, "spec.paused", false) && str_eq(json_str(t->d, "spec.strategy.type"), "RollingUpdate"))
+		if (!json_bool(t->d, "spec.paused", false) &&
+		    str_eq(json_str(t->d, "spec.strategy.type"), "RollingUpdate"))
 			assert_true(sum(t, "spec.replicas") <= wanted + surge);
 		run_pods(t, broken);
 		if (before >= wanted - unavailable && !broken)
@@ -304,8 +305,9 @@ static void recreate_waits_for_the_last_old_pod(void **state _unused_)
 	toy_init(&t, 3, "strategy: {type: Recreate}");
 	settle(&t, NULL);
 	set_image(&t, "v2");
-	object_list_add(&pods, from_yaml("metadata: {name: p, uid: p, ownerReferences: [{uid: rs-1, controller: true}]}\n"
-					 "status: {phase: Running}"));
+	object_list_add(&pods,
+			from_yaml("metadata: {name: p, uid: p, ownerReferences: [{uid: rs-1, controller: true}]}\n"
+				  "status: {phase: Running}"));
 	step(&t, &pods, NULL);
 	assert_int_equal(json_int(set_of_image(&t, "v1"), "spec.replicas", -1), 0);
 	run_pods(&t, NULL);
@@ -399,8 +401,10 @@ static void a_taken_name_counts_a_collision(void **state _unused_)
 
 static void the_hash_never_changes(void **state _unused_)
 {
-	_cleanup_json_ json_t *a = from_yaml("{metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: i}]}}");
-	_cleanup_json_ json_t *b = from_yaml("{spec: {containers: [{image: i, name: c}]}, metadata: {labels: {app: web}}}");
+	_cleanup_json_ json_t *a =
+		from_yaml("{metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: i}]}}");
+	_cleanup_json_ json_t *b =
+		from_yaml("{spec: {containers: [{image: i, name: c}]}, metadata: {labels: {app: web}}}");
 	_cleanup_free_ char *x = deployment_template_hash(a, 0), *y = deployment_template_hash(b, 0);
 	_cleanup_free_ char *z = deployment_template_hash(a, 1);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The decision of the disruption controller: the status of a PodDisruptionBudget, which evictions are granted by. Pure. */
+/* The decision of the disruption controller: the status of a PodDisruptionBudget, which evictions are granted by. Pure.
+ */
 #ifndef KEELSON_CONTROLLERS_DISRUPTION_H
 #define KEELSON_CONTROLLERS_DISRUPTION_H
 
@@ -8,8 +9,8 @@
 struct disruption_view {
 	const json_t *budget;
 	struct object_list pods;    /* that it selects */
-	/* How many pods the workload behind a pod should have, following its controllers up; -1 when there is none or it
-	 * cannot be told. uid: of the workload counted, so that each counts once (borrow). */
+	/* How many pods the workload behind a pod should have, following its controllers up; -1 when there is none or
+	 * it cannot be told. uid: of the workload counted, so that each counts once (borrow). */
 	int64_t (*scale_of)(const json_t *pod, const char **ret_uid, void *user);
 	void *user;
 	int64_t now_s;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The status of a PodDisruptionBudget. What always holds: what is allowed is computed from pods that are ready, not being
- * deleted and not already granted to somebody; when the workloads' sizes cannot be told, nothing is allowed.
+ * The status of a PodDisruptionBudget. What always holds: what is allowed is computed from pods that are ready, not
+ * being deleted and not already granted to somebody; when the workloads' sizes cannot be told, nothing is allowed.
  */
 #include "controllers/disruption.h"
 
@@ -59,7 +59,8 @@ static int64_t expected_by_workloads(const struct disruption_view *v)
 /* False: it cannot be told. */
 static bool wishes(const struct disruption_view *v, int64_t *ret_expected, int64_t *ret_desired)
 {
-	const json_t *most = json_at(v->budget, "spec.maxUnavailable"), *least = json_at(v->budget, "spec.minAvailable");
+	const json_t *most = json_at(v->budget, "spec.maxUnavailable"),
+		     *least = json_at(v->budget, "spec.minAvailable");
 	int64_t expected;
 
 	if (!most && json_is_integer(least)) {

@@ -32,18 +32,19 @@ static void allowed(void **state _unused_)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_json_ json_t *budget = from_yamlf("metadata: {name: b, namespace: d, generation: 1}\nspec: {%s}",
-							   rows[i].spec);
+		_cleanup_json_ json_t *budget =
+			from_yamlf("metadata: {name: b, namespace: d, generation: 1}\nspec: {%s}", rows[i].spec);
 		_cleanup_plan_ struct plan plan = { 0 };
 		struct disruption_view v = { .budget = budget, .scale_of = ten, .now_s = NOW_S,
 					     .user = rows[i].unknown ? &v : NULL };
 		const json_t *status;
 
 		for (int k = 0; k < rows[i].ready + rows[i].not_ready; k++)
-			object_list_add(&v.pods, from_yamlf("metadata: {name: p%d, ownerReferences: [{uid: d, controller: "
-							    "true}]}\nstatus: {conditions: [{type: Ready, status: "
-							    "'%s'}]}",
-							    k, k < rows[i].ready ? "True" : "False"));
+			object_list_add(&v.pods,
+					from_yamlf("metadata: {name: p%d, ownerReferences: [{uid: d, controller: "
+						   "true}]}\nstatus: {conditions: [{type: Ready, status: "
+						   "'%s'}]}",
+						   k, k < rows[i].ready ? "True" : "False"));
 		disruption_decide(&v, &plan);
 		status = json_object_get(plan.items[0]->body, "status");
 		if (json_int(status, "disruptionsAllowed", -1) != rows[i].want_allowed ||
@@ -65,9 +66,10 @@ static void a_grant_counts_until_it_lapses(void **state _unused_)
 	const json_t *status;
 
 	for (int k = 0; k < 3; k++)
-		object_list_add(&v.pods, from_yamlf("metadata: {name: p%d}\nstatus: {conditions: [{type: Ready, status: "
-						    "'True'}]}",
-						    k));
+		object_list_add(&v.pods,
+				from_yamlf("metadata: {name: p%d}\nstatus: {conditions: [{type: Ready, status: "
+					   "'True'}]}",
+					   k));
 	disruption_decide(&v, &plan);
 	status = json_object_get(plan.items[0]->body, "status");
 	assert_int_equal(json_int(status, "disruptionsAllowed", -1), 1);

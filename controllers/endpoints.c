@@ -121,12 +121,13 @@ static void endpointslice_sync(struct controller *c, const char *key, struct pla
 static void on_slice(const json_t *old, const json_t *new, void *user)
 {
 	struct controller *c = user;
-	const json_t *slice = new ? new : old;
-	const char *service = map_str(object_labels(slice), SLICE_SERVICE_LABEL);
-	_cleanup_free_ char *key = service ? str_printf("%s/%s", object_namespace(slice), service) : NULL;
+	const json_t *slice = new ? new : old, *labels = object_labels(slice);
+	const char *service = map_str(labels, SLICE_SERVICE_LABEL);
+	_cleanup_free_ char *key = NULL;
 
-	if (!key)
-		return;
+	if (!service || !str_eq(map_str(labels, SLICE_MANAGED_BY), SLICE_MANAGER))
+		return; /* somebody else's */
+	key = str_printf("%s/%s", object_namespace(slice), service);
 	if (!old)
 		expectations_created(c->expected, key);
 	controller_enqueue(c, key);

@@ -9,6 +9,8 @@
 #define ENDPOINTS_MANAGED_BY "endpoints.kubernetes.io/managed-by"
 #define SLICE_SERVICE_LABEL "kubernetes.io/service-name"
 #define SLICE_MANAGED_BY "endpointslice.kubernetes.io/managed-by"
+#define SLICE_SKIP_MIRROR "endpointslice.kubernetes.io/skip-mirror"
+#define SLICE_MIRROR_MANAGER "endpointslicemirroring-controller.k8s.io"
 #define SLICE_MANAGER "endpointslice-controller.k8s.io"
 enum { SLICE_MAX_ENDPOINTS = 100, ENDPOINTS_MAX_ADDRESSES = 1000 };
 
@@ -38,5 +40,9 @@ struct endpoints_view {
 void endpoints_decide(const struct endpoints_view *v, struct plan *plan);
 /* The slices: the fewest writes that make them hold exactly the endpoints there are. */
 void endpointslice_decide(const struct endpoints_view *v, struct plan *plan);
+/* Endpoints written by hand for a Service without a selector. Both may be NULL. */
+bool endpoints_mirrored(const json_t *endpoints, const json_t *service);
+/* Slices that mirror v->endpoints (not NULL); none when it is not to be mirrored. */
+void endpointslice_mirror_decide(const struct endpoints_view *v, struct plan *plan);
 
 #endif

@@ -189,7 +189,8 @@ static void a_hundred_a_slice_and_few_writes(void **state _unused_)
 	assert_int_equal(plan_count_of(&w.plan, "POST", ""), 3);
 	apply_slices(&w);
 	for (size_t i = 0; i < 3; i++)
-		assert_true(json_array_size(json_object_get(w.view.slices.items[i], "endpoints")) <= SLICE_MAX_ENDPOINTS);
+		assert_true(json_array_size(json_object_get(w.view.slices.items[i], "endpoints")) <=
+			    SLICE_MAX_ENDPOINTS);
 	endpointslice_decide(&w.view, &w.plan);
 	assert_int_equal(w.plan.count, 0);
 	/* One pod more is one update; one pod less too. */
@@ -345,6 +346,43 @@ static void endpoints_are_cut_at_a_thousand(void **state _unused_)
 	world_done(&w);
 }
 
+static void endpoints_by_hand_are_mirrored(void **state _unused_)
+{
+	struct world w;
+	const json_t *slice;
+
+	world_init(&w, PORT_80);
+	json_object_del(json_object_get(w.service, "spec"), "selector");
+	w.endpoints = from_yaml(
+		"metadata: {name: web, namespace: default, uid: e1, labels: {a: b}}\n"
+		"subsets: [{addresses: [{ip: 10.0.0.1}, {ip: 'fd00::1'}], notReadyAddresses: [{ip: 10.0.0.2}], "
+		"ports: [{port: 9376}]}]");
+	w.view.endpoints = w.endpoints;
+	endpointslice_mirror_decide(&w.view, &w.plan);
+	assert_int_equal(plan_count_of(&w.plan, "POST", ""), 2);
+	slice = plan_find(&w.plan, "POST", "", 0)->body;
+	assert_string_equal(map_str(object_labels(slice), SLICE_MANAGED_BY), SLICE_MIRROR_MANAGER);
+	assert_string_equal(map_str(object_labels(slice), "a"), "b");
+	assert_string_equal(json_str(slice, "metadata.ownerReferences[0].kind"), "Endpoints");
+	assert_string_equal(json_str(slice, "ports[0].name"), "");
+	apply_slices(&w);
+	assert_int_equal(endpoints_in(&w), 3);
+	endpointslice_mirror_decide(&w.view, &w.plan);
+	assert_int_equal(w.plan.count, 0);
+	/* A selector, a label, or no Service end it. */
+	json_set(w.service, "spec.selector", json_pack("{s:s}", "app", "web"));
+	endpointslice_mirror_decide(&w.view, &w.plan);
+	assert_int_equal(plan_count_of(&w.plan, "DELETE", ""), 2);
+	plan_done(&w.plan);
+	json_object_del(json_object_get(w.service, "spec"), "selector");
+	json_set_str(w.endpoints, "metadata.labels", NULL);
+	json_set(w.endpoints, "metadata.labels", json_pack("{s:s}", SLICE_SKIP_MIRROR, "true"));
+	endpointslice_mirror_decide(&w.view, &w.plan);
+	assert_int_equal(plan_count_of(&w.plan, "DELETE", ""), 2);
+	assert_false(endpoints_mirrored(w.endpoints, NULL));
+	world_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -358,6 +396,7 @@ int main(void)
 		cmocka_unit_test(headless_hostnames),
 		cmocka_unit_test(endpoints_object),
 		cmocka_unit_test(endpoints_are_cut_at_a_thousand),
+		cmocka_unit_test(endpoints_by_hand_are_mirrored),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

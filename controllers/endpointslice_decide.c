@@ -151,6 +151,9 @@ struct fresh {
 struct work {
 	const struct endpoints_view *v;
 	struct plan *plan;
+	const json_t *owner;       /* the Service, or the Endpoints that is mirrored */
+	const char *owner_kind, *manager;
+	bool keep_empty;           /* an empty slice says that there are no endpoints */
 	json_t *labels;
 	struct fresh *fresh;
 	size_t fresh_count, fresh_cap;
@@ -168,16 +171,15 @@ static void add_fresh(struct work *w, const char *family, json_t *ports, json_t 
 
 static void write_new(struct work *w, const struct fresh *f)
 {
-	const json_t *service = w->v->service;
-	_cleanup_free_ char *prefix = str_printf("%s-", object_name(service));
+	_cleanup_free_ char *prefix = str_printf("%s-", object_name(w->owner));
 	json_t *slice = json_pack("{s:s, s:s, s:{s:s, s:s, s:O, s:[o]}, s:s, s:O, s:O}", "apiVersion",
 				  "discovery.k8s.io/v1", "kind", "EndpointSlice", "metadata", "generateName", prefix,
-				  "namespace", object_namespace(service), "labels", w->labels, "ownerReferences",
-				  object_controller_ref(service, "v1", "Service"), "addressType", f->family,
+				  "namespace", object_namespace(w->owner), "labels", w->labels, "ownerReferences",
+				  object_controller_ref(w->owner, "v1", w->owner_kind), "addressType", f->family,
 				  "endpoints", f->endpoints, "ports", f->ports);
 
 	plan_create(w->plan,
-		    kube_path("discovery.k8s.io/v1", "endpointslices", object_namespace(service), NULL, NULL), slice)
+		    kube_path("discovery.k8s.io/v1", "endpointslices", object_namespace(w->owner), NULL, NULL), slice)
 		->flags |= WRITE_EXPECT_CREATE;
 }
 
@@ -299,7 +301,8 @@ static void write_family(struct work *w, const char *family, bool any_wanted)
 		if (json_array_size(k->endpoints)) {
 			if (k->changed)
 				write_update(w, k->slice, NULL, k->endpoints);
-		} else if (!any_wanted && !placeholder && !json_array_size(json_object_get(k->slice, "ports"))) {
+		} else if (w->keep_empty && !any_wanted && !placeholder &&
+			   !json_array_size(json_object_get(k->slice, "ports"))) {
 			placeholder = k;
 			if (k->changed)
 				write_update(w, k->slice, NULL, k->endpoints);
@@ -307,7 +310,7 @@ static void write_family(struct work *w, const char *family, bool any_wanted)
 			object_list_add(&w->doomed, (json_t *)k->slice);
 		}
 	}
-	if (!any_wanted && !placeholder) {
+	if (w->keep_empty && !any_wanted && !placeholder) {
 		none = json_array();
 		add_fresh(w, family, none, json_array());
 		json_decref(none);
@@ -323,20 +326,21 @@ static bool family_wanted(const struct groups *g, const char *family)
 	return false;
 }
 
-static bool ours(const json_t *slice)
+static bool ours(const struct work *w, const json_t *slice)
 {
-	return str_eq(map_str(object_labels(slice), SLICE_MANAGED_BY), SLICE_MANAGER) && !object_deleting(slice);
+	return str_eq(map_str(object_labels(slice), SLICE_MANAGED_BY), w->manager) && !object_deleting(slice);
 }
 
 static void reconcile(struct work *w, const char *const families[2])
 {
 	bool wanted[2] = { false, false };
 
+	w->kept = mem_new_n(struct kept, w->v->slices.count + 1);
 	for (size_t i = 0; i < w->v->slices.count; i++) {
 		const json_t *slice = w->v->slices.items[i];
 		const char *type = json_str_or(slice, "addressType", "");
 
-		if (!ours(slice))
+		if (!ours(w, slice))
 			continue;
 		if (!str_eq(type, families[0]) && !str_eq(type, families[1])) {
 			object_list_add(&w->doomed, (json_t *)slice);
@@ -358,6 +362,8 @@ static void reconcile(struct work *w, const char *const families[2])
 	write_fresh_and_doomed(w);
 	for (size_t i = 0; i < w->kept_count; i++)
 		json_decref(w->kept[i].endpoints);
+	free(w->kept);
+	groups_done(&w->groups);
 }
 
 /* The Service's address families; from its address when it does not say, IPv4 when it has none. */
@@ -375,7 +381,8 @@ void endpointslice_decide(const struct endpoints_view *v, struct plan *plan)
 {
 	_cleanup_json_ json_t *labels = NULL;
 	const char *families[2];
-	struct work w = { .v = v, .plan = plan };
+	struct work w = { .v = v, .plan = plan, .owner = v->service, .owner_kind = "Service",
+			  .manager = SLICE_MANAGER, .keep_empty = true };
 
 	if (!service_wants_endpoints(v->service))
 		return;
@@ -392,8 +399,78 @@ void endpointslice_decide(const struct endpoints_view *v, struct plan *plan)
 				add_pod(v, &w.groups, families[f], pod);
 		}
 	}
-	w.kept = mem_new_n(struct kept, v->slices.count + 1);
 	reconcile(&w, families);
-	free(w.kept);
-	groups_done(&w.groups);
+}
+
+bool endpoints_mirrored(const json_t *endpoints, const json_t *service)
+{
+	return endpoints && service && !object_deleting(endpoints) &&
+	       !json_object_size(json_at(service, "spec.selector")) &&
+	       !str_eq(map_str(object_labels(endpoints), SLICE_SKIP_MIRROR), "true") &&
+	       !map_str(object_annotations(endpoints), "control-plane.alpha.kubernetes.io/leader");
+}
+
+static void mirror_addresses(struct work *w, const json_t *addresses, json_t *ports, bool ready, size_t *room)
+{
+	static const char *const copied[] = { "hostname", "nodeName", "targetRef" };
+	json_t *a, *e, *value;
+	size_t i;
+
+	json_array_foreach((json_t *)addresses, i, a) {
+		const char *ip = json_str_or(a, "ip", ""), *family = strchr(ip, ':') ? "IPv6" : "IPv4";
+		_cleanup_free_ char *key = NULL;
+
+		if (!*ip || !*room)
+			continue;
+		(*room)--;
+		e = json_pack("{s:[s], s:{s:b}}", "addresses", ip, "conditions", "ready", ready);
+		for (size_t k = 0; k < ARRAY_SIZE(copied); k++) {
+			value = json_object_get(a, copied[k]);
+			if (value)
+				json_object_set(e, copied[k], value);
+		}
+		key = endpoint_key(e);
+		map_set(group_get(&w->groups, family, ports)->endpoints, key, e);
+	}
+}
+
+/* A subset's ports as slices write them: with their names, "" too. */
+static json_t *mirror_ports(const json_t *subset)
+{
+	json_t *ports = json_deep_copy(json_object_get(subset, "ports")), *port;
+	size_t i;
+
+	if (!ports)
+		ports = json_array();
+	json_array_foreach(ports, i, port) {
+		if (!json_object_get(port, "name"))
+			json_object_set_new(port, "name", json_string(""));
+	}
+	return ports;
+}
+
+void endpointslice_mirror_decide(const struct endpoints_view *v, struct plan *plan)
+{
+	static const char *const families[2] = { "IPv4", "IPv6" };
+	struct work w = { .v = v, .plan = plan, .owner = v->endpoints, .owner_kind = "Endpoints",
+			  .manager = SLICE_MIRROR_MANAGER };
+	_cleanup_json_ json_t *labels = json_deep_copy(object_labels(v->endpoints));
+	json_t *subset;
+	size_t i;
+
+	if (!labels)
+		labels = json_object();
+	json_object_set_new(labels, SLICE_SERVICE_LABEL, json_string(object_name(v->endpoints)));
+	json_object_set_new(labels, SLICE_MANAGED_BY, json_string(SLICE_MIRROR_MANAGER));
+	w.labels = labels;
+	if (endpoints_mirrored(v->endpoints, v->service)) {
+		json_array_foreach(json_object_get(v->endpoints, "subsets"), i, subset) {
+			_cleanup_json_ json_t *ports = mirror_ports(subset);
+			size_t room = ENDPOINTS_MAX_ADDRESSES;
+
+			mirror_addresses(&w, json_object_get(subset, "addresses"), ports, true, &room);
+			mirror_addresses(&w, json_object_get(subset, "notReadyAddresses"), ports, false, &room);
+		}
+	}
+	reconcile(&w, families);
 }

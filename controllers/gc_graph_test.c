@@ -33,7 +33,8 @@ static void world_done(struct world *w)
 }
 
 /* more: further metadata. */
-static void observe(struct world *w, const struct schema_resource *r, const char *ns, const char *name, const char *more)
+static void observe(struct world *w, const struct schema_resource *r, const char *ns, const char *name,
+		    const char *more)
 {
 	_cleanup_json_ json_t *o = from_yamlf("metadata: {name: %s, %s%s%s uid: %s, resourceVersion: '5'%s}", name,
 					      *ns ? "namespace: " : "", ns, *ns ? "," : "", name, more);
@@ -125,7 +126,8 @@ static void foreground_waits_for_blocking_dependents(void **state _unused_)
 	world_init(&w);
 	observe(&w, w.sets, "ns", "rs", "");
 	observe(&w, w.pods, "ns", "pod", OWNED_BY("rs"));
-	observe(&w, w.sets, "ns", "rs", ", deletionTimestamp: '2027-01-01T00:00:00Z', finalizers: [foregroundDeletion]");
+	observe(&w, w.sets, "ns", "rs",
+		", deletionTimestamp: '2027-01-01T00:00:00Z', finalizers: [foregroundDeletion]");
 	assert_true(map_has(w.touched, "rs"));
 	assert_true(map_has(w.touched, "pod"));
 	decide(&w, "rs", &plan);
@@ -152,7 +154,8 @@ static void foreground_goes_down_the_tree(void **state _unused_)
 	_cleanup_plan_ struct plan plan = { 0 };
 
 	world_init(&w);
-	observe(&w, w.sets, "ns", "top", ", deletionTimestamp: '2027-01-01T00:00:00Z', finalizers: [foregroundDeletion]");
+	observe(&w, w.sets, "ns", "top",
+		", deletionTimestamp: '2027-01-01T00:00:00Z', finalizers: [foregroundDeletion]");
 	observe(&w, w.sets, "ns", "middle", OWNED_BY("top"));
 	observe(&w, w.pods, "ns", "leaf", OWNED_BY("middle"));
 	decide(&w, "middle", &plan);

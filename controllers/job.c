@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The Job controller, and the one that deletes finished Jobs after their ttlSecondsAfterFinished. Jobs that name another
- * manager in spec.managedBy are left alone.
+ * The Job controller, and the one that deletes finished Jobs after their ttlSecondsAfterFinished. Jobs that name
+ * another manager in spec.managedBy are left alone.
  */
 #include "controllers/job.h"
 
@@ -24,7 +24,8 @@ static char *key_of_owner(const struct controller *c, const json_t *pod)
 
 	if (!owner || !str_eq(json_str(owner, "kind"), "Job"))
 		return NULL;
-	job = informer_get(controller_informer(c, INFORMER_JOBS), object_namespace(pod), json_str_or(owner, "name", ""));
+	job = informer_get(controller_informer(c, INFORMER_JOBS), object_namespace(pod),
+			   json_str_or(owner, "name", ""));
 	return job && str_eq(object_uid(job), json_str(owner, "uid")) ? object_key(job) : NULL;
 }
 
@@ -72,9 +73,9 @@ static void release_stray(struct controller *c, const char *pod_key, struct plan
 }
 
 /*
- * Pods and Jobs are watched on two streams. A pod may show that its finalizer is gone before the Job shows the status that
- * lists the pod; counted then, the pod would be in neither, and be made again. So a Job is not looked at while the cache
- * has an earlier one than our last write of its status.
+ * Pods and Jobs are watched on two streams. A pod may show that its finalizer is gone before the Job shows the status
+ * that lists the pod; counted then, the pod would be in neither, and be made again. So a Job is not looked at while the
+ * cache has an earlier one than our last write of its status.
  */
 static bool is_stale(struct controller *c, const char *key, const json_t *job)
 {
@@ -84,7 +85,8 @@ static bool is_stale(struct controller *c, const char *key, const json_t *job)
 	return written && str_to_u64(object_resource_version(job), UINT64_MAX, &have) == 0 && have < *written;
 }
 
-static void job_wrote(struct controller *c, const char *key, const struct write *w, const struct kube_result *r, bool ok)
+static void job_wrote(struct controller *c, const char *key, const struct write *w, const struct kube_result *r,
+		      bool ok)
 {
 	uint64_t revision, *written;
 

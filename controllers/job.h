@@ -25,7 +25,8 @@ int64_t job_finished_at_s(const json_t *job); /* 0 when it is not finished */
 
 /* Completion indexes as text, "0,2-4,7". A set of at most JOB_MAX_INDEX. */
 enum { JOB_MAX_INDEX = 100000 };
-void job_indexes_parse(const char *text, uint8_t *set, size_t size); /* set[i] = 1; what is malformed or beyond is skipped */
+void job_indexes_parse(const char *text, uint8_t *set,
+		       size_t size); /* set[i] = 1; what is malformed or beyond is skipped */
 char *job_indexes_format(const uint8_t *set, size_t size);           /* own */
 /* Seconds before the next pod after `failures` failures in a row. */
 int64_t job_backoff_s(int64_t failures);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Job: what should be done about one Job, as a plan. Ended pods are accounted for exactly once, whatever dies in
- * between: a pod keeps a finalizer until its uid stands in status.uncountedTerminatedPods, and the uid leaves that list,
- * into the counters, only when the finalizer is gone. Every step is idempotent.
+ * between: a pod keeps a finalizer until its uid stands in status.uncountedTerminatedPods, and the uid leaves that
+ * list, into the counters, only when the finalizer is gone. Every step is idempotent.
  */
 #include "base/clock.h"
 #include "base/map.h"
@@ -465,7 +465,8 @@ static void note_suspension(struct tally *t, json_t *status, json_t *conditions)
 
 static void write_status(struct tally *t, const char *reason, const char *message)
 {
-	_cleanup_json_ json_t *status = json_object(), *conditions = json_deep_copy(json_at(t->job, "status.conditions"));
+	_cleanup_json_ json_t *status = json_object(),
+			      *conditions = json_deep_copy(json_at(t->job, "status.conditions"));
 	json_t *uncounted = json_object();
 
 	if (!conditions)

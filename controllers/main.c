@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * keelson-controllers: the controllers of a cluster in one process, on one loop, over one connection. Only the holder of
- * the Lease works; another instance stands by with next to no memory. Losing the Lease ends the process, as whatever
+ * keelson-controllers: the controllers of a cluster in one process, on one loop, over one connection. Only the holder
+ * of the Lease works; another instance stands by with next to no memory. Losing the Lease ends the process, as whatever
  * supervises it starts it again: nothing then can be written by an instance that is no longer the leader.
  */
 #include <malloc.h>

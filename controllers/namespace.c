@@ -86,7 +86,8 @@ static const struct schema_resource *resource_of(const char *path)
 	strlist_split(&parts, bare, '/');
 	if (parts.count != (core ? 5u : 6u))
 		return NULL;
-	return schema_resource_find(core ? "" : parts.items[1], parts.items[core ? 1 : 2], parts.items[parts.count - 1]);
+	return schema_resource_find(core ? "" : parts.items[1], parts.items[core ? 1 : 2],
+				    parts.items[parts.count - 1]);
 }
 
 static void namespace_wrote(struct controller *c, const char *key, const struct write *w, const struct kube_result *r,

@@ -134,7 +134,8 @@ static void set_conditions(const struct namespace_round *r, json_t *conditions, 
 	_cleanup_free_ char *counts = listing(r->counts, "has"), *finalizers = listing(r->finalizers, "in");
 	_cleanup_free_ char *failures = joined(r->failures);
 	_cleanup_free_ char *remain = str_printf("Some resources are remaining: %s", counts);
-	_cleanup_free_ char *held = str_printf("Some content in the namespace has finalizers remaining: %s", finalizers);
+	_cleanup_free_ char *held =
+		str_printf("Some content in the namespace has finalizers remaining: %s", finalizers);
 
 	object_set_condition(conditions, "NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered",
 			     "All resources successfully discovered", now);
@@ -147,7 +148,8 @@ static void set_conditions(const struct namespace_round *r, json_t *conditions, 
 		object_set_condition(conditions, "NamespaceDeletionContentFailure", "False", "ContentDeleted",
 				     "All content successfully deleted, may be waiting on finalization", now);
 	if (r->remaining)
-		object_set_condition(conditions, "NamespaceContentRemaining", "True", "SomeResourcesRemain", remain, now);
+		object_set_condition(conditions, "NamespaceContentRemaining", "True", "SomeResourcesRemain", remain,
+				     now);
 	else
 		object_set_condition(conditions, "NamespaceContentRemaining", "False", "ContentRemoved",
 				     "All content successfully removed", now);

@@ -55,8 +55,9 @@ static void the_finalizer_goes_when_nothing_is_left(void **state _unused_)
 static void what_remains_is_said(void **state _unused_)
 {
 	_cleanup_json_ json_t *ns = dying();
-	_cleanup_json_ json_t *list = from_yaml("{metadata: {remainingItemCount: 3}, items: [{metadata: {finalizers: [a.b/c]}}, "
-						"{metadata: {}}]}");
+	_cleanup_json_ json_t *list =
+		from_yaml("{metadata: {remainingItemCount: 3}, items: [{metadata: {finalizers: [a.b/c]}}, "
+			  "{metadata: {}}]}");
 	_cleanup_plan_ struct plan plan = { 0 };
 	struct namespace_round r = { .finished = true };
 	const json_t *status;
@@ -82,8 +83,8 @@ static void a_failure_keeps_the_namespace(void **state _unused_)
 	namespace_note_failure(&r, "boom");
 	namespace_decide(ns, &r, NOW_S, &plan);
 	assert_int_equal(plan_count_of(&plan, "PUT", ""), 0);
-	assert_string_equal(json_str(object_condition(plan.items[0]->body, "NamespaceDeletionContentFailure"), "message"),
-			    "boom");
+	assert_string_equal(
+		json_str(object_condition(plan.items[0]->body, "NamespaceDeletionContentFailure"), "message"), "boom");
 	namespace_round_done(&r);
 }
 

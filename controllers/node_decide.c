@@ -148,10 +148,10 @@ static void mark_pods_not_ready(const struct node_view *v, struct plan *plan)
 
 		if (!pod_ready(pod))
 			continue;
-		w = plan_add(plan, "PATCH",
-			     kube_path("v1", "pods", object_namespace(pod), object_name(pod), "status"),
-			     json_pack("{s:{s:s}, s:{s:[{s:s, s:s, s:s}]}}", "metadata", "uid", object_uid(pod), "status",
-				       "conditions", "type", "Ready", "status", "False", "lastTransitionTime", now));
+		w = plan_add(plan, "PATCH", kube_path("v1", "pods", object_namespace(pod), object_name(pod), "status"),
+			     json_pack("{s:{s:s}, s:{s:[{s:s, s:s, s:s}]}}", "metadata", "uid", object_uid(pod),
+				       "status", "conditions", "type", "Ready", "status", "False", "lastTransitionTime",
+				       now));
 		w->content_type = KUBE_STRATEGIC_PATCH;
 		w->flags |= WRITE_IGNORE_NOT_FOUND;
 		plan_event(plan, pod, "Warning", "NodeNotReady", "Node is not ready");
@@ -231,8 +231,8 @@ void node_disrupt_pod(struct plan *plan, const json_t *pod, const char *reason, 
 	char now[CLOCK_RFC3339_SIZE];
 
 	clock_format_rfc3339(now_s, now);
-	status = json_pack("{s:[{s:s, s:s, s:s, s:s, s:s}]}", "conditions", "type", "DisruptionTarget", "status", "True",
-			   "reason", reason, "message", message, "lastTransitionTime", now);
+	status = json_pack("{s:[{s:s, s:s, s:s, s:s, s:s}]}", "conditions", "type", "DisruptionTarget", "status",
+			   "True", "reason", reason, "message", message, "lastTransitionTime", now);
 	if (fail)
 		json_object_set_new(status, "phase", json_string("Failed"));
 	w = plan_add(plan, "PATCH", kube_path("v1", "pods", ns, name, "status"),

@@ -47,10 +47,11 @@ static void what_is_no_part(void **state _unused_)
 
 static json_t *node(const char *ready, const char *taints)
 {
-	return from_yamlf("metadata: {name: n1, uid: u1, resourceVersion: '3', creationTimestamp: '2027-01-01T00:00:00Z'}\n"
-			  "spec: {taints: %s}\nstatus: {conditions: [{type: Ready, status: '%s', lastHeartbeatTime: "
-			  "'2027-01-02T00:00:00Z'}]}",
-			  taints, ready);
+	return from_yamlf(
+		"metadata: {name: n1, uid: u1, resourceVersion: '3', creationTimestamp: '2027-01-01T00:00:00Z'}\n"
+		"spec: {taints: %s}\nstatus: {conditions: [{type: Ready, status: '%s', lastHeartbeatTime: "
+		"'2027-01-02T00:00:00Z'}]}",
+		taints, ready);
 }
 
 static void taints_follow_conditions(void **state _unused_)
@@ -176,8 +177,10 @@ static void eviction_deadlines(void **state _unused_)
 		{ "[{key: a, operator: Exists}]", "[{key: a, effect: NoExecute}]", -1 },
 		{ "[{key: a, operator: Exists, tolerationSeconds: 300}]",
 		  "[{key: a, effect: NoExecute, timeAdded: '2027-01-15T07:59:00Z'}]", NOW_S + 240 },
-		{ "[{key: a, operator: Exists, tolerationSeconds: 300}]", "[{key: a, effect: NoExecute}]", NOW_S + 300 },
-		{ "[{key: a, operator: Exists, tolerationSeconds: 300}, {key: b, operator: Exists, tolerationSeconds: 10}]",
+		{ "[{key: a, operator: Exists, tolerationSeconds: 300}]", "[{key: a, effect: NoExecute}]",
+		  NOW_S + 300 },
+		{ "[{key: a, operator: Exists, tolerationSeconds: 300}, {key: b, operator: Exists, tolerationSeconds: "
+		  "10}]",
 		  "[{key: a, effect: NoExecute}, {key: b, effect: NoExecute}]", NOW_S + 10 },
 		{ "[{key: a, operator: Exists}]", "[{key: a, effect: NoExecute}, {key: b, effect: NoExecute}]", NOW_S },
 		{ "[{operator: Exists, tolerationSeconds: -1}]", "[{key: a, effect: NoExecute}]", NOW_S },

@@ -46,7 +46,8 @@ static bool requirement_holds(const json_t *requirement, const char *value)
 
 static bool term_holds(const json_t *term, const json_t *node)
 {
-	const json_t *expressions = json_object_get(term, "matchExpressions"), *fields = json_object_get(term, "matchFields");
+	const json_t *expressions = json_object_get(term, "matchExpressions"),
+		     *fields = json_object_get(term, "matchFields");
 	json_t *r;
 	size_t i;
 
@@ -106,7 +107,8 @@ const char *nodefit_target(const json_t *spec)
 
 	json_array_foreach(json_at(spec, REQUIRED), i, term) {
 		json_array_foreach(json_object_get(term, "matchFields"), k, field) {
-			if (str_eq(json_str(field, "key"), "metadata.name") && str_eq(json_str(field, "operator"), "In"))
+			if (str_eq(json_str(field, "key"), "metadata.name") &&
+			    str_eq(json_str(field, "operator"), "In"))
 				return json_str(field, "values[0]");
 		}
 	}

@@ -103,10 +103,12 @@ static int check_cidr(struct options *o, struct err *err)
 	if (!o->config.node_cidr_mask)
 		o->config.node_cidr_mask = bits == 32 ? 24 : 64;
 	if (o->config.node_cidr_mask < range->len || o->config.node_cidr_mask > bits)
-		return err_set(err, EINVAL, "--node-cidr-mask %u: must be between the length of --cluster-cidr (%u) and %u",
+		return err_set(err, EINVAL,
+			       "--node-cidr-mask %u: must be between the length of --cluster-cidr (%u) and %u",
 			       o->config.node_cidr_mask, range->len, bits);
 	if (o->config.node_cidr_mask - range->len > MAX_SUBNET_BITS)
-		return err_set(err, EINVAL, "--node-cidr-mask %u: more than %u parts of --cluster-cidr (/%u) are not supported",
+		return err_set(err, EINVAL,
+			       "--node-cidr-mask %u: more than %u parts of --cluster-cidr (/%u) are not supported",
 			       o->config.node_cidr_mask, 1u << MAX_SUBNET_BITS, range->len);
 	return 0;
 }

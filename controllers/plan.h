@@ -9,12 +9,12 @@
 #include "kube/client.h"
 
 enum {
-	WRITE_SLOW_START = 1 << 0,       /* goes out in batches of 1, 2, 4...; a failure skips the later batches */
+	WRITE_SLOW_START = 1 << 0,	 /* goes out in batches of 1, 2, 4...; a failure skips the later batches */
 	WRITE_IGNORE_NOT_FOUND = 1 << 1, /* 404 is as good as success */
-	WRITE_IGNORE_EXISTS = 1 << 2,    /* 409 AlreadyExists is as good as success */
-	WRITE_EXPECT_CREATE = 1 << 3,    /* the cache must show the object before the key's next creations and deletions */
-	WRITE_EXPECT_DELETE = 1 << 4,    /* the same for the object with the uid in `uid` going away */
-	WRITE_MAY_FAIL = 1 << 5,         /* a failure is told to `wrote` and does not fail the plan */
+	WRITE_IGNORE_EXISTS = 1 << 2,	 /* 409 AlreadyExists is as good as success */
+	WRITE_EXPECT_CREATE = 1 << 3, /* the cache must show the object before the key's next creations and deletions */
+	WRITE_EXPECT_DELETE = 1 << 4, /* the same for the object with the uid in `uid` going away */
+	WRITE_MAY_FAIL = 1 << 5,      /* a failure is told to `wrote` and does not fail the plan */
 };
 
 /* What is said in an Event about `about` when the write is through. Texts end where the name of the object written
@@ -56,7 +56,8 @@ struct write *plan_create(struct plan *p, char *collection_path, json_t *object)
 struct write *plan_merge_patch(struct plan *p, char *path, json_t *patch);
 /* With a uid precondition; grace_s < 0 leaves the grace period to the object. propagation may be NULL. */
 struct write *plan_delete(struct plan *p, char *path, const char *uid, int grace_s, const char *propagation);
-/* A GET that fails the plan unless it finds the object with this uid and not being deleted: a guard for later stages. */
+/* A GET that fails the plan unless it finds the object with this uid and not being deleted: a guard for later stages.
+ */
 struct write *plan_guard(struct plan *p, char *path, const char *uid);
 /* What follows starts when everything before has succeeded. */
 void plan_barrier(struct plan *p);

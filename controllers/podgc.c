@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Clean-up of pods that no agent will ever finish: those bound to a node that is gone (after a quarantine, verified by a
- * live GET), those being deleted before they were bound, and finished ones beyond a threshold, oldest first. Its keys
+ * Clean-up of pods that no agent will ever finish: those bound to a node that is gone (after a quarantine, verified by
+ * a live GET), those being deleted before they were bound, and finished ones beyond a threshold, oldest first. Its keys
  * are pods, and SWEEP for the count of finished ones.
  */
 #include "base/clock.h"

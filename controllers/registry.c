@@ -17,6 +17,7 @@ const struct controller_ops *const registry[] = {
 	&disruption_controller,
 	&endpoints_controller,
 	&endpointslice_controller,
+	&endpointslicemirroring_controller,
 	&nodeipam_controller,
 	&nodelifecycle_controller,
 	&tainteviction_controller,

@@ -16,15 +16,16 @@ struct world {
 static void world_init(struct world *w, int replicas, const char *extra)
 {
 	*w = (struct world){ 0 };
-	w->set = from_yamlf("metadata: {name: web, namespace: default, uid: rs-1, generation: 2, resourceVersion: '7'}\n"
-			    "spec:\n"
-			    "  replicas: %d\n"
-			    "  selector: {matchLabels: {app: web}}\n"
-			    "  template:\n"
-			    "    metadata: {labels: {app: web, tier: front}, annotations: {a: b}}\n"
-			    "    spec: {containers: [{name: c, image: i}]}\n"
-			    "%s",
-			    replicas, extra);
+	w->set =
+		from_yamlf("metadata: {name: web, namespace: default, uid: rs-1, generation: 2, resourceVersion: '7'}\n"
+			   "spec:\n"
+			   "  replicas: %d\n"
+			   "  selector: {matchLabels: {app: web}}\n"
+			   "  template:\n"
+			   "    metadata: {labels: {app: web, tier: front}, annotations: {a: b}}\n"
+			   "    spec: {containers: [{name: c, image: i}]}\n"
+			   "%s",
+			   replicas, extra);
 	w->selector = selector_from_label_selector(json_at(w->set, "spec.selector"), NULL);
 	w->view = (struct replicaset_view){ .set = w->set, .api_version = "apps/v1", .kind = "ReplicaSet",
 					    .plural = "replicasets", .selector = w->selector, .may_manage = true,

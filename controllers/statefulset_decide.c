@@ -128,7 +128,8 @@ static void create_claims(struct work *w, const char *pod_name)
 		labels = json_at(w->set, "spec.selector.matchLabels");
 		if (labels)
 			json_object_update(object_labels(claim), labels);
-		plan_create(w->plan, kube_path("v1", "persistentvolumeclaims", object_namespace(w->set), NULL, NULL), claim)
+		plan_create(w->plan, kube_path("v1", "persistentvolumeclaims", object_namespace(w->set), NULL, NULL),
+			    claim)
 			->flags |= WRITE_IGNORE_EXISTS;
 	}
 	plan_barrier(w->plan);
@@ -330,7 +331,9 @@ static void truncate_history(struct work *w, const struct object_list *pods)
 
 void statefulset_decide(const struct statefulset_view *v, struct plan *plan)
 {
-	const struct claimant claimant = { v->set, "apps/v1", "StatefulSet", "statefulsets", v->selector, "v1", "pods" };
+	const struct claimant claimant = {
+		v->set, "apps/v1", "StatefulSet", "statefulsets", v->selector, "v1", "pods"
+	};
 	const struct revision_owner owner = { v->set, "apps/v1", "StatefulSet", "controller.kubernetes.io/hash" };
 	struct object_list revisions = v->revisions;
 	_cleanup_object_list_ struct object_list pods = { 0 };

@@ -39,7 +39,8 @@ static void toy_done(struct toy *t)
 
 static void add_node(struct toy *t, const char *name, const char *more)
 {
-	object_list_add(&t->nodes, from_yamlf("metadata: {name: %s, labels: {kind: %s}}\nspec: {%s}", name, name, more));
+	object_list_add(&t->nodes,
+			from_yamlf("metadata: {name: %s, labels: {kind: %s}}\nspec: {%s}", name, name, more));
 }
 
 static void add_created(struct toy *t, struct object_list *l, const json_t *body)
@@ -87,7 +88,8 @@ static void apply(struct toy *t, const struct write *w)
 	} else if (strstr(w->path, "/controllerrevisions/")) {
 		for (size_t i = 0; i < t->revisions.count; i++) {
 			if (str_eq(object_name(t->revisions.items[i]), last))
-				json_object_set(t->revisions.items[i], "revision", json_object_get(w->body, "revision"));
+				json_object_set(t->revisions.items[i], "revision",
+						json_object_get(w->body, "revision"));
 		}
 	} else if (str_eq(last, "status")) {
 		if (!json_object_get(t->set, "status"))
@@ -151,9 +153,9 @@ static void run_pods(struct toy *t, const char *broken)
 
 		if (str_empty(json_str(pod, "spec.nodeName")) && nodefit_target(json_object_get(pod, "spec")))
 			json_set_str(pod, "spec.nodeName", nodefit_target(json_object_get(pod, "spec")));
-		json_set(pod, "status", json_pack("{s:s, s:[{s:s, s:s, s:s}]}", "phase", "Running", "conditions", "type",
-						  "Ready", "status", ok ? "True" : "False", "lastTransitionTime",
-						  "2027-01-15T07:00:00Z"));
+		json_set(pod, "status",
+			 json_pack("{s:s, s:[{s:s, s:s, s:s}]}", "phase", "Running", "conditions", "type", "Ready",
+				   "status", ok ? "True" : "False", "lastTransitionTime", "2027-01-15T07:00:00Z"));
 	}
 }
 
@@ -274,7 +276,8 @@ static void daemons_surge(void **state _unused_)
 {
 	struct toy t;
 
-	toy_init(&t, false, "  updateStrategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}\n");
+	toy_init(&t, false,
+		 "  updateStrategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}\n");
 	for (int i = 0; i < 3; i++) {
 		_cleanup_free_ char *name = str_printf("n%d", i);
 

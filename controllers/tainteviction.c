@@ -67,8 +67,8 @@ static void tainteviction_sync(struct controller *c, const char *key, struct pla
 		return;
 	}
 	plan_event(plan, pod, "Normal", "TaintManagerEviction", "Marking for deletion Pod %s", key);
-	node_disrupt_pod(plan, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", false, -1,
-			 now_s);
+	node_disrupt_pod(plan, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", false,
+			 -1, now_s);
 }
 
 /* What is remembered about a pod goes with it. */

@@ -170,9 +170,10 @@ size_t workload_claim(const struct claimant *c, const struct object_list *candid
 	}
 	if (wanted.count) {
 		/* The cache may not know yet that the claimant is being deleted with its children orphaned. */
-		plan_guard(plan,
-			   kube_path(c->api_version, c->plural, object_namespace(c->object), object_name(c->object), NULL),
-			   object_uid(c->object));
+		plan_guard(
+			plan,
+			kube_path(c->api_version, c->plural, object_namespace(c->object), object_name(c->object), NULL),
+			object_uid(c->object));
 		plan_barrier(plan);
 		for (size_t i = 0; i < wanted.count; i++)
 			adopt(c, wanted.items[i], plan);
