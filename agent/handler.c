@@ -201,6 +201,7 @@ static void run_http(struct handler_call *h, const struct handler_target *t, con
 	}
 	r.url = h->what;
 	r.timeout_ms = h->timeout_ms;
+	r.no_redirects = true; /* a container may not send the node's agent elsewhere; 3xx is a success */
 	r.max_body_bytes = HANDLER_MAX_BODY;
 	h->waiting = true;
 	http_client_call(client, &r, NULL, on_http, h);

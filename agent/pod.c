@@ -692,7 +692,8 @@ static void turn_alive(struct pod *p)
 		act(p, &plan);
 		if (plan.wake_at_ms)
 			pod_wake_at(p, plan.wake_at_ms);
-		if (p->prepared && p->refresh)
+		/* Tokens are renewed when they are asked for. */
+		if (p->prepared && (p->refresh || clock_mono_ms() - p->refreshed_at_ms >= SYNC_PERIOD_MS))
 			pod_refresh_volumes(p);
 		if (p->prepared)
 			pod_collect(p);

@@ -61,6 +61,7 @@ struct pod {
 	struct pod_container *containers; /* init containers first */
 	size_t count;
 	bool prepared, initialized, cleaned, deleting_sent, over;
+	int64_t refreshed_at_ms;
 	bool refresh;          /* something its volumes follow may have changed */
 	bool sandbox_busy;
 	char *released_sandbox;    /* the id that StopPodSandbox was done for */

@@ -90,6 +90,7 @@ void pod_refresh_volumes(struct pod *p)
 	struct pod_facts facts;
 
 	p->refresh = false;
+	p->refreshed_at_ms = clock_mono_ms();
 	if (!volumes_are_live(p->object))
 		return;
 	pod_facts(p, &facts);

@@ -78,6 +78,12 @@ json_t *pods_list(struct pods *s)
 	return json_pack("{s:s,s:s,s:{},s:o}", "apiVersion", "v1", "kind", "PodList", "metadata", "items", items);
 }
 
+/* Names become directories: whatever the API server lets through. */
+static bool is_path_safe(const char *s)
+{
+	return *s && *s != '.' && !strchr(s, '/') && strlen(s) <= 253;
+}
+
 static void on_pod(const json_t *old, const json_t *new, void *user)
 {
 	struct pods *s = user;
@@ -88,8 +94,13 @@ static void on_pod(const json_t *old, const json_t *new, void *user)
 		if (p)
 			pod_set_object(p, NULL);
 	}
-	if (!new || !*object_uid(new))
+	if (!new)
 		return;
+	if (!is_path_safe(object_uid(new)) || !is_path_safe(object_namespace(new)) || !is_path_safe(object_name(new))) {
+		log_error("a pod whose name or uid cannot be a directory's is not run: %s/%s (%s)", object_namespace(new),
+			  object_name(new), object_uid(new));
+		return;
+	}
 	p = map_get(s->by_uid, object_uid(new));
 	if (!p) {
 		p = pod_new(s->agent, object_uid(new), object_namespace(new), object_name(new));

@@ -11,7 +11,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { BUFFER_BYTES = 64 << 10, QUEUE_BYTES = 256 << 10, LINGER_MS = 5000, CONNECT_TIMEOUT_MS = 10 * 1000 };
+enum {
+	BUFFER_BYTES = 64 << 10,
+	QUEUE_BYTES = 256 << 10,
+	LINGER_STEP_MS = 50,
+	LINGER_STEPS = 100,       /* for a client that has everything but does not close */
+	LINGER_MAX_STEPS = 1200,  /* for one that does not read */
+	CONNECT_TIMEOUT_MS = 10 * 1000,
+};
 
 struct tunnel {
 	struct agent *agent;
@@ -23,6 +30,7 @@ struct tunnel {
 	uv_shutdown_t shutdown;
 	bool cri_pending, tcp_open, timer_open, connected, client_open;
 	bool client_eof, server_eof, dead, paused_server, shutting;
+	unsigned lingered, idle_steps;
 	struct strbuf head;
 	char *read_buf;
 };
@@ -121,9 +129,17 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(t->read_buf, BUFFER_BYTES);
 }
 
+/* After the runtime's end: what is queued goes out first, then the client has a while to close its side. */
 static void on_linger(uv_timer_t *timer)
 {
-	tunnel_end(timer->data);
+	struct tunnel *t = timer->data;
+	bool queued = t->client && http_conn_queued(t->client) > 0;
+
+	t->idle_steps += !queued;
+	if (!t->client || t->lingered++ >= LINGER_MAX_STEPS || (!queued && (t->client_eof || t->idle_steps >= LINGER_STEPS)))
+		tunnel_end(t);
+	else
+		uv_timer_start(timer, on_linger, LINGER_STEP_MS, 0);
 }
 
 static void on_server_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -137,8 +153,7 @@ static void on_server_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		uv_read_stop(stream);
 		if (t->client)
 			http_conn_shutdown(t->client);
-		/* What is queued goes out first; a client that never closes its side is not waited for. */
-		uv_timer_start(&t->timer, on_linger, t->client_eof ? 100 : LINGER_MS, 0);
+		uv_timer_start(&t->timer, on_linger, LINGER_STEP_MS, 0);
 		return;
 	}
 	http_conn_write(t->client, buf->base, (size_t)n);
@@ -208,9 +223,7 @@ static void on_client_eof(struct http_conn *c, void *user)
 	if (t->dead || t->client_eof)
 		return;
 	t->client_eof = true;
-	if (t->server_eof)
-		tunnel_end(t);
-	else
+	if (!t->server_eof)
 		uv_shutdown(&t->shutdown, (uv_stream_t *)&t->tcp, on_shutdown);
 }
 
