@@ -34,7 +34,7 @@ void call_unref(struct call *c)
 
 void call_warn(struct call *c, const char *fmt, ...)
 {
-	enum { MAX_WARNINGS = 16 };
+	enum { MAX_WARNINGS = 12 };
 	_cleanup_strbuf_ struct strbuf text = { 0 };
 	va_list ap;
 	va_start(ap, fmt);

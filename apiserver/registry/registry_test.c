@@ -550,6 +550,7 @@ static void test_tokens(void **state)
 /* Watch */
 
 struct stream {
+	struct http_client *client; /* a connection of its own */
 	struct strbuf text;
 	bool done;
 	int status;
@@ -568,6 +569,8 @@ static void on_stream_done(const struct http_answer *a, void *user)
 	struct stream *s = user;
 	s->status = a->status;
 	s->done = true;
+	if (!a->status)
+		print_error("transport: %s\n", a->error);
 	if (a->body_len)
 		strbuf_add(&s->text, a->body, a->body_len);
 }
@@ -576,7 +579,14 @@ static void watch_begin(struct fixture *f, struct stream *s, const char *query)
 {
 	_cleanup_free_ char *url = str_printf("%s" CM "?watch=1%s", f->url, query);
 	const struct http_call_request r = { .method = "GET", .url = url, .timeout_ms = 20000 };
-	http_client_call(f->admin, &r, on_data, on_stream_done, s);
+	s->client = client(f, "admin");
+	http_client_call(s->client, &r, on_data, on_stream_done, s);
+}
+
+static void stream_done(struct stream *s)
+{
+	http_client_free(s->client);
+	strbuf_done(&s->text);
 }
 
 /* Types and names, in order: "ADDED:a ". */
@@ -603,7 +613,7 @@ static void wait_events(struct fixture *f, const struct stream *s, const char *w
 		uv_run(&f->loop, UV_RUN_ONCE);
 	}
 	_cleanup_free_ char *got = events_of(s);
-	fail_msg("wanted %s, got %s", want, got);
+	fail_msg("wanted %s, got %s (done %d, status %d, %s)", want, got, s->done, s->status, s->text.data ? s->text.data : "");
 }
 
 static void test_watch_selector(void **state)
@@ -635,9 +645,9 @@ static void test_watch_selector(void **state)
 	assert_non_null(strstr(all.text.data, "\"k8s.io/initial-events-end\":\"true\""));
 	_cleanup_free_ char *got = events_of(&all);
 	assert_true(str_starts(got, "ADDED:other BOOKMARK:- "));
-	strbuf_done(&live.text);
-	strbuf_done(&replay.text);
-	strbuf_done(&all.text);
+	stream_done(&live);
+	stream_done(&replay);
+	stream_done(&all);
 }
 
 static void test_watch_too_old(void **state)
@@ -655,7 +665,7 @@ static void test_watch_too_old(void **state)
 	assert_non_null(strstr(s.text.data, "\"type\":\"ERROR\""));
 	assert_non_null(strstr(s.text.data, "too old resource version: 1 ("));
 	assert_non_null(strstr(s.text.data, "\"code\":410"));
-	strbuf_done(&s.text);
+	stream_done(&s);
 	assert_int_equal(ask(f, f->admin, "GET", CM "?watch=1&resourceVersion=99999", NULL, NULL, NULL), 504);
 	assert_int_equal(ask(f, f->admin, "GET", CM "?watch=1&sendInitialEvents=true", NULL, NULL, NULL), 422);
 	/* An expired page offers to go on at the present. */

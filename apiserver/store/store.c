@@ -195,8 +195,11 @@ int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks
 	uv_check_init(loop, &s->check);
 	uv_idle_init(loop, &s->idle);
 	s->check.data = s->idle.data = s->work.data = s;
-	s->assigned = s->loaded = s->revision;
 	s->was_empty = s->revision == 0;
+	/* Revision 0 means "any" to clients: an empty list must not carry it. */
+	if (s->was_empty)
+		s->revision = 1;
+	s->assigned = s->loaded = s->revision;
 	if (rc) {
 		store_close(s);
 		return rc;

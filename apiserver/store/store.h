@@ -62,7 +62,7 @@ int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks
 /* Commits what is queued (blocking), closes. Every done is called before it returns. */
 void store_close(struct store *s);
 
-uint64_t store_revision(const struct store *s);        /* of the last durable transaction */
+uint64_t store_revision(const struct store *s);        /* of the last durable transaction; 1 for a new store */
 uint64_t store_loaded_revision(const struct store *s); /* what was there when it was opened */
 bool store_was_empty(const struct store *s);           /* nothing was there when it was opened */
 
