@@ -7,6 +7,7 @@
 #define KEELSON_AGENT_CRI_H
 
 #include "agent/cri.pb-c.h"
+#include "base/str.h"
 #include "io/grpc.h"
 
 enum cri_method {
