@@ -35,13 +35,14 @@ static void load_balancer_addresses(struct strbuf *b, const json_t *o)
 	json_array_foreach(json_at(o, "status.loadBalancer.ingress"), i, ingress) {
 		const char *s = *str_at(ingress, "ip") ? str_at(ingress, "ip") : str_at(ingress, "hostname");
 
-		if (*s && !strlist_has(&all, s))
+		if (*s)
 			strlist_add(&all, s);
 	}
 	if (all.count)
 		qsort(all.items, all.count, sizeof(*all.items), name_cmp);
 	for (i = 0; i < all.count; i++)
-		add_joined(b, all.items[i], ",");
+		if (i == 0 || strcmp(all.items[i], all.items[i - 1]) != 0)
+			add_joined(b, all.items[i], ",");
 }
 
 static void cell_external_ip(struct row *row, const json_t *o)
@@ -188,13 +189,14 @@ static void cell_node_roles(struct row *row, const json_t *o)
 
 		if (!role && strcmp(key, "kubernetes.io/role") == 0)
 			role = json_string_value(v);
-		if (!str_empty(role) && !strlist_has(&roles, role))
+		if (!str_empty(role))
 			strlist_add(&roles, role);
 	}
 	if (roles.count)
 		qsort(roles.items, roles.count, sizeof(*roles.items), name_cmp);
 	for (size_t i = 0; i < roles.count; i++)
-		add_joined(&b, roles.items[i], ",");
+		if (i == 0 || strcmp(roles.items[i], roles.items[i - 1]) != 0)
+			add_joined(&b, roles.items[i], ",");
 	cell_or(row, b.data, "<none>");
 }
 

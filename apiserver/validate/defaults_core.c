@@ -174,6 +174,7 @@ static void set_aggregate(json_t *to, const json_t *spec, const char *list, cons
 /* The names of huge page resources that any container limits. */
 static void huge_page_names(const json_t *spec, struct strlist *names)
 {
+	enum { NAMES_MAX = 64 }; /* no machine has that many sizes of pages */
 	static const char *const lists[] = { "containers", "initContainers" };
 	const char *name;
 	json_t *c, *v;
@@ -182,7 +183,8 @@ static void huge_page_names(const json_t *spec, struct strlist *names)
 	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
 		json_array_foreach(get(spec, lists[l]), i, c) {
 			json_object_foreach(get(get(c, "resources"), "limits"), name, v) {
-				if (str_starts(name, "hugepages-") && !strlist_has(names, name))
+				if (names->count < NAMES_MAX && str_starts(name, "hugepages-") &&
+				    !strlist_has(names, name))
 					strlist_add(names, name);
 			}
 		}

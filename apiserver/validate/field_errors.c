@@ -19,16 +19,23 @@ void field_errors_done(struct field_errors *e)
 	*e = (struct field_errors){0};
 }
 
-/* A body of a few megabytes can be wrong in more places than anybody reads. */
-enum { FIELD_ERRORS_MAX = 1000 };
+/* A body of a few megabytes can be wrong in more places than anybody reads, and each error may quote much of it. */
+enum { FIELD_ERRORS_MAX = 1000, FIELD_ERRORS_MAX_BYTES = 1024 * 1024 };
+
+/* Asked before an error is put into words. */
+bool fe_full(const struct field_errors *e)
+{
+	return e->count >= FIELD_ERRORS_MAX || e->bytes >= FIELD_ERRORS_MAX_BYTES;
+}
 
 static void add(struct field_errors *e, const char *reason, char *field, char *body)
 {
-	if (e->count >= FIELD_ERRORS_MAX) {
+	if (fe_full(e)) {
 		free(field);
 		free(body);
 		return;
 	}
+	e->bytes += strlen(field) + strlen(body);
 	MEM_GROW(e->items, e->cap, e->count + 1);
 	e->items[e->count++] = (struct field_error){ .reason = reason, .field = field, .body = body };
 }
@@ -204,6 +211,8 @@ static void invalid(struct field_errors *e, const struct fpath *p, const char *v
 
 void fe_required(struct field_errors *e, const struct fpath *p, const char *detail)
 {
+	if (fe_full(e))
+		return;
 	add(e, "FieldValueRequired", fpath_text(p),
 	    detail ? str_printf("Required value: %s", detail) : mem_strdup("Required value"));
 }
@@ -213,6 +222,8 @@ void fe_invalid(struct field_errors *e, const struct fpath *p, const char *v_str
 	_cleanup_strbuf_ struct strbuf value = {0};
 	va_list ap;
 
+	if (fe_full(e))
+		return;
 	go_quote(&value, v_str);
 	va_start(ap, fmt);
 	invalid(e, p, value.data, fmt, ap);
@@ -224,6 +235,8 @@ void fe_invalid_int(struct field_errors *e, const struct fpath *p, int64_t v, co
 	char value[32];
 	va_list ap;
 
+	if (fe_full(e))
+		return;
 	snprintf(value, sizeof(value), "%lld", (long long)v);
 	va_start(ap, fmt);
 	invalid(e, p, value, fmt, ap);
@@ -235,6 +248,8 @@ void fe_invalid_json(struct field_errors *e, const struct fpath *p, const json_t
 	_cleanup_strbuf_ struct strbuf value = {0};
 	va_list ap;
 
+	if (fe_full(e))
+		return;
 	go_json(&value, v);
 	va_start(ap, fmt);
 	invalid(e, p, value.data, fmt, ap);
@@ -245,6 +260,8 @@ void fe_invalid_text(struct field_errors *e, const struct fpath *p, const char *
 {
 	va_list ap;
 
+	if (fe_full(e))
+		return;
 	va_start(ap, fmt);
 	invalid(e, p, v_text, fmt, ap);
 	va_end(ap);
@@ -255,6 +272,8 @@ void fe_not_supported_text(struct field_errors *e, const struct fpath *p, const 
 {
 	struct strbuf b = {0};
 
+	if (fe_full(e))
+		return;
 	strbuf_addf(&b, "Unsupported value: %s", v_text);
 	for (size_t i = 0; supported[i]; i++)
 		strbuf_addf(&b, "%s\"%s\"", i ? ", " : ": supported values: ", supported[i]);
@@ -265,6 +284,8 @@ void fe_not_supported(struct field_errors *e, const struct fpath *p, const char 
 {
 	_cleanup_strbuf_ struct strbuf value = {0};
 
+	if (fe_full(e))
+		return;
 	go_quote(&value, v_str);
 	fe_not_supported_text(e, p, value.data, supported);
 }
@@ -279,6 +300,8 @@ void fe_duplicate(struct field_errors *e, const struct fpath *p, const char *v_s
 {
 	_cleanup_strbuf_ struct strbuf value = {0};
 
+	if (fe_full(e))
+		return;
 	go_quote(&value, v_str);
 	fe_duplicate_text(e, p, value.data, NULL);
 }
@@ -287,6 +310,8 @@ void fe_not_found(struct field_errors *e, const struct fpath *p, const char *v_s
 {
 	_cleanup_strbuf_ struct strbuf value = {0};
 
+	if (fe_full(e))
+		return;
 	go_quote(&value, v_str);
 	field_errors_add(e, "FieldValueNotFound", fpath_text(p), "Not found: %s%s%s", value.data, detail ? ": " : "",
 			 detail ? detail : "");
@@ -297,6 +322,8 @@ void fe_forbidden(struct field_errors *e, const struct fpath *p, const char *fmt
 	struct strbuf b = {0};
 	va_list ap;
 
+	if (fe_full(e))
+		return;
 	strbuf_adds(&b, "Forbidden: ");
 	va_start(ap, fmt);
 	strbuf_vaddf(&b, fmt, ap);

@@ -16,7 +16,7 @@ struct field_errors {
 		char *field;        /* "spec.containers[0].image" */
 		char *body;         /* "Required value", "Invalid value: \"x\": must be ..." */
 	} *items;
-	size_t count, cap;
+	size_t count, cap, bytes;
 };
 void field_errors_done(struct field_errors *e);
 void field_errors_add(struct field_errors *e, const char *reason, char *field /* moved */, const char *fmt, ...)

@@ -126,7 +126,7 @@ static void check_container(struct pod_check *c, const struct fpath *p, const js
 	check_volume_devices(c, FP(p, "volumeDevices"), container);
 	check_enum(c->e, FP(p, "imagePullPolicy"), get_str(container, "imagePullPolicy"),
 		   WORDS("Always", "IfNotPresent", "Never"));
-	check_resources(c->e, FP(p, "resources"), get(container, "resources"), get(c->spec, "resourceClaims"));
+	check_resources(c, FP(p, "resources"), get(container, "resources"));
 	check_resize_policy(c, FP(p, "resizePolicy"), get(container, "resizePolicy"));
 	check_container_security(c, FP(p, "securityContext"), get(container, "securityContext"));
 }

@@ -41,6 +41,7 @@ void fe_not_found(struct field_errors *e, const struct fpath *p, const char *v_s
 void fe_forbidden(struct field_errors *e, const struct fpath *p, const char *fmt, ...) _printf_(3, 4);
 void fe_too_long(struct field_errors *e, const struct fpath *p, int max);
 void fe_too_many(struct field_errors *e, const struct fpath *p, size_t count, size_t max);
+bool fe_full(const struct field_errors *e); /* no more errors are taken; spares making long texts for them */
 #define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 void go_quote(struct strbuf *out, const char *s);         /* as Go's %q */

@@ -207,6 +207,7 @@ static void check_second_half(struct pod_check *c, const struct fpath *p)
 void check_pod_spec(struct pod_check *c, const struct fpath *p)
 {
 	c->volumes = map_new(NULL);
+	c->claims = list_index(get(c->spec, "resourceClaims"), "name");
 	if (!get(c->spec, "terminationGracePeriodSeconds"))
 		fe_required(c->e, FP(p, "terminationGracePeriodSeconds"), NULL);
 	check_volumes(c, FP(p, "volumes"));
@@ -222,6 +223,7 @@ void check_pod_spec(struct pod_check *c, const struct fpath *p)
 	check_pod_security(c, p);
 	check_second_half(c, p);
 	c->volumes = map_free(c->volumes);
+	c->claims = map_free(c->claims);
 }
 
 void check_pod_template(struct field_errors *e, const struct fpath *p, const json_t *template,

@@ -12,6 +12,7 @@ struct pod_check {
 	bool template;        /* not a Pod itself */
 
 	const json_t *claim_templates; /* a StatefulSet's, whose names count as volumes; or NULL */
+	struct map *claims;   /* names of spec.resourceClaims */
 	struct map *volumes;  /* name -> source object, of volumes without errors; filled on the way */
 };
 
@@ -31,8 +32,7 @@ void check_field_ref(struct field_errors *e, const struct fpath *p, const json_t
 void check_resource_field_ref(struct field_errors *e, const struct fpath *p, const json_t *ref, bool volume);
 void check_probes(struct pod_check *c, const struct fpath *p, const json_t *container);
 void check_lifecycle(struct pod_check *c, const struct fpath *p, const json_t *lifecycle);
-/* ResourceRequirements of a container. claims: pod.spec.resourceClaims, may be NULL. */
-void check_resources(struct field_errors *e, const struct fpath *p, const json_t *resources, const json_t *claims);
+void check_resources(struct pod_check *c, const struct fpath *p, const json_t *resources); /* of a container */
 void check_resource_list(struct field_errors *e, const struct fpath *p, const json_t *list);
 void check_pod_resources(struct pod_check *c, const struct fpath *p);
 void check_pod_security(struct pod_check *c, const struct fpath *p);

@@ -137,14 +137,14 @@ static void check_quota_scopes(struct field_errors *e, const struct fpath *p, co
 	size_t i;
 
 	json_array_foreach(list, i, v) {
-		const char *scope = json_string_value(v);
-
-		if (!one_of(scope, scopes)) {
+		if (!one_of(json_string_value(v), scopes))
 			fe_invalid_json(e, p, list, "unsupported scope");
+	}
+	for (i = 0; scopes[i]; i++) {
+		if (!has_word(list, scopes[i]))
 			continue;
-		}
 		json_object_foreach(get(spec, "hard"), resource, hard) {
-			if (quota_name(resource) && !scope_fits(scope, resource))
+			if (quota_name(resource) && !scope_fits(scopes[i], resource))
 				fe_invalid_json(e, p, list, "unsupported scope applied to resource");
 		}
 	}
@@ -191,26 +191,19 @@ static void check_scope_selector(struct field_errors *e, const struct fpath *p, 
 
 void validate_resource_quota(const struct validation *v)
 {
-	const json_t *spec = get(v->object, "spec");
+	const json_t *spec = get(v->object, "spec"), *old = get(v->old, "spec");
 	const struct fpath *p = FP(NULL, "spec");
-	json_t *scope;
-	size_t i;
+	bool same = true;
 
 	check_quota_list(v->e, FP(p, "hard"), get(spec, "hard"));
 	check_quota_scopes(v->e, FP(p, "scopes"), spec);
 	check_scope_selector(v->e, FP(FP(p, "scopeSelector"), "matchExpressions"), get(spec, "scopeSelector"));
 	if (!v->old)
 		return;
-	if (json_array_size(get(spec, "scopes")) != json_array_size(json_at(v->old, "spec.scopes"))) {
+	for (size_t i = 0; scopes[i]; i++)
+		same &= has_word(get(spec, "scopes"), scopes[i]) == has_word(get(old, "scopes"), scopes[i]);
+	if (!same)
 		fe_invalid_json(v->e, FP(p, "scopes"), get(spec, "scopes"), "field is immutable");
-		return;
-	}
-	json_array_foreach(get(spec, "scopes"), i, scope) {
-		if (has_word(json_at(v->old, "spec.scopes"), json_string_value(scope)) || i >= ARRAY_SIZE(scopes))
-			continue;
-		fe_invalid_json(v->e, FP(p, "scopes"), get(spec, "scopes"), "field is immutable");
-		return;
-	}
 }
 
 void validate_resource_quota_status(const struct validation *v)

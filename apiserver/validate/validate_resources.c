@@ -138,54 +138,59 @@ static void check_huge_pages(struct field_errors *e, const struct fpath *p, cons
 		fe_forbidden(e, p, "HugePages require cpu or memory");
 }
 
-static void check_claims(struct field_errors *e, const struct fpath *p, const json_t *wanted, const json_t *claims)
+static void claim_not_found(struct pod_check *c, const struct fpath *p, const char *name)
 {
-	_cleanup_strbuf_ struct strbuf names = {0};
-	struct map *known = map_new(NULL), *seen = map_new(NULL);
+	_cleanup_strbuf_ struct strbuf detail = {0};
 	json_t *claim;
 	size_t i;
 
-	json_array_foreach(claims, i, claim) {
-		strbuf_addf(&names, "%s%s", i ? ", " : "", get_str(claim, "name"));
-		map_set(known, get_str(claim, "name"), known);
-	}
+	if (fe_full(c->e))
+		return;
+	strbuf_adds(&detail, "must be one of the names in pod.spec.resourceClaims");
+	strbuf_adds(&detail, map_count(c->claims) ? ": " : " which is empty");
+	json_array_foreach(get(c->spec, "resourceClaims"), i, claim)
+		strbuf_addf(&detail, "%s%s", i ? ", " : "", get_str(claim, "name"));
+	fe_not_found(c->e, p, name, detail.data);
+}
+
+static void check_claims(struct pod_check *c, const struct fpath *p, const json_t *wanted)
+{
+	struct map *seen = map_new(NULL);
+	bool told = false;
+	json_t *claim;
+	size_t i;
+
 	json_array_foreach(wanted, i, claim) {
 		const char *name = get_str(claim, "name");
 		_cleanup_free_ char *id = str_printf("%s/%s", name, get_str(claim, "request"));
 
 		if (!*name) {
-			fe_required(e, FP_INDEX(p, i), NULL);
+			fe_required(c->e, FP_INDEX(p, i), NULL);
 			continue;
 		}
 		if (map_has(seen, id))
-			fe_duplicate(e, FP_INDEX(p, i), name);
+			fe_duplicate(c->e, FP_INDEX(p, i), name);
 		map_set(seen, id, seen);
-		if (!map_has(known, name)) {
-			_cleanup_free_ char *detail =
-				names.len
-					? str_printf("must be one of the names in pod.spec.resourceClaims: %s",
-						     names.data)
-					: mem_strdup(
-						  "must be one of the names in pod.spec.resourceClaims which is empty");
-
-			fe_not_found(e, FP(FP_INDEX(p, i), "name"), name, detail);
-		}
+		if (map_has(c->claims, name) || told)
+			continue;
+		/* Once a container: the detail lists all that there are. */
+		claim_not_found(c, FP(FP_INDEX(p, i), "name"), name);
+		told = true;
 	}
-	map_free(known);
 	map_free(seen);
 }
 
-void check_resources(struct field_errors *e, const struct fpath *p, const json_t *resources, const json_t *claims)
+void check_resources(struct pod_check *c, const struct fpath *p, const json_t *resources)
 {
 	const json_t *limits = get(resources, "limits"), *requests = get(resources, "requests");
 
 	if (!resources)
 		return;
-	check_resource_list(e, FP(p, "limits"), limits);
-	check_resource_list(e, FP(p, "requests"), requests);
-	check_against_limits(e, p, requests, limits);
-	check_huge_pages(e, p, requests, limits);
-	check_claims(e, FP(p, "claims"), get(resources, "claims"), claims);
+	check_resource_list(c->e, FP(p, "limits"), limits);
+	check_resource_list(c->e, FP(p, "requests"), requests);
+	check_against_limits(c->e, p, requests, limits);
+	check_huge_pages(c->e, p, requests, limits);
+	check_claims(c, FP(p, "claims"), get(resources, "claims"));
 }
 
 /* The sum over the plain containers; what validation compares pod-level requests with. */
@@ -211,15 +216,20 @@ static bool container_sum(const json_t *spec, const char *list, const char *name
 
 static void check_against_containers(struct pod_check *c, const struct fpath *p, const json_t *list, const char *kind)
 {
+	enum { NAMES_MAX = 64 }; /* each is summed over all containers; no machine has that many sizes of pages */
 	char text[QUANTITY_TEXT_SIZE];
 	const char *name;
+	size_t n = 0;
 	json_t *v;
 
 	json_object_foreach((json_t *)list, name, v) {
 		struct quantity own, sum;
 
-		if (strcmp(kind, "limits") == 0 && !huge_pages(name))
+		if (strcmp(kind, "limits") == 0 ? !huge_pages(name)
+						: !huge_pages(name) && !one_of(name, WORDS("cpu", "memory")))
 			continue;
+		if (n++ >= NAMES_MAX)
+			break;
 		if (!parse(list, name, &own) || !container_sum(c->spec, kind, name, &sum) ||
 		    quantity_cmp(&own, &sum) >= 0)
 			continue;
