@@ -40,8 +40,21 @@ static void resources(json_t *r)
 	default_round_quantities(r, "requests");
 }
 
+/* Fields whose features are off in 1.36 go away, as they do upstream. */
+static void lifecycle(json_t *l)
+{
+	json_object_del(l, "stopSignal");
+}
+
+static void projection(json_t *source)
+{
+	json_object_del(source, "clusterTrustBundle");
+	json_object_del(source, "podCertificate");
+}
+
 static void pod_spec(json_t *spec)
 {
+	json_object_del(spec, "schedulingGroup");
 	default_round_quantities(spec, "overhead");
 	if (!*get_str(spec, "serviceAccountName") && *get_str(spec, "serviceAccount"))
 		json_object_set(spec, "serviceAccountName", json_object_get(spec, "serviceAccount"));
@@ -404,6 +417,8 @@ static const struct default_rule rules[] = {
 	{ .message = "core.v1.PodSpec", .field = "schedulerName", .s = "default-scheduler" },
 	{ .message = "core.v1.PodSpec", .type = DEFAULT_FN, .fn = pod_spec },
 	{ .message = "core.v1.PodStatus", .type = DEFAULT_FN, .fn = pod_status },
+	{ .message = "core.v1.Lifecycle", .type = DEFAULT_FN, .fn = lifecycle },
+	{ .message = "core.v1.VolumeProjection", .type = DEFAULT_FN, .fn = projection },
 	CONTAINER_RULES("core.v1.Container"),
 	CONTAINER_RULES("core.v1.EphemeralContainer"),
 	{ .message = "core.v1.ResourceRequirements", .type = DEFAULT_FN, .fn = resources },

@@ -202,6 +202,7 @@ static void check_second_half(struct pod_check *c, const struct fpath *p)
 	if (get(c->spec, "overhead"))
 		check_resource_list(c->e, FP(FP(p, "overhead"), "limits"), get(c->spec, "overhead"));
 	check_os(c, FP(p, "os"));
+	check_os_fields(c, p);
 }
 
 void check_pod_spec(struct pod_check *c, const struct fpath *p)

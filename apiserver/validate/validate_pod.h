@@ -35,6 +35,8 @@ void check_lifecycle(struct pod_check *c, const struct fpath *p, const json_t *l
 void check_resources(struct pod_check *c, const struct fpath *p, const json_t *resources); /* of a container */
 void check_resource_list(struct field_errors *e, const struct fpath *p, const json_t *list);
 void check_pod_resources(struct pod_check *c, const struct fpath *p);
+/* What the operating system that the pod names rules out. */
+void check_os_fields(struct pod_check *c, const struct fpath *p);
 void check_pod_security(struct pod_check *c, const struct fpath *p);
 void check_container_security(struct pod_check *c, const struct fpath *p, const json_t *security);
 void check_pod_dns(struct pod_check *c, const struct fpath *p);

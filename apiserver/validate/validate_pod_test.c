@@ -175,6 +175,13 @@ static void bad_pods(void **state _unused_)
 		  "spec.ephemeralContainers: Forbidden: cannot be set on create" },
 		{ POD("nodeName: n, schedulingGates: [{name: a/b}], containers: [{name: c, image: i}]"),
 		  "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared" },
+		{ POD("os: {name: windows}, hostPID: true, containers: [{name: c, image: i, securityContext: "
+		      "{runAsUser: 1}}]"),
+		  "spec.hostPID: Forbidden: cannot be set for a windows pod\n"
+		  "spec.containers[0].securityContext.runAsUser: Forbidden: cannot be set for a windows pod" },
+		{ POD("os: {name: linux}, securityContext: {windowsOptions: {hostProcess: false}}, containers: [{name: "
+		      "c, image: i}]"),
+		  "spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod" },
 		{ POD("activeDeadlineSeconds: 0, hostname: a.b, containers: [{name: c, image: i}]"),
 		  "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive\n"
 		  "spec.hostname: Invalid value: \"a.b\": must not contain dots" },

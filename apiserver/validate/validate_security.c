@@ -205,3 +205,52 @@ void check_container_security(struct pod_check *c, const struct fpath *p, const 
 	check_windows(c->e, FP(p, "windowsOptions"), get(security, "windowsOptions"));
 	check_app_armor(c->e, FP(p, "appArmorProfile"), get(security, "appArmorProfile"));
 }
+
+static void forbid(struct field_errors *e, const struct fpath *p, const json_t *o, const char *const *keys,
+		   const char *text)
+{
+	for (; *keys; keys++)
+		if (get(o, *keys))
+			fe_forbidden(e, FP(p, *keys), "%s", text);
+}
+
+void check_os_fields(struct pod_check *c, const struct fpath *p)
+{
+	static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
+	static const char *const windows_pod[] = { "appArmorProfile",     "seLinuxOptions",
+						   "seccompProfile",      "fsGroup",
+						   "fsGroupChangePolicy", "sysctls",
+						   "runAsUser",           "runAsGroup",
+						   "supplementalGroups",  "supplementalGroupsPolicy",
+						   "seLinuxChangePolicy", NULL };
+	static const char *const windows_container[] = { "appArmorProfile",
+							 "seLinuxOptions",
+							 "seccompProfile",
+							 "capabilities",
+							 "readOnlyRootFilesystem",
+							 "privileged",
+							 "allowPrivilegeEscalation",
+							 "procMount",
+							 "runAsUser",
+							 "runAsGroup",
+							 NULL };
+	static const char *const host[] = { "hostUsers", "hostPID", "hostIPC", "shareProcessNamespace", NULL };
+	const char *os = get_str(get(c->spec, "os"), "name"), *text;
+	bool windows = strcmp(os, "windows") == 0;
+	json_t *container;
+	size_t i;
+
+	if (!windows && strcmp(os, "linux") != 0)
+		return;
+	text = windows ? "cannot be set for a windows pod" : "windows options cannot be set for a linux pod";
+	if (windows)
+		forbid(c->e, p, c->spec, host, text);
+	forbid(c->e, FP(p, "securityContext"), get(c->spec, "securityContext"),
+	       windows ? windows_pod : WORDS("windowsOptions"), text);
+	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+		json_array_foreach(get(c->spec, lists[l]), i, container)
+			forbid(c->e, FP(FP_INDEX(FP(p, lists[l]), i), "securityContext"),
+			       get(container, "securityContext"), windows ? windows_container : WORDS("windowsOptions"),
+			       text);
+	}
+}
