@@ -5,7 +5,8 @@
  * back as it leaves. Routing in between is the kernel's own.
  *
  * A flow is two elements: `flows`, found by what the client sends, and `flow_replies`, found by what the backend sends.
- * Its timer, in the kernel, removes both when it has been quiet too long; no daemon sweeps. Established TCP keeps its
+ * One timer, in the kernel, removes both when it has been quiet too long; no daemon is needed. (A timer for each flow
+ * would be finer, but Linux 6.18 refuses two thirds of them their memory in a burst.) Established TCP keeps its
  * backend whatever the Service becomes; a UDP flow whose backend went away is decided anew.
  */
 #ifndef KEELSON_BPF_LIB_TC_H
@@ -25,11 +26,15 @@
 #define TC_TIMEOUT_SYN SEC_NS(60ULL)
 #define TC_TIMEOUT_ESTABLISHED SEC_NS(86400ULL)
 #define TC_TIMEOUT_HALF_CLOSED SEC_NS(3600ULL)
-#define TC_TIMEOUT_CLOSED SEC_NS(5ULL)
+#define TC_TIMEOUT_CLOSED SEC_NS(3ULL)
 #define TC_TIMEOUT_UDP_NEW SEC_NS(30ULL)
 #define TC_TIMEOUT_UDP SEC_NS(180ULL)
 /* Other backends tried when a client's port already talks to the one chosen. */
 #define TC_COLLISION_TRIES 4
+
+#define TC_SWEEP_EVERY SEC_NS(2ULL)
+#define TC_SWEEP_IDLE SEC_NS(10ULL) /* while there are no flows */
+#define TC_EBUSY 16
 
 #define TC_L3 ETH_HLEN
 /* RFC 792; <linux/icmp.h> drags in the C library. */
@@ -38,6 +43,9 @@
 #define TC_ICMP_PARAMETER_PROBLEM 12
 #define TC_ICMP_HEADER 8
 #define TC_ICMP_CHECKSUM_AT 2
+
+/* Set by the daemon, another number for each load. */
+const volatile __u64 program_stamp = 1;
 
 struct tc_packet {
 	__u32 saddr, daddr;
@@ -136,37 +144,46 @@ static __always_inline int tc_closed(const struct abi_flow *f)
 	return tc_timeout(IPPROTO_TCP, f->state, 1) == TC_TIMEOUT_CLOSED;
 }
 
-static int tc_flow_timer(void *map, struct abi_flow_key *key, struct abi_flow *f)
+static int tc_sweep_flow(void *map, struct abi_flow_key *key, struct abi_flow *f, __u64 *now)
 {
 	struct abi_flow_key rkey;
 	tc_reply_key(&rkey, key, f->backend, f->backend_port);
 	struct abi_flow_reply *r = bpf_map_lookup_elem(&flow_replies, &rkey);
-	__u64 seen = f->last_ns, now = bpf_ktime_get_ns();
-	int answered = 0;
-	if (r && r->last_ns) {
-		answered = 1;
-		if (r->last_ns > seen)
-			seen = r->last_ns;
-	}
-	__u64 end = seen + tc_timeout(key->proto, f->state, answered);
-	if (now < end) {
-		bpf_timer_start(&f->expiry, end - now, 0);
+	__u64 seen = f->last_ns;
+	int answered = r && r->last_ns;
+	if (answered && r->last_ns > seen)
+		seen = r->last_ns;
+	if (*now < seen + tc_timeout(key->proto, f->state, answered))
 		return 0;
-	}
-	if (r)
+	/* The replies may belong to another frontend's flow by now. */
+	if (r && r->port == key->port && addr_same(r->addr, key->addr))
 		bpf_map_delete_elem(&flow_replies, &rkey);
 	bpf_map_delete_elem(map, key);
 	count(ABI_TC_FLOW_EXPIRED);
 	return 0;
 }
 
-/* A FIN or RST was seen: when that ends the flow, its timer is brought forward. */
-static __always_inline void tc_flow_state(struct abi_flow *f, __u8 bits)
+static int tc_sweep(void *map, __u32 *key, struct abi_sweeper *s)
 {
-	if ((f->state & bits) == bits)
+	__u64 now = bpf_ktime_get_ns();
+	long seen = bpf_for_each_map_elem(&flows, tc_sweep_flow, &now, 0);
+	bpf_timer_start(&s->timer, seen > 0 ? TC_SWEEP_EVERY : TC_SWEEP_IDLE, 0);
+	return 0;
+}
+
+/* Arms the sweeper, once for each loaded program. Memory for the timer may be refused: the next new flow tries again. */
+static __always_inline void tc_sweeper_arm(void)
+{
+	__u32 zero = 0;
+	struct abi_sweeper *s = bpf_map_lookup_elem(&sweeper, &zero);
+	if (!s || s->stamp == program_stamp)
 		return;
-	f->state |= bits;
-	bpf_timer_start(&f->expiry, tc_timeout(IPPROTO_TCP, f->state, 1), 0);
+	int e = bpf_timer_init(&s->timer, &sweeper, TC_CLOCK_MONOTONIC);
+	if (e && e != -TC_EBUSY) /* busy: it is there */
+		return;
+	if (bpf_timer_set_callback(&s->timer, tc_sweep) || bpf_timer_start(&s->timer, TC_SWEEP_EVERY, 0))
+		return;
+	s->stamp = program_stamp;
 }
 
 static __always_inline __u8 tc_state_bits(__u8 tcp_flags, __u8 fin_bit)
@@ -254,13 +271,7 @@ static __always_inline int tc_flow_create(struct abi_flow_key *key, const struct
 		ret->backend_port = f->backend_port;
 		return TC_ACT_OK;
 	}
-	if (bpf_timer_init(&f->expiry, &flows, TC_CLOCK_MONOTONIC) || bpf_timer_set_callback(&f->expiry, tc_flow_timer) ||
-	    bpf_timer_start(&f->expiry, tc_timeout(key->proto, 0, 0), 0)) {
-		bpf_map_delete_elem(&flow_replies, &rkey);
-		bpf_map_delete_elem(&flows, key);
-		count(ABI_TC_DROP_FLOWS_FULL);
-		return TC_ACT_SHOT;
-	}
+	tc_sweeper_arm();
 	addr_copy(ret->backend, n.backend);
 	ret->backend_port = n.backend_port;
 	stats_connection(fe->set_id);
@@ -401,9 +412,7 @@ static __always_inline int tc_from_outside(struct __sk_buff *skb)
 	struct abi_flow *f = bpf_map_lookup_elem(&flows, &key);
 	if (f && (p.proto == IPPROTO_TCP ? !(tc_is_syn(&p) && tc_closed(f)) : backend_alive(f->backend_id, f->generation))) {
 		f->last_ns = bpf_ktime_get_ns();
-		__u8 bits = tc_state_bits(p.tcp_flags, ABI_FLOW_CLIENT_FIN);
-		if (bits)
-			tc_flow_state(f, bits);
+		f->state |= tc_state_bits(p.tcp_flags, ABI_FLOW_CLIENT_FIN);
 		addr_copy(to.backend, f->backend);
 		to.backend_port = f->backend_port;
 	} else {
@@ -457,7 +466,7 @@ static __always_inline int tc_to_outside(struct __sk_buff *skb)
 		key.port = vip_port;
 		struct abi_flow *f = bpf_map_lookup_elem(&flows, &key);
 		if (f)
-			tc_flow_state(f, bits);
+			f->state |= bits;
 	}
 	if (tc_rewrite(skb, &p, 1, vip, vip_port)) {
 		count(ABI_TC_DROP_REWRITE);

@@ -159,7 +159,6 @@ enum {
 	ABI_FLOW_RESET = 1 << 2,
 };
 struct abi_flow {
-	struct bpf_timer expiry;
 	__u64 last_ns;
 	__u32 backend[4];
 	__be16 backend_port;
@@ -169,7 +168,7 @@ struct abi_flow {
 	__u32 generation;
 	__u32 set_id;
 };
-_Static_assert(sizeof(struct abi_flow) == 56, "flow");
+_Static_assert(sizeof(struct abi_flow) == 40, "flow");
 struct abi_flow_reply {
 	__u64 last_ns; /* 0: the backend has not answered yet */
 	__u32 addr[4];
@@ -177,6 +176,13 @@ struct abi_flow_reply {
 	__u8 pad[6];
 };
 _Static_assert(sizeof(struct abi_flow_reply) == 32, "flow reply");
+
+/* One element: the timer that removes flows which have ended. */
+struct abi_sweeper {
+	struct bpf_timer timer;
+	__u64 stamp; /* of the program whose callback is armed; see tc.h */
+};
+_Static_assert(sizeof(struct abi_sweeper) == 24, "sweeper");
 
 struct abi_node_addr_key {
 	__u32 addr[4];

@@ -27,7 +27,7 @@
 
 const char *const ebpf_map_names[EBPF_MAP_MAX] = {
 	"frontends", "sets", "slots", "backends", "stats", "affinity", "socks", "udp_peers",
-	"flows", "flow_replies", "node_addrs", "config", "counters",
+	"flows", "flow_replies", "sweeper", "node_addrs", "config", "counters",
 };
 static const struct {
 	const char *program;
@@ -239,6 +239,9 @@ static int load(struct ebpf *e, struct proxy_bpf *skel, const struct engine_opti
 {
 	skel->rodata->have_set_retval =
 		libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, NULL) == 1;
+	/* Any number unlike an earlier program's: the sweeper's callback then changes to the new one. */
+	rand_bytes(&skel->rodata->program_stamp, sizeof(skel->rodata->program_stamp));
+	skel->rodata->program_stamp |= 1;
 	int r = set_pin_paths(skel->obj, o->pin_dir, err);
 	if (r < 0)
 		return r;
