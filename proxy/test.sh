@@ -16,7 +16,7 @@ passed=0 failed=0
 pids=()
 
 cleanup() {
-	for p in "${pids[@]}"; do kill -9 "$p" 2>/dev/null; done
+	for p in "${pids[@]}" $(cat "$CG/cgroup.procs"); do kill -9 "$p" 2>/dev/null; done
 	wait 2>/dev/null
 	umount "$DIR/bpf" 2>/dev/null
 	for n in "$NODE" "$OUT" "$ID"-p1 "$ID"-p2 "$ID"-p3; do ip netns del "$n" 2>/dev/null; done
@@ -100,7 +100,7 @@ setup() {
 		ip -n "$p" addr add "10.244.0.1$i/24" dev eth0
 		ip -n "$p" link set eth0 up
 		ip -n "$p" route add default via 10.244.0.1
-		run "$p" "$TOOL" serve "pod$i" 8080 &
+		run "$p" "$TOOL" serve "pod$i" 8080 >/dev/null 2>&1 &
 		pids+=($!)
 	done
 	{
@@ -180,11 +180,11 @@ equal "affinity: it ends after its timeout" yes "$moved"
 
 # Changes are followed; a datagram socket leaves a backend that went away.
 mkfifo "$DIR/udp.in" "$DIR/tcp.in" "$DIR/ext.in"
-run "$P3" "$TOOL" hold udp 10.96.1.1 80 <"$DIR/udp.in" >"$DIR/udp.out" & pids+=($!)
+run "$P3" "$TOOL" hold udp 10.96.1.1 80 <"$DIR/udp.in" >"$DIR/udp.out" 2>/dev/null & pids+=($!)
 exec 7>"$DIR/udp.in"
-run "$P3" "$TOOL" hold tcp 10.96.1.1 80 <"$DIR/tcp.in" >"$DIR/tcp.out" & pids+=($!)
+run "$P3" "$TOOL" hold tcp 10.96.1.1 80 <"$DIR/tcp.in" >"$DIR/tcp.out" 2>/dev/null & pids+=($!)
 exec 8>"$DIR/tcp.in"
-nsenter --net="/run/netns/$OUT" "$TOOL" hold tcp 192.0.2.10 30080 <"$DIR/ext.in" >"$DIR/ext.out" & pids+=($!)
+nsenter --net="/run/netns/$OUT" "$TOOL" hold tcp 192.0.2.10 30080 <"$DIR/ext.in" >"$DIR/ext.out" 2>/dev/null & pids+=($!)
 exec 9>"$DIR/ext.in"
 lines() { [ "$(wc -l <"$1")" -ge "$2" ]; }
 say() { echo >&"$1"; until_ok lines "$2" "$3"; }
