@@ -121,7 +121,7 @@ static void inherit_cpuset(const char *parent, const char *dir)
 /* cgroup2: children get the controllers that their parent hands down. What it does not have is left out. */
 static void enable_controllers(const char *dir)
 {
-	static const char *const wanted[] = { "+cpu", "+memory", "+pids", "+cpuset", "+io" };
+	static const char *const wanted[] = { "+cpu", "+memory", "+pids" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		(void)write_text(dir, "cgroup.subtree_control", wanted[i]);

@@ -65,7 +65,7 @@ struct pod {
 	bool refresh;          /* something its volumes follow may have changed */
 	bool sandbox_busy;
 	char *released_sandbox;    /* the id that StopPodSandbox was done for */
-	int64_t sandbox_retry_at_ms, sandbox_backoff_ms, prepare_retry_at_ms, clean_retry_at_ms;
+	int64_t sandbox_retry_at_ms, sandbox_backoff_ms, prepare_began_ms, prepare_retry_at_ms, clean_retry_at_ms;
 	int64_t stop_since_ms;     /* when stopping began */
 	char *reason, *message;    /* of the pod as a whole */
 	char *last_event;          /* the last warning said, so that it is not said at every turn */

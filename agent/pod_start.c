@@ -22,6 +22,7 @@ enum {
 	BACKOFF_FIRST_MS = 10 * 1000,
 	BACKOFF_MAX_MS = 300 * 1000,
 	PREPARE_RETRY_MS = 2000,
+	PREPARE_PATIENCE_MS = 10 * 1000,
 	CONFIG_RETRY_MS = 5000,
 	SANDBOX_RETRY_MS = 500,
 	SANDBOX_RETRY_MAX_MS = 10 * 1000,
@@ -70,10 +71,14 @@ void pod_prepare(struct pod *p)
 		return;
 	}
 	p->refresh = false;
+	if (!p->prepare_began_ms)
+		p->prepare_began_ms = clock_mono_ms();
 	r = prepare(p, &err);
 	if (r < 0) {
 		/* What is still loading wakes us when it comes; the rest is tried again. */
-		if (r != -EAGAIN)
+		if (r == -EAGAIN && clock_mono_ms() - p->prepare_began_ms >= PREPARE_PATIENCE_MS)
+			pod_warn_once(p, "FailedMount", "Unable to attach or mount volumes: %s", err_msg(&err));
+		else if (r != -EAGAIN)
 			pod_warn_once(p, str_starts(err_msg(&err), "MountVolume") ? "FailedMount" : "FailedCreatePodContainer",
 				      "%s", err_msg(&err));
 		p->prepare_retry_at_ms = clock_mono_ms() + PREPARE_RETRY_MS;

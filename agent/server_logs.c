@@ -20,7 +20,7 @@ struct log_stream {
 	uv_timer_t *timer;
 	struct logs_reader reader;
 	char *path, *pod_uid, *container_id;
-	bool follow, last_round;
+	bool follow, last_round, rotated;
 };
 
 static void timer_closed(uv_handle_t *h)
@@ -67,14 +67,18 @@ static bool container_runs(const struct log_stream *s)
 	return false;
 }
 
-/* The file was rotated: what stands under its name is another one. */
-static bool reopen(struct log_stream *s)
+/* The file was rotated: what stands under its name is another one. The old one is read to its end once more before,
+ * since it was still written to after we had come to its end. True when there may be more to read. */
+static bool follow_rotation(struct log_stream *s)
 {
 	struct stat now, had;
 	int fd;
 
 	if (stat(s->path, &now) < 0 || fstat(s->reader.fd, &had) < 0 || now.st_ino == had.st_ino)
 		return false;
+	s->rotated = !s->rotated;
+	if (s->rotated)
+		return true;
 	fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return false;
@@ -97,7 +101,7 @@ static void pump(struct log_stream *s)
 		r = logs_read(&s->reader, PIECE_BYTES, &out);
 		if (out.len > 0)
 			http_stream_write(s->req, out.data, out.len);
-		if (r == 0 && s->follow && !s->reader.full && reopen(s))
+		if (r == 0 && s->follow && !s->reader.full && follow_rotation(s))
 			r = 1;
 	}
 	if (r < 0 || !s->follow || s->reader.full || s->last_round) {

@@ -98,6 +98,7 @@ uid=$(field vols '{.metadata.uid}')
 check "the container's limits" is "$(cat /sys/fs/cgroup/cpu$CG/kubepods/burstable/pod$uid/cpu.cfs_quota_us /sys/fs/cgroup/unified$CG/kubepods/burstable/pod$uid/cpu.max 2>/dev/null | head -n 1)" 25000
 check "a failing pod" within 10 phase_is fails Failed
 check "its exit code and message" field_is fails '{.status.containerStatuses[0].state.terminated.exitCode} {.status.containerStatuses[0].state.terminated.message}' "7 bye"
+check "logs -f ends with the container" is "$(timeout 10 nsenter --net=/run/netns/$NS kubectl --kubeconfig "$D/admin.kubeconfig" logs -f fallback)" "last words"
 check "a message from the log" within 10 field_is fallback '{.status.containerStatuses[0].state.terminated.message}' "last words"
 check "a pod that is done" within 10 phase_is done Succeeded
 check "a crash is restarted with back-off" within 25 field_is crash '{.status.containerStatuses[0].state.waiting.reason}' CrashLoopBackOff
