@@ -165,6 +165,17 @@ equal "nodeport: from outside without endpoints udp is refused" ECONNREFUSED \
 got=$(nsenter --net="/run/netns/$OUT" "$TOOL" rate stream 192.0.2.10 30080 0.3)
 check "nodeport: bulk from outside" '^[1-9][0-9]*\.' "$got"
 
+# DNS at the cluster's address, from a pod.
+ask() { run "$P3" timeout 8 busybox nslookup -type="$1" "$2" 10.96.0.10 2>&1; }
+got=$(ask a web.default.svc.cluster.local)
+[[ $got == *"Address: 10.96.1.1"* ]] && ok "dns: a pod resolves a Service" || bad "dns" "$got"
+got=$(ask ptr 1.1.96.10.in-addr.arpa)
+[[ $got == *"web.default.svc.cluster.local"* ]] && ok "dns: and its address back" || bad "dns reverse" "$got"
+got=$(ask a nothing.default.svc.cluster.local)
+[[ $got == *NXDOMAIN* ]] && ok "dns: a name that is not there is NXDOMAIN" || bad "dns nxdomain" "$got"
+got=$(ask a www.example.com)
+[[ $got == *SERVFAIL* ]] && ok "dns: without an upstream that answers it is SERVFAIL" || bad "dns servfail" "$got"
+
 # Session affinity.
 for i in 1 2 3 4 5 6; do run "$P2" "$TOOL" who tcp 10.96.1.2 80 4; done >"$DIR/sticky"
 equal "affinity: a pod keeps its endpoint" 1 "$(cut -d' ' -f1 "$DIR/sticky" | sort -u | wc -l)"
