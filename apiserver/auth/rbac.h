@@ -16,6 +16,10 @@ struct rbac *rbac_free(struct rbac *r);
 bool rbac_allows(const struct rbac *r, const struct identity *user, const struct authz_attributes *a, const char **ret_reason);
 void rbac_rules(const struct rbac *r, const struct identity *user, const char *ns, json_t *resource_rules,
 		json_t *non_resource_rules);
+/* Nobody grants what they do not have (RBAC's escalation check): a role's rules, or those of the role that a binding names,
+ * must all be allowed to user, unless user has the verb escalate (roles) or bind (bindings) on it. Other resources: NULL. */
+json_t *rbac_check_grant(struct registry *g, const struct identity *user, const struct schema_resource *storage, const char *ns,
+			 const json_t *object);
 /* The roles and bindings every cluster starts with: fn is called for each as an object (moved), ns "" for cluster scope. */
 void rbac_bootstrap_each(void (*fn)(struct registry *g, const struct schema_resource *r, const char *ns, json_t *object),
 			 struct registry *g);

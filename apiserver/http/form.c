@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "apiserver/http/status.h"
 #include "apiserver/registry/convert.h"
 #include "apiserver/table/table.h"
 #include "base/clock.h"
@@ -106,6 +107,17 @@ static void table_add(const struct watch_form *f, struct store_object *o, uint64
 	bytes_unref(text);
 }
 
+/* What stands in for something that has no form of this format (values beyond what protobuf can say): a Status, so that one odd object
+ * does not take the answer, or the server, with it. */
+static struct bytes *unencodable(const struct watch_form *f, const char *why)
+{
+	_cleanup_strbuf_ struct strbuf out = { 0 };
+	_cleanup_json_ json_t *status = status_internal("the object cannot be encoded: %s", why);
+	if (!form_value((enum media_format)f->format, false, status, &out, NULL))
+		json_write(&out, status);
+	return bytes_new(out.data, out.len);
+}
+
 /* JSON text to the form's format; the text is the answer itself when that is JSON. */
 static struct bytes *in_format(const struct watch_form *f, const struct strbuf *text)
 {
@@ -113,9 +125,10 @@ static struct bytes *in_format(const struct watch_form *f, const struct strbuf *
 	if (f->format == MEDIA_JSON && !(f->flags & FORM_PRETTY))
 		return bytes_new(text->data, text->len);
 	_cleanup_json_ json_t *v = json_parse(text->data, text->len, NULL, NULL);
+	_cleanup_err_ struct err err = { 0 };
 	BUG_ON(!v);
-	if (!form_value((enum media_format)f->format, f->flags & FORM_PRETTY, v, &out, NULL))
-		return bytes_new("", 0);
+	if (!form_value((enum media_format)f->format, f->flags & FORM_PRETTY, v, &out, &err))
+		return unencodable(f, err_msg(&err));
 	return bytes_new(out.data, out.len);
 }
 
@@ -137,7 +150,7 @@ struct bytes *form_object(const struct watch_form *f, struct store_object *o, ui
 	_cleanup_json_ json_t *v = view_value(f, o, revision);
 	_cleanup_err_ struct err err = { 0 };
 	if (!form_value((enum media_format)f->format, f->flags & FORM_PRETTY, v, &text, &err))
-		BUG_ON(!"a stored object has a protobuf form");
+		return unencodable(f, err_msg(&err));
 	return bytes_new(text.data, text.len);
 }
 

@@ -92,6 +92,9 @@ static void kubernetes_service(struct registry *g)
 	       json_pack("{s:s,s:s,s:{s:s,s:{s:s,s:s}},s:{s:s,s:s,s:[{s:s,s:s,s:i,s:i}]}}", "apiVersion", "v1", "kind", "Service",
 			 "metadata", "name", "kubernetes", "labels", "component", "apiserver", "provider", "kubernetes", "spec", "type",
 			 "ClusterIP", "clusterIP", ip, "ports", "name", "https", "protocol", "TCP", "port", 443, "targetPort", port));
+	/* Endpoints may not be loopback addresses: a server that only this machine reaches has none. */
+	if (str_starts(address, "127.") || str_eq(address, "::1"))
+		return;
 	json_t *subsets = json_pack("[{s:[{s:s}],s:[{s:s,s:i,s:s}]}]", "addresses", "ip", address, "ports", "name", "https", "port",
 				    port, "protocol", "TCP");
 	ensure(g, g->endpoints, "default",

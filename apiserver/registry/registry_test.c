@@ -61,7 +61,7 @@ static void start(struct fixture *f)
 	_cleanup_free_ char *crt = in_dir(f, "server.crt"), *key = in_dir(f, "server.key"), *ca = in_dir(f, "ca.crt");
 	const struct http_server_options so = { .size = sizeof(so), .max_body_bytes = HANDLER_MAX_BODY,
 		.on_refused = handler_refused };
-	struct registry_options o = { .node_port_min = 30000, .node_port_max = 30010, .advertise_address = "127.0.0.1",
+	struct registry_options o = { .node_port_min = 30000, .node_port_max = 30010, .advertise_address = "192.0.2.1",
 		.cluster_domain = "cluster.local", .issuer = "https://issuer" };
 	struct err err = { 0 };
 	int port;
@@ -329,6 +329,7 @@ static void test_service_addresses(void **state)
 		  "{\"metadata\":{\"name\":\"z\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":30005}]}}", 422,
 		  "already allocated", NULL },
 		{ "GET", SVC "/kubernetes", NULL, NULL, 200, "\"clusterIP\":\"10.96.0.1\"", NULL },
+		{ "GET", "/api/v1/namespaces/default/endpoints/kubernetes", NULL, NULL, 200, "192.0.2.1", NULL },
 	};
 	WALK(f, after);
 	/* All eleven ports, and one more. */
@@ -518,6 +519,27 @@ static void test_identities(void **state)
 	assert_int_equal(ask(f, f->bob, "GET", CM, NULL, NULL, NULL), 403);
 }
 
+#define RB "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings"
+#define BIND(name, role, user)                                                                                                  \
+	"{\"metadata\":{\"name\":\"" name "\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\"," \
+	"\"name\":\"" role "\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"" user "\"}]}"
+
+static void test_nobody_grants_what_they_lack(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(ask(f, f->admin, "POST", RB, NULL, NULL, BIND("b", "admin", "bob")), 201);
+	/* admin of a namespace may pass on what admin has, not more. */
+	assert_int_equal(ask(f, f->bob, "POST", RB, NULL, NULL, BIND("v", "view", "eve")), 201);
+	assert_int_equal(ask(f, f->bob, "POST", RB, NULL, NULL, BIND("x", "cluster-admin", "bob")), 403);
+	assert_non_null(strstr(f->text.data, "attempting to grant RBAC permissions not currently held"));
+	assert_int_equal(ask(f, f->bob, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL, NULL,
+			     "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"*\"],\"resources\":[\"*\"],\"verbs\":[\"*\"]}]}"),
+			 403);
+	assert_int_equal(ask(f, f->bob, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL, NULL,
+			     "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"get\"]}]}"),
+			 201);
+}
+
 static void test_tokens(void **state)
 {
 	struct fixture *f = *state;
@@ -682,7 +704,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_create_update_delete), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
-		TEST(test_versions_of_one_kind), TEST(test_scale), TEST(test_identities), TEST(test_tokens), TEST(test_watch_selector),
+		TEST(test_versions_of_one_kind), TEST(test_scale), TEST(test_identities),
+		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),
 		TEST(test_watch_too_old),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/auth/rbac.h"
 #include "apiserver/registry/convert.h"
 #include "apiserver/registry/registry.h"
 #include "apiserver/validate/validate.h"
@@ -15,6 +16,7 @@
 #include "kube/object.h"
 
 enum { GENERATE_SUFFIX = 5, GENERATE_MAX_BASE = 58, GENERATE_TRIES = 8 };
+enum { MAX_OBJECT_DEPTH = 400, MAX_OBJECT_BYTES = 3 << 20 };
 
 struct write {
 	struct registry *g;
@@ -75,6 +77,30 @@ static void answer_later(struct write *w)
 	uv_timer_start(t, on_later, 0, 0);
 }
 
+/* A patch can build what no body could hold: deeper than our own parser reads, or larger than a body. */
+static bool is_deeper(const json_t *v, unsigned limit)
+{
+	const char *key;
+	json_t *child;
+	size_t i;
+	if (!json_is_object(v) && !json_is_array(v))
+		return false;
+	if (limit == 0)
+		return true;
+	json_array_foreach(v, i, child)
+		if (is_deeper(child, limit - 1))
+			return true;
+	json_object_foreach((json_t *)v, key, child)
+		if (is_deeper(child, limit - 1))
+			return true;
+	return false;
+}
+
+static json_t *too_large(void)
+{
+	return status_new(413, "RequestEntityTooLarge", "Request entity too large: limit is %d", MAX_OBJECT_BYTES);
+}
+
 /* Hands object to the store. latest NULL: it must not exist. */
 static json_t *put(struct registry *g, const struct schema_resource *storage, const char *key, struct store_object *latest,
 		   json_t *object, bool remove, bool dry_run, struct alloc_undo *undo, write_done_fn done, void *user)
@@ -82,15 +108,23 @@ static json_t *put(struct registry *g, const struct schema_resource *storage, co
 	struct write *w = mem_new(struct write);
 	const char *name = strchr(key, '/') ? strchr(key, '/') + 1 : key;
 	uint64_t expected = latest ? latest->revision : 0;
-	struct store_object *o;
+	struct store_object *o = NULL;
 	int rc;
 	*w = (struct write){ .g = g, .storage = storage, .undo = undo, .done = done, .user = user };
+	if (!is_deeper(object, MAX_OBJECT_DEPTH))
+		o = entry_make(storage, key, dry_run ? expected : store_reserve(g->store), object);
+	if (!o || o->json->len > MAX_OBJECT_BYTES) {
+		bool deep = !o;
+		store_object_unref(o);
+		service_undo(g, undo);
+		free(w);
+		return deep ? status_bad_request("the object is nested deeper than %d levels", MAX_OBJECT_DEPTH) : too_large();
+	}
 	if (dry_run) {
-		w->object = entry_make(storage, key, expected, object);
+		w->object = o;
 		answer_later(w);
 		return NULL;
 	}
-	o = entry_make(storage, key, store_reserve(g->store), object);
 	rc = remove ? store_delete(g->store, o, expected, on_stored, w) : store_put(g->store, o, expected, on_stored, w);
 	if (!rc)
 		return NULL;
@@ -223,6 +257,10 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	if (!unique)
 		return clash(storage, object_name(object));
 	strategy_prepare_create(storage, object);
+	if (o->user)
+		status = rbac_check_grant(g, o->user, storage, ns, object);
+	if (status)
+		return status;
 	if (storage == g->services)
 		status = service_allocate(g, object, NULL, o->dry_run, &undo);
 	if (!status)
@@ -356,6 +394,10 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 		json_object_set_new(metadata, "name", json_string(name));
 	restore_metadata(metadata, json_object_get(old, "metadata"));
 	strategy_prepare_update(storage, o->sub, object, old);
+	if (o->user)
+		status = rbac_check_grant(g, o->user, storage, ns, object);
+	if (status)
+		return status;
 	if (storage == g->services && str_empty(o->sub))
 		status = service_allocate(g, object, old, o->dry_run, &undo);
 	if (!status)
