@@ -76,8 +76,8 @@ struct ebpf {
 	size_t up_count, up_key_cap, up_value_cap;
 	struct { struct abi_frontend_key key; uint32_t set_id; } *down;
 	size_t down_count, down_cap;
-	uint32_t *put_sets;        /* set ids that come free with the commit */
-	size_t put_set_count, put_set_cap;
+	uint32_t *dropped;         /* sets that no frontend names after the commit */
+	size_t dropped_count, dropped_cap;
 	unsigned *ifindexes;
 	size_t if_count;
 	uint64_t full_errors;
@@ -99,7 +99,9 @@ void ebpf_state_done(struct ebpf *e);
 struct eset *ebpf_eset(struct ebpf *e, uint32_t set_id); /* makes room; borrow until the next call */
 uint32_t ebpf_set_new(struct ebpf *e);                   /* POOL_NONE when full */
 int ebpf_set_update(struct ebpf *e, uint32_t set_id, const struct model_port *port, enum model_set which, struct err *err);
-void ebpf_set_free(struct ebpf *e, uint32_t set_id);     /* the id itself rests until the commit */
+/* A set is emptied only when the frontends that named it have been rewritten: dropped now, freed by the commit. */
+void ebpf_set_drop(struct ebpf *e, uint32_t set_id);
+void ebpf_sets_free_dropped(struct ebpf *e);
 void ebpf_addr(const struct ip_addr *a, uint32_t out[4]);
 /* attach.c */
 int ebpf_node_set(struct engine *engine, const struct engine_node *node, struct err *err);

@@ -266,18 +266,27 @@ int ebpf_set_update(struct ebpf *e, uint32_t set_id, const struct model_port *po
 	return 0;
 }
 
-void ebpf_set_free(struct ebpf *e, uint32_t set_id)
+void ebpf_set_drop(struct ebpf *e, uint32_t set_id)
 {
-	struct eset *s = ebpf_eset(e, set_id);
-	uint64_t *word = marray_at(&e->sets, set_id);
-	if (word)
-		word_store(word, 0);
-	if (s->slot_count)
-		runpool_put(&e->runs, s->base, s->slot_count);
-	for (uint32_t i = 0; i < s->count; i++)
-		backend_free(e, s->ids[i]);
-	free(s->ids);
-	*s = (struct eset){ 0 };
-	MEM_GROW(e->put_sets, e->put_set_cap, e->put_set_count + 1);
-	e->put_sets[e->put_set_count++] = set_id;
+	MEM_GROW(e->dropped, e->dropped_cap, e->dropped_count + 1);
+	e->dropped[e->dropped_count++] = set_id;
+}
+
+void ebpf_sets_free_dropped(struct ebpf *e)
+{
+	for (size_t i = 0; i < e->dropped_count; i++) {
+		uint32_t set_id = e->dropped[i];
+		struct eset *s = ebpf_eset(e, set_id);
+		uint64_t *word = marray_at(&e->sets, set_id);
+		if (word)
+			word_store(word, 0);
+		if (s->slot_count)
+			runpool_put(&e->runs, s->base, s->slot_count);
+		for (uint32_t k = 0; k < s->count; k++)
+			backend_free(e, s->ids[k]);
+		free(s->ids);
+		*s = (struct eset){ 0 };
+		idpool_put(&e->set_ids, set_id);
+	}
+	e->dropped_count = 0;
 }

@@ -181,7 +181,7 @@ int ebpf_port_set(struct engine *engine, const struct model_port *port, struct e
 			queue_down(e, &old->frontends[k].key, before[old->frontends[k].inside]);
 	}
 	if (p->sets[MODEL_SET_LOCAL] && !port->uses_local && r == 0) {
-		ebpf_set_free(e, p->sets[MODEL_SET_LOCAL]);
+		ebpf_set_drop(e, p->sets[MODEL_SET_LOCAL]);
 		p->sets[MODEL_SET_LOCAL] = 0;
 	}
 	port_put(e, p);
@@ -199,33 +199,37 @@ void ebpf_port_gone(struct engine *engine, uint32_t id)
 		queue_down(e, &p->frontends[i].key, p->sets[p->frontends[i].inside]);
 	for (int w = 0; w < MODEL_SET_MAX; w++)
 		if (p->sets[w])
-			ebpf_set_free(e, p->sets[w]);
+			ebpf_set_drop(e, p->sets[w]);
 	snprintf(key, sizeof(key), "%u", id);
 	map_del(e->ports, key);
 }
 
+/* What the kernel does not take stays gathered and is tried again with the next commit. */
 static int write_frontends(struct ebpf *e, struct err *err)
 {
 	size_t done = 0;
 	unsigned tries = 0;
+	int code = 0;
 	while (done < e->up_count) {
 		uint32_t n = (uint32_t)MIN(e->up_count - done, (size_t)4096);
 		DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = BPF_ANY);
 		int r = bpf_map_update_batch(e->maps[EBPF_FRONTENDS], e->up_keys + done, e->up_values + done, &n, &opts);
-		int code = r < 0 ? errno : 0;
+		code = r < 0 ? errno : 0;
 		done += n;
-		if (code == 0)
-			continue;
 		/* The kernel refills its element cache from an interrupt: running dry in a burst is passing. */
-		if (code == ENOMEM && tries++ < 1000) {
+		if (code == ENOMEM && tries++ < 1000)
 			usleep(200);
-			continue;
-		}
-		e->full_errors++;
-		return err_set(err, code, "the kernel takes no more frontends (it holds at most %u): %s",
-			       e->max_entries[EBPF_FRONTENDS], strerror(code));
+		else if (code)
+			break;
 	}
-	return 0;
+	e->up_count -= done;
+	if (!e->up_count)
+		return 0;
+	memmove(e->up_keys, e->up_keys + done, e->up_count * sizeof(*e->up_keys));
+	memmove(e->up_values, e->up_values + done, e->up_count * sizeof(*e->up_values));
+	e->full_errors++;
+	return err_set(err, code, "the kernel takes no more frontends (it holds at most %u): %s", e->max_entries[EBPF_FRONTENDS],
+		       strerror(code));
 }
 
 int ebpf_commit(struct engine *engine, struct err *err)
@@ -234,14 +238,19 @@ int ebpf_commit(struct engine *engine, struct err *err)
 	int r = write_frontends(e, err);
 	for (size_t i = 0; i < e->down_count; i++) {
 		struct abi_frontend v;
+		/* One that never got in must not come in later. */
+		for (size_t k = 0; k < e->up_count; k++)
+			if (key_cmp(&e->up_keys[k], &e->down[i].key) == 0 && e->up_values[k].set_id == e->down[i].set_id) {
+				e->up_keys[k] = e->up_keys[--e->up_count];
+				e->up_values[k--] = e->up_values[e->up_count];
+			}
 		/* Another port may have taken the frontend over. */
 		if (bpf_map_lookup_elem(e->maps[EBPF_FRONTENDS], &e->down[i].key, &v) == 0 && v.set_id == e->down[i].set_id)
 			bpf_map_delete_elem(e->maps[EBPF_FRONTENDS], &e->down[i].key);
 	}
-	for (size_t i = 0; i < e->put_set_count; i++)
-		idpool_put(&e->set_ids, e->put_sets[i]);
-	e->up_count = e->down_count = e->put_set_count = 0;
-	if (e->up_key_cap > 1024) { /* the first bulk is not a measure for what follows */
+	ebpf_sets_free_dropped(e);
+	e->down_count = 0;
+	if (!e->up_count && e->up_key_cap > 1024) { /* the first bulk is not a measure for what follows */
 		free(e->up_keys);
 		free(e->up_values);
 		e->up_keys = NULL;
@@ -365,7 +374,7 @@ void ebpf_synced(struct engine *engine)
 			bpf_map_delete_elem(e->maps[EBPF_FRONTENDS], &e->found[i].key);
 	for (uint32_t id = 1; id < e->eset_cap; id++)
 		if (e->esets[id].used && e->esets[id].adopted)
-			ebpf_set_free(e, id);
+			ebpf_set_drop(e, id);
 	free(e->found);
 	e->found = NULL;
 	e->found_count = 0;
@@ -382,7 +391,7 @@ void ebpf_state_done(struct ebpf *e)
 	free(e->up_keys);
 	free(e->up_values);
 	free(e->down);
-	free(e->put_sets);
+	free(e->dropped);
 	idpool_done(&e->set_ids);
 	idpool_done(&e->backend_ids);
 	runpool_done(&e->runs);
