@@ -19,7 +19,7 @@
 #include "base/metrics.h"
 #include "io/tls.h"
 
-enum { SHUTDOWN_GRACE_MS = 5000, UPKEEP_MS = 10000 };
+enum { SHUTDOWN_GRACE_MS = 5000, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6 };
 
 struct options {
 	const char *data_dir, *listen, *advertise_address, *tls_cert, *tls_key, *client_ca, *sa_key, *sa_public;
@@ -33,6 +33,7 @@ struct server {
 	struct http_server *http;
 	uv_signal_t term, interrupt;
 	uv_timer_t upkeep;
+	unsigned upkeeps;
 	struct options o;
 	char *issuer;
 	bool ending;
@@ -170,8 +171,11 @@ static void on_fatal(const char *why)
 static void on_upkeep(uv_timer_t *t)
 {
 	struct server *s = t->data;
-	if (!s->ending)
-		bootstrap_objects(&s->g);
+	if (s->ending)
+		return;
+	bootstrap_objects(&s->g);
+	if (++s->upkeeps % UPKEEPS_A_MINUTE == 0)
+		events_expire_minute(&s->g);
 }
 
 /* The start */

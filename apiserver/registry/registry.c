@@ -44,7 +44,7 @@ static void find_resources(struct registry *g)
 		{ &g->endpointslices, "discovery.k8s.io", "endpointslices" }, { &g->serviceaccounts, "", "serviceaccounts" },
 		{ &g->secrets, "", "secrets" }, { &g->priorityclasses, "scheduling.k8s.io", "priorityclasses" },
 		{ &g->configmaps, "", "configmaps" }, { &g->pdbs, "policy", "poddisruptionbudgets" },
-		{ &g->leases, "coordination.k8s.io", "leases" },
+		{ &g->leases, "coordination.k8s.io", "leases" }, { &g->events, "", "events" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		*all[i].slot = schema_resource_find(all[i].group, "v1", all[i].plural);

@@ -28,6 +28,7 @@ struct registry_options {
 	const char *issuer;              /* of ServiceAccount tokens */
 };
 
+enum { EVENTS_TTL_MINUTES = 60 };
 struct registry {
 	uv_loop_t *loop;
 	struct registry_options options;
@@ -38,7 +39,9 @@ struct registry {
 	struct authorizer *authz;
 	struct tunnel_config *tunnel;
 	const struct schema_resource *pods, *services, *namespaces, *nodes, *endpoints, *endpointslices, *serviceaccounts,
-		*secrets, *priorityclasses, *configmaps, *pdbs, *leases;
+		*secrets, *priorityclasses, *configmaps, *pdbs, *leases, *events;
+	uint64_t minutes[EVENTS_TTL_MINUTES]; /* the store's revision at each of the last minutes */
+	unsigned minute_count;
 	bool ready, stopping;
 	void (*fatal)(const char *why);
 };
@@ -167,6 +170,10 @@ void subresource_object(struct call *c);
 /* ---- reviews.c, token.c */
 void review_create(struct call *c);
 void token_create(struct call *c);
+
+/* ---- expire.c */
+/* To be called once a minute: removes Events that have not changed for an hour. */
+void events_expire_minute(struct registry *g);
 
 /* ---- bootstrap.c */
 /* Makes the objects that are always there, and keeps them so: call at start and from time to time. */

@@ -479,6 +479,34 @@ static void test_versions_of_one_kind(void **state)
 	WALK(*state, steps);
 }
 
+static void test_events_expire(void **state)
+{
+	struct fixture *f = *state;
+	static const struct step old[] = {
+		{ "POST", "/api/v1/namespaces/default/events", NULL,
+		  "{\"metadata\":{\"name\":\"old\"},\"involvedObject\":{\"namespace\":\"default\"}}", 201, NULL, NULL },
+		{ "POST", "/api/v1/namespaces/default/events", NULL,
+		  "{\"metadata\":{\"name\":\"touched\"},\"involvedObject\":{\"namespace\":\"default\"}}", 201, NULL, NULL },
+	};
+	static const struct step touch[] = {
+		{ "PATCH", "/api/v1/namespaces/default/events/touched", MERGE, "{\"count\":2}", 200, NULL, NULL },
+	};
+	static const struct step after[] = {
+		{ "GET", "/api/v1/namespaces/default/events/touched", NULL, NULL, 200, NULL, NULL },
+		{ "GET", "/api/v1/namespaces/default/events/old", NULL, NULL, 404, NULL, NULL },
+	};
+	WALK(f, old);
+	events_expire_minute(&f->g);
+	WALK(f, touch);
+	for (int i = 0; i < EVENTS_TTL_MINUTES - 1; i++)
+		events_expire_minute(&f->g);
+	assert_int_equal(ask(f, f->admin, "GET", "/api/v1/namespaces/default/events/old", NULL, NULL, NULL), 200);
+	events_expire_minute(&f->g);
+	while (store_get(f->g.store, f->g.events->id, "default/old"))
+		uv_run(&f->loop, UV_RUN_ONCE);
+	WALK(f, after);
+}
+
 static void test_scale(void **state)
 {
 	static const struct step steps[] = {
@@ -704,7 +732,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_create_update_delete), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
-		TEST(test_versions_of_one_kind), TEST(test_scale), TEST(test_identities),
+		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),
 		TEST(test_watch_too_old),
 	};
