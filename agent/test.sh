@@ -137,6 +137,7 @@ up() {
 	for _ in $(seq 200); do in_ns curl -sk "https://$IP:6443/readyz" 2>/dev/null | grep -q ok && break; sleep 0.05; done
 	start_agent
 	for _ in $(seq 100); do k get node n1 >/dev/null 2>&1 && break; sleep 0.1; done
+	k get node n1 >/dev/null || { tail -n 20 "$D"/logs/{apiserver,agent,containerd}.log; echo "not ok - the node comes up"; exit 1; }
 	# What controllers would do.
 	k create serviceaccount default >/dev/null
 	k create configmap kube-root-ca.crt --from-file=ca.crt="$D/pki/ca.crt" >/dev/null
