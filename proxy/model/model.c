@@ -13,7 +13,7 @@ static void service_free(void *p)
 {
 	struct model_service *s = p;
 	for (size_t i = 0; i < s->port_count; i++)
-		free(s->ports[i].name);
+		model_name_free(s->ports[i].name);
 	free(s->ports);
 	free(s->external_name);
 	free(s->cluster_ips);
@@ -22,8 +22,6 @@ static void service_free(void *p)
 	free(s->claims);
 	free(s->gone);
 	free(s->key);
-	free(s->ns);
-	free(s->name);
 	free(s);
 }
 
@@ -69,10 +67,11 @@ struct model_service *model_service_get(struct model *m, const char *ns, const c
 		return s;
 	}
 	s = mem_new(struct model_service);
-	s->key = key;
-	s->ns = mem_strdup(ns);
-	s->name = mem_strdup(name);
-	map_set(m->services, key, s);
+	size_t ns_size = strlen(ns) + 1, name_size = strlen(name) + 1;
+	s->key = mem_realloc(key, 2 * (ns_size + name_size));
+	s->ns = memcpy(s->key + ns_size + name_size, ns, ns_size);
+	s->name = memcpy(s->ns + ns_size, name, name_size);
+	map_set(m->services, s->key, s);
 	return s;
 }
 

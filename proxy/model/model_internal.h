@@ -48,7 +48,7 @@ struct model_svc_port {
 	uint32_t ids[FAMILY_MAX]; /* 0: not handed over */
 };
 struct model_service {
-	char *key;        /* "namespace/name" */
+	char *key;        /* "namespace/name"; ns and name stand in the same allocation */
 	char *ns, *name;
 	char *external_name; /* NULL without */
 	struct ip_addr *cluster_ips, *external_ips, *lb_ips;
@@ -88,6 +88,9 @@ struct model {
 	size_t frontend_cap, backend_cap, key_cap;
 };
 
+/* Most ports have no name: those share one. */
+char *model_name_dup(const char *s);
+void model_name_free(char *s);
 /* An address as Kubernetes reads it: leading zeros are decimal (KEP-4858 legacy). 0 or -EINVAL. */
 int model_ip_parse(const char *s, struct ip_addr *ret);
 struct model_service *model_service_get(struct model *m, const char *ns, const char *name); /* makes it */

@@ -12,6 +12,19 @@
 #define LABEL_HEADLESS "service.kubernetes.io/headless"
 #define LABEL_SERVICE_NAME "kubernetes.io/service-name"
 
+static char no_name[1];
+
+char *model_name_dup(const char *s)
+{
+	return *s ? mem_strdup(s) : no_name;
+}
+
+void model_name_free(char *s)
+{
+	if (s != no_name)
+		free(s);
+}
+
 int model_ip_parse(const char *s, struct ip_addr *ret)
 {
 	char plain[IP_ADDR_TEXT_SIZE];
@@ -158,7 +171,7 @@ static void service_ports(struct model *m, struct model_service *s, const json_t
 			continue;
 		}
 		p->node_port = node_ports ? port_number(json_object_get(v, "nodePort")) : 0;
-		p->name = mem_strdup(json_str_or(v, "name", ""));
+		p->name = model_name_dup(json_str_or(v, "name", ""));
 		s->port_count++;
 	}
 	/* A port keeps its ids when its name and protocol, or its number and protocol, are still there. */
@@ -178,7 +191,7 @@ static void service_ports(struct model *m, struct model_service *s, const json_t
 				MEM_GROW(s->gone, s->gone_cap, s->gone_count + 1);
 				s->gone[s->gone_count++] = old[k].ids[f];
 			}
-		free(old[k].name);
+		model_name_free(old[k].name);
 	}
 	free(old);
 	model_touch(m, s);
@@ -285,7 +298,7 @@ void model_slice_free_value(void *p)
 	for (size_t i = 0; i < s->ep_count; i++)
 		free(s->eps[i].hostname);
 	for (size_t i = 0; i < s->port_count; i++)
-		free(s->ports[i].name);
+		model_name_free(s->ports[i].name);
 	free(s->eps);
 	free(s->ports);
 	free(s);
@@ -346,7 +359,7 @@ static void slice_ports(struct model_slice *s, const json_t *list, const char *n
 					 json_str_or(v, "name", ""));
 			continue;
 		}
-		p->name = mem_strdup(json_str_or(v, "name", ""));
+		p->name = model_name_dup(json_str_or(v, "name", ""));
 		s->port_count++;
 	}
 }

@@ -30,7 +30,7 @@ struct file {
 	bool seen, reread;
 };
 struct owner {
-	char *file;
+	const char *file; /* borrow: a file's name lives until it has let go of all it owns */
 	uint64_t print;
 };
 struct source_files {
@@ -54,13 +54,6 @@ static void complain(struct source_files *s, const char *fmt, ...)
 	strbuf_vaddf(&b, fmt, ap);
 	va_end(ap);
 	s->sink.complain(b.data, s->sink.user);
-}
-
-static void owner_free(void *p)
-{
-	struct owner *o = p;
-	free(o->file);
-	free(o);
 }
 
 static void entries_done(struct entry *e, size_t n)
@@ -193,7 +186,7 @@ static void take(struct source_files *s, struct file *f, struct parsed *p)
 		if (o && o->print == e->print && str_eq(o->file, f->name))
 			continue;
 		struct owner *n = mem_new(struct owner);
-		n->file = mem_strdup(f->name);
+		n->file = f->name;
 		n->print = e->print;
 		map_set(s->owners, e->key, n);
 		s->sink.set(e->key[0] == 's' ? SOURCE_SERVICE : SOURCE_SLICE, p->objects[i], s->sink.user);
@@ -314,7 +307,7 @@ struct source_files *source_files_new(uv_loop_t *loop, const char *dir, const st
 	struct source_files *s = mem_new(struct source_files);
 	s->dir = mem_strdup(dir);
 	s->sink = *sink;
-	s->owners = map_new(owner_free);
+	s->owners = map_new(free);
 	s->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (s->fd < 0 || inotify_add_watch(s->fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR) < 0) {
 		err_set(err, errno, "--manifests %s: %s", dir, strerror(errno));
