@@ -128,6 +128,8 @@ got=$(run "$P3" "$TOOL" who tcp 10.96.1.1 80 40)
 check "tcp: a pod reaches the ClusterIP with its own address, and sees the virtual one" \
 	'^pod[12] 10\.244\.0\.13:[0-9]+ 10\.96\.1\.1:80$' "$got"
 equal "tcp: both endpoints are used" "pod1 pod2" "$(cut -d' ' -f1 <<<"$got" | sort -u | xargs)"
+got=$(run "$P3" "$TOOL" who tcp6 10.96.1.1 80 10)
+check "tcp: so does an IPv6 socket by the mapped address" '^pod[12] 10\.244\.0\.13:[0-9]+ 10\.96\.1\.1:80$' "$got"
 got=$(run "$NODE" "$TOOL" who tcp 10.96.1.1 80 10)
 check "tcp: the node reaches the ClusterIP" '^pod[12] 10\.244\.0\.1:[0-9]+ 10\.96\.1\.1:80$' "$got"
 got=$(run "$P3" "$TOOL" who udp 10.96.1.1 80 40)

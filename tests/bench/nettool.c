@@ -3,7 +3,7 @@
  * A small server and client for the packet tests and benchmarks: who answers, from where, and how fast. IPv4 only.
  *   nettool serve NAME PORT             TCP and UDP; a message that begins with 'w' is answered "NAME CLIENT:PORT",
  *                                       TCP that begins with 's' is swallowed, everything else is echoed
- *   nettool who tcp|udp|udpc ADDR PORT [COUNT]   one answer a line: "NAME CLIENT:PORT PEER:PORT" or the errno's name
+ *   nettool who tcp|tcp6|udp|udpc ADDR PORT [COUNT]   one answer a line: "NAME CLIENT:PORT PEER:PORT" or the errno's name
  *   nettool hold tcp|udp|udpc ADDR PORT          the same on one socket, once for each line on standard input
  *   nettool rate tcp|udp|crr|stream ADDR PORT SECONDS
  *                                       a second: transactions, connections with one transaction, or bytes
@@ -134,8 +134,28 @@ static void serve(const char *name, const char *port)
 	}
 }
 
+/* An IPv6 socket towards the v4-mapped address, as dual-stack programs make it. */
+static int open_mapped(const struct sockaddr_in *a)
+{
+	struct sockaddr_in6 m = { .sin6_family = AF_INET6, .sin6_port = a->sin_port };
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+	m.sin6_addr.s6_addr[10] = m.sin6_addr.s6_addr[11] = 0xff;
+	memcpy(&m.sin6_addr.s6_addr[12], &a->sin_addr, 4);
+	struct timeval t = { .tv_sec = 1, .tv_usec = 500000 };
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	if (connect(fd, (const struct sockaddr *)&m, sizeof(m)) == 0)
+		return fd;
+	int e = errno;
+	close(fd);
+	errno = e;
+	return -1;
+}
+
 static int open_socket(const char *mode, const struct sockaddr_in *a)
 {
+	if (strcmp(mode, "tcp6") == 0)
+		return open_mapped(a);
 	bool tcp = strcmp(mode, "tcp") == 0;
 	int one = 1, fd = socket(AF_INET, tcp ? SOCK_STREAM : SOCK_DGRAM, 0);
 	struct timeval t = { .tv_sec = 1, .tv_usec = 500000 };
@@ -157,7 +177,8 @@ static int ask(int fd, const char *mode, const struct sockaddr_in *a)
 {
 	char buf[256];
 	struct sockaddr_in peer = { 0 };
-	socklen_t len = sizeof(peer);
+	struct sockaddr_in6 peer6 = { 0 };
+	socklen_t len = sizeof(peer), len6 = sizeof(peer6);
 	bool udp = strcmp(mode, "udp") == 0;
 	ssize_t n = udp ? sendto(fd, "w", 1, 0, (const struct sockaddr *)a, sizeof(*a)) : send(fd, "w", 1, MSG_NOSIGNAL);
 	if (n > 0)
@@ -168,8 +189,13 @@ static int ask(int fd, const char *mode, const struct sockaddr_in *a)
 	}
 	buf[n] = 0;
 	buf[strcspn(buf, "\n")] = 0;
-	if (!udp)
+	if (strcmp(mode, "tcp6") == 0) {
+		getpeername(fd, (struct sockaddr *)&peer6, &len6);
+		memcpy(&peer.sin_addr, &peer6.sin6_addr.s6_addr[12], 4);
+		peer.sin_port = peer6.sin6_port;
+	} else if (!udp) {
 		getpeername(fd, (struct sockaddr *)&peer, &len);
+	}
 	printf("%s %s\n", buf, text(&peer));
 	return 0;
 }
