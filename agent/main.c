@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
+#include "agent/cleanup.h"
 #include "agent/node.h"
 #include "agent/pods.h"
 #include "agent/server.h"
@@ -52,7 +53,7 @@ static void usage(FILE *to)
 		fprintf(to, "  --%s %s\n        %s", rows[i].name, rows[i].argument, rows[i].help);
 		fprintf(to, rows[i].fallback ? " (default %s)\n" : "\n", rows[i].fallback);
 	}
-	fputs("  --help\n  --version\n", to);
+	fputs("  --cleanup\n        remove every pod from the runtime and exit\n  --help\n  --version\n", to);
 }
 
 static const char **option_at(struct agent_options *o, size_t i)
@@ -61,9 +62,9 @@ static const char **option_at(struct agent_options *o, size_t i)
 }
 
 /* 0: go on; otherwise the exit status plus one. */
-static int parse(int argc, char **argv, struct agent_options *o)
+static int parse(int argc, char **argv, struct agent_options *o, bool *ret_cleanup)
 {
-	struct option options[ARRAY_SIZE(rows) + 3] = { 0 };
+	struct option options[ARRAY_SIZE(rows) + 4] = { 0 };
 	struct ip_addr ip;
 	int c;
 
@@ -73,6 +74,7 @@ static int parse(int argc, char **argv, struct agent_options *o)
 	}
 	options[ARRAY_SIZE(rows)] = (struct option){ "help", no_argument, NULL, 'h' };
 	options[ARRAY_SIZE(rows) + 1] = (struct option){ "version", no_argument, NULL, 'v' };
+	options[ARRAY_SIZE(rows) + 2] = (struct option){ "cleanup", no_argument, NULL, 'c' };
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'h') {
 			usage(stdout);
@@ -81,6 +83,10 @@ static int parse(int argc, char **argv, struct agent_options *o)
 		if (c == 'v') {
 			puts("keelson-agent " KEELSON_VERSION);
 			return 1;
+		}
+		if (c == 'c') {
+			*ret_cleanup = true;
+			continue;
 		}
 		if (c < 256)
 			return 3;
@@ -152,12 +158,19 @@ int main(int argc, char **argv)
 	struct kubeconfig config = { 0 };
 	_cleanup_err_ struct err err = { 0 };
 	uv_signal_t term, interrupt;
-	int r = parse(argc, argv, &agent.o);
+	bool cleanup = false;
+	int r = parse(argc, argv, &agent.o, &cleanup);
 
 	if (r)
 		return r - 1;
 	log_init("agent");
 	signal(SIGPIPE, SIG_IGN);
+	if (cleanup) {
+		r = cleanup_run(agent.o.runtime_endpoint, &err);
+		if (r < 0)
+			log_error("%s", err_msg(&err));
+		return r < 0;
+	}
 	/* One arena: the loop's thread does nearly all the work, the pool's threads little. */
 	mallopt(M_ARENA_MAX, 1);
 	BUG_ON(uv_loop_init(&agent.loop) < 0);

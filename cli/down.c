@@ -10,7 +10,7 @@
 #include "cli/supervisor.h"
 
 /* Ends with no supervisor running. A dead one's daemons are adopted by a new one, only to be stopped in order. */
-static int stop(const struct cluster *c, struct err *err)
+static int stop(struct cluster *c, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf answer = { 0 };
 	_cleanup_free_ char *lock = cluster_path(c, "lock");
@@ -22,8 +22,11 @@ static int stop(const struct cluster *c, struct err *err)
 
 		if (!file_exists(logs))
 			return 0; /* `up` failed before there was anything to supervise */
+		/* An earlier down may have got half way. */
 		err_done(err);
-		r = supervisor_stop_now(c, err);
+		r = node_prepare(c, err);
+		if (r == 0)
+			r = supervisor_stop_now(c, err);
 	} else if (r == 0 && !str_starts(answer.data, "stopped\n")) {
 		r = err_set(err, EIO, "the supervisor answered: %s (log: %s/logs/supervisor.log)",
 			    answer.data ? answer.data : "nothing", c->state);
@@ -38,23 +41,18 @@ static int stop(const struct cluster *c, struct err *err)
 int command_down(int argc, char **argv)
 {
 	_cleanup_(cluster_done) struct cluster c = { 0 };
-	_cleanup_err_ struct err stop_err = { 0 }, err = { 0 };
+	_cleanup_err_ struct err err = { 0 };
 	bool purge = argc > 1 && str_eq(argv[argc - 1], "--purge");
 	int r = command_load("down", argc - purge, argv, &c, NULL);
 
 	if (r >= 0)
 		return r;
-	/* The namespace may be gone with a reboot; then so is all that was in it. */
-	cluster_enter_netns(&c, NULL);
-	int failed = stop(&c, &stop_err);
-
-	if (failed < 0)
-		fprintf(stderr, "keelson down: %s\n", err_msg(&stop_err));
+	/* A namespace that is gone (a reboot) is made again: what is stopped must not act on the host's network. */
+	if (node_prepare_netns(&c, &err) < 0 || stop(&c, &err) < 0)
+		return command_fail(&err);
 	r = node_remove(&c, &err);
 	if (r < 0)
 		return command_fail(&err);
-	if (failed < 0)
-		return 1;
 	if (purge) {
 		r = file_rm_rf(c.state);
 		if (r < 0)

@@ -16,12 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/nft.h"
 
 /* The address a namespace without any gets: RFC 2544's benchmark range, which is never routed. */
 #define LONE_NODE_ADDRESS "198.18.0.1/32"
+
+enum { CGROUP_GRACE_MS = 3000 };
 
 static int check_program(const char *name, const char *package, struct err *err)
 {
@@ -123,7 +126,7 @@ int node_prepare_netns(struct cluster *c, struct err *err)
 	r = cluster_enter_netns(c, err);
 	if (r < 0 || (r = loopback_up(err)) < 0)
 		return r;
-	if (c->node_ip || net_node_address(AF_INET, &a, NULL) == 0)
+	if (!c->lo_address && (c->node_ip || net_node_address(AF_INET, &a, NULL) == 0))
 		return 0;
 	BUG_ON(ip_prefix_parse(LONE_NODE_ADDRESS, &p) < 0);
 	c->lo_address = true;
@@ -271,8 +274,9 @@ static int unmount_below(const char *state, struct err *err)
 	return first;
 }
 
-/* Removes a cgroup tree; empty ones only, so nothing running is hurt. */
-static void remove_cgroup_tree(const char *path)
+/* Removes a cgroup tree; empty ones only, so nothing running is hurt. The kernel lets go of a dead task's cgroup a moment
+ * after its parent reaped it: waits for that until the deadline. */
+static void remove_cgroup_tree(const char *path, int64_t deadline_ms)
 {
 	DIR *d = opendir(path);
 
@@ -283,30 +287,36 @@ static void remove_cgroup_tree(const char *path)
 			continue;
 		_cleanup_free_ char *child = str_printf("%s/%s", path, e->d_name);
 
-		remove_cgroup_tree(child);
+		remove_cgroup_tree(child, deadline_ms);
 	}
 	closedir(d);
-	/* The kernel lets go of a dead task's cgroup a moment after its parent reaped it. */
-	for (int i = 0; rmdir(path) < 0 && errno == EBUSY && i < 100; i++)
+	while (rmdir(path) < 0 && errno == EBUSY && clock_mono_ms() < deadline_ms)
 		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000 * 1000 }, NULL);
 }
 
-static void remove_cgroups(const struct cluster *c)
+static int remove_cgroups(const struct cluster *c, struct err *err)
 {
 	_cleanup_free_ char *top = cluster_cgroup(c, NULL);
+	int64_t deadline_ms = clock_mono_ms() + CGROUP_GRACE_MS;
 	DIR *d = opendir("/sys/fs/cgroup");
+	int r = 0;
 
-	remove_cgroup_tree(top);
+	remove_cgroup_tree(top, deadline_ms);
+	if (file_exists(top))
+		r = err_set(err, EBUSY, "the cgroup %s is still in use", top);
 	if (!d)
-		return;
+		return r;
 	/* The v1 controllers' hierarchies, where there are any. */
 	for (struct dirent *e; (e = readdir(d));) {
 		_cleanup_free_ char *path = str_printf("/sys/fs/cgroup/%s/keelson-%s", e->d_name, c->id);
 
 		if (e->d_name[0] != '.')
-			remove_cgroup_tree(path);
+			remove_cgroup_tree(path, deadline_ms);
+		if (e->d_name[0] != '.' && file_exists(path))
+			r = err_set(err, EBUSY, "the cgroup %s is still in use", path);
 	}
 	closedir(d);
+	return r;
 }
 
 static void remove_links(void)
@@ -356,7 +366,7 @@ int node_remove(struct cluster *c, struct err *err)
 	if (c->lo_address && ip_prefix_parse(LONE_NODE_ADDRESS, &lone) == 0)
 		KEEP_FIRST(net_address_del("lo", &lone, &e));
 	KEEP_FIRST(unmount_below(c->state, &e));
-	remove_cgroups(c);
+	KEEP_FIRST(remove_cgroups(c, &e));
 	node_remove_netns(c);
 #undef KEEP_FIRST
 	if (first.code)

@@ -4,6 +4,7 @@
  * line with its time. Run again, it finds the cluster up and changes nothing.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -73,32 +74,31 @@ static int wait_healthy(const struct cluster *c, const char *name, struct err *e
 	return err_set(err, ETIMEDOUT, "%s", last);
 }
 
+static int import_image(const char *socket, const char *archive)
+{
+	const char *const argv[] = { "ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", archive, NULL };
+	posix_spawn_file_actions_t quiet;
+	int status = -1;
+	pid_t pid;
+
+	posix_spawn_file_actions_init(&quiet);
+	posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	int r = posix_spawnp(&pid, argv[0], &quiet, NULL, (char *const *)argv, environ);
+
+	posix_spawn_file_actions_destroy(&quiet);
+	return r == 0 && waitpid(pid, &status, 0) > 0 && status == 0 ? 0 : -EIO;
+}
+
 static int step_images(struct cluster *c, struct err *err)
 {
-	_cleanup_free_ char *sock = containerd_socket(c);
-	_cleanup_free_ pid_t *pids = mem_new_n(pid_t, c->images.count);
-	int failed = 0, r = c->runtime_endpoint ? 0 : wait_healthy(c, "containerd", err);
+	_cleanup_free_ char *socket = containerd_socket(c);
+	int r = c->runtime_endpoint ? 0 : wait_healthy(c, "containerd", err);
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < c->images.count; i++) {
-		const char *const argv[] = { "ctr", "--address", sock, "--namespace", "k8s.io", "images", "import",
-					     c->images.items[i], NULL };
-		posix_spawn_file_actions_t quiet;
-
-		posix_spawn_file_actions_init(&quiet);
-		posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", 1 /* O_WRONLY */, 0);
-		if (posix_spawnp(&pids[i], "ctr", &quiet, NULL, (char *const *)argv, environ) != 0)
-			pids[i] = 0;
-		posix_spawn_file_actions_destroy(&quiet);
-	}
-	for (size_t i = 0; i < c->images.count; i++) {
-		int status = 0;
-
-		if (pids[i] == 0 || waitpid(pids[i], &status, 0) < 0 || status != 0)
-			failed = err_set(err, EIO, "cannot load the image archive %s with ctr", c->images.items[i]);
-	}
-	return failed;
+	/* One after the other: containerd locks an archive's index by its name, and that is the same in all of them. */
+	for (size_t i = 0; r == 0 && i < c->images.count; i++)
+		if (import_image(socket, c->images.items[i]) < 0)
+			r = err_set(err, EIO, "cannot load the image archive %s with ctr", c->images.items[i]);
+	return r;
 }
 
 struct get {

@@ -82,7 +82,7 @@ scenario() { # NAMESPACE: everything in a namespace of its own
 }
 
 bad_input() {
-	says "a wrong field is refused by name" "unknown field .*spec.replicaz" K create -f - <<<'{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bad"},"spec":{"replicaz":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}}}'
+	says "a wrong field is refused by name" "unknown field .*replicaz" K create -f - <<<'{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bad"},"spec":{"replicaz":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}}}'
 	says "a wrong name is refused" "is invalid: metadata.name: Invalid value: \"Bad_Name\"" K create configmap Bad_Name
 	says "a missing image is named" "spec.containers\[0\].image: Required value" K create -f - <<<'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"bad"},"spec":{"containers":[{"name":"c"}]}}'
 	says "a mistyped field is refused" "cannot unmarshal|expected|invalid" K create --validate=false -f - <<<'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"bad"},"data":{"a":5}}'
