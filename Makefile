@@ -228,4 +228,4 @@ deps:
 
 .PHONY: all images fuzz up down test test-run bench install clean lint deps unit unit-build
 .SECONDARY:
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' -not -path '*/tools/*' 2>/dev/null)
