@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Kernel programs: bpf/x.bpf.c becomes $(B)/gen/bpf/x.bpf.o and the skeleton $(B)/gen/bpf/x.skel.h.
 BPF_ENTRIES := $(wildcard bpf/*.bpf.c)
 BPF_SKELETONS := $(BPF_ENTRIES:bpf/%.bpf.c=$(B)/gen/bpf/%.skel.h)

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 TEST_SCRIPTS += tests/e2e/kubectl.sh tests/e2e/network.sh tests/e2e/crash.sh tests/e2e/down.sh
