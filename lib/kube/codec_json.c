@@ -22,6 +22,7 @@ static int normalize_object(struct walk *w, const struct schema_message *m, json
 /* How Go's decoder calls a JSON value: "string", "number", and numbers that do not fit with their text. */
 static void describe(const json_t *v, bool number_text, char out[static 64])
 {
+	const char *point = "";
 	char digits[40];
 
 	if (!json_is_number(v)) {
@@ -44,9 +45,12 @@ static void describe(const json_t *v, bool number_text, char out[static 64])
 				break;
 		}
 		if (d == floor(d) && !strpbrk(digits, ".e"))
-			strcat(digits, ".0");
+			point = ".0";
 	}
-	snprintf(out, 64, "number%s%s", number_text ? " " : "", number_text ? digits : "");
+	if (number_text)
+		snprintf(out, 64, "number %s%s", digits, point);
+	else
+		snprintf(out, 64, "number");
 }
 
 static int type_error_named(struct walk *w, const json_t *v, bool number_text, const struct codec_path *path,
