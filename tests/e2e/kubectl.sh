@@ -25,13 +25,12 @@ scenario() { # NAMESPACE: everything in a namespace of its own
 	says "get -o yaml" "^  uid: " n get service hello -o yaml
 	says "get all" "replicaset.apps/hello-" n get all
 	says "get nodes" "$netns +Ready" K get nodes
-	says "describe" "Started container hello|Started +.*container" n describe pods -l app=hello
+	says "describe" "Started .*ontainer" n describe "$(n get pods -l app=hello -o name | head -n 1)"
 	says "describe deployment" "ScalingReplicaSet" n describe deployment hello
 	says "explain" "[Rr]eplicas" n explain deployment.spec
 	pod=$(n get pods -l app=hello -o 'jsonpath={.items[0].metadata.name}')
 
-	n get pods -w >"$work/watch" 2>&1 &
-	background+=($!)
+	K_in_background "$work/watch" -n "$ns" get pods -w
 	check "create deployment" n create deployment web --image=keelson.local/hello:1
 	check "the watch sees it" eventually 30 matches "web-.*1/1" cat "$work/watch"
 	kill "${background[-1]}" 2>/dev/null
@@ -69,8 +68,7 @@ scenario() { # NAMESPACE: everything in a namespace of its own
 	check "cp to a pod" n cp "$work/blob" "$ns/box:/tmp/blob"
 	check "cp from a pod" n cp "$ns/box:/tmp/blob" "$work/blob.back"
 	check "the copy is the same" cmp "$work/blob" "$work/blob.back"
-	K -n "$ns" port-forward "pod/$pod" 18080:8080 >"$work/forward" 2>&1 &
-	background+=($!)
+	K_in_background "$work/forward" -n "$ns" port-forward "pod/$pod" 18080:8080
 	check "port-forward" eventually 20 matches "from pod $pod" in_node curl -s --max-time 3 --noproxy '*' http://127.0.0.1:18080/
 	kill "${background[-1]}" 2>/dev/null
 	check "delete a pod" n delete pod box --grace-period=1

@@ -57,6 +57,12 @@ matches() { local pattern=$1 out; shift; out=$("$@" 2>&1); grep -qE -- "$pattern
 
 in_node() { "$bin/keelson" exec --state "$state" -- "$@"; }
 K() { in_node "$kubectl" --kubeconfig "$state/admin.kubeconfig" "$@"; }
+# K in the background, output to a file: `keelson exec` becomes the command, so the process noted is kubectl itself.
+K_in_background() { # FILE ARGUMENT...
+	local out=$1; shift
+	"$bin/keelson" exec --state "$state" -- "$kubectl" --kubeconfig "$state/admin.kubeconfig" "$@" >"$out" 2>&1 &
+	background+=($!)
+}
 
 up() { # further options of keelson up
 	local args=() i

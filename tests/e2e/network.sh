@@ -41,8 +41,8 @@ refuses "a port without a Service stays closed" outside curl -s --max-time 3 --n
 
 K create service clusterip nobody --tcp=80:8080 >/dev/null
 lonely=$(K get service nobody -o 'jsonpath={.spec.clusterIP}')
-check "no endpoints: refused at once" eventually 10 matches "refused" in_node curl -sS --max-time 3 --noproxy '*' "http://$lonely/"
-unowned() { local begin=$SECONDS; in_node curl -sS --max-time 2 --noproxy '*' http://10.96.99.99/; [ $((SECONDS - begin)) -le 4 ]; }
+dial() { in_node python3 -c 'import socket, sys; socket.create_connection((sys.argv[1], 80), 3)' "$1"; }
+check "no endpoints: refused at once" eventually 10 matches "ConnectionRefusedError" dial "$lonely"
 refuses "an address nobody owns goes nowhere" in_node curl -sS --max-time 2 --noproxy '*' http://10.111.222.33/
 says "the ranges are blackholed" "blackhole 10.96.0.0/12" in_node ip route
 says "and the pods' too" "blackhole 10.244.0.0/16" in_node ip route
@@ -69,7 +69,7 @@ check "DNS: a headless Service has each pod" eventually 15 matches '^3$' headles
 K create -f - >/dev/null <<<'{"apiVersion":"v1","kind":"Service","metadata":{"name":"alias"},"spec":{"type":"ExternalName","externalName":"hello.default.svc.cluster.local"}}'
 check "DNS: ExternalName" eventually 15 matches "$vip|hello.default" lookup alias.default.svc.cluster.local
 
-says "a pod reaches the API server by its Service" "ok|Unauthorized|401" pod_sh 'printf "GET /healthz HTTP/1.0\r\n\r\n" | timeout 3 openssl s_client -quiet -connect kubernetes:443 2>/dev/null || wget -T 3 -q -O - --no-check-certificate https://kubernetes/healthz || nc -w 2 -z kubernetes 443 && echo ok'
+check "a pod reaches the API server by its Service" pod_sh 'nc -w 3 kubernetes 443 </dev/null'
 K scale deployment hello --replicas=1 >/dev/null
 check "removed backends get no traffic" eventually 30 matches '^1$' all_pods
 finish
