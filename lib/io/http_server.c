@@ -134,6 +134,8 @@ static void on_timer(uv_timer_t *timer)
 			} else if (k == HS_BODY) {
 				hs_h2_refuse(CONTAINER_OF(d, struct http_request, deadline), 408,
 					     "the request body did not arrive in time");
+			} else if (k == HS_LINGER) {
+				hs_h2_lingered(CONTAINER_OF(d, struct http_request, deadline));
 			} else {
 				hs_h2_abort(CONTAINER_OF(d, struct http_request, deadline));
 			}

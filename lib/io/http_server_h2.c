@@ -14,7 +14,7 @@ enum {
 	H2_STREAM_WINDOW = 262144,
 	H2_CONN_WINDOW = 1048576,
 	H2_FIELD_OVERHEAD = 32, /* RFC 9113 section 6.5.2 */
-	H2_NV_USED = 24,
+	H2_NV_OWN = 3,          /* status, date, length */
 	H2_STATUS_SIZE = 12,
 };
 
@@ -164,13 +164,28 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	return 0;
 }
 
+static void stop_sending(struct http_request *req)
+{
+	nghttp2_submit_rst_stream(req->conn->h2, NGHTTP2_FLAG_NONE, req->stream_id, NGHTTP2_NO_ERROR);
+	hs_conn_dirty(req->conn);
+}
+
 static int on_data_chunk(nghttp2_session *session, uint8_t flags _unused_, int32_t stream_id, const uint8_t *data,
 			 size_t len, void *user _unused_)
 {
 	struct http_request *req = request_of(session, stream_id);
 
-	if (req && req->state == HS_READING && !hs_request_body(req, (const char *)data, len))
+	if (!req)
+		return 0;
+	if (req->state != HS_READING) {
+		bool enough = req->dropped_bytes > HS_LINGER_BYTES; /* it was told already */
+
+		req->dropped_bytes += len;
+		if (!enough && req->dropped_bytes > HS_LINGER_BYTES)
+			stop_sending(req);
+	} else if (!hs_request_body(req, (const char *)data, len)) {
 		hs_h2_refuse(req, req->refuse_status, req->refuse_why);
+	}
 	return 0;
 }
 
@@ -185,14 +200,21 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
 	return 0;
 }
 
-/* The answer is out but the request is not all in: tells the peer to stop sending (RFC 9113 section 8.1). */
-static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user _unused_)
+/* The answer is out but the request is not all in: what still comes is dropped for a moment, then the peer is told to
+ * stop (RFC 9113 section 8.1). A reset right behind the answer would be allowed, too, but libcurl takes it for a failure
+ * and does not show the answer. */
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
+	struct http_conn *c = user;
 	int32_t id = frame->hd.stream_id;
+	struct http_request *req;
 
-	if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
-	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && nghttp2_session_get_stream_remote_close(session, id) == 0)
-		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+	if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
+	    !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) || nghttp2_session_get_stream_remote_close(session, id) != 0)
+		return 0;
+	req = request_of(session, id);
+	if (req)
+		hs_deadline_set(c->server, &req->deadline, HS_LINGER);
 	return 0;
 }
 
@@ -335,7 +357,7 @@ static void submit_head(struct http_request *req, int status, const struct http_
 {
 	struct http_conn *c = req->conn;
 	nghttp2_data_provider provider = { .source.ptr = req, .read_callback = read_queue };
-	nghttp2_nv nv[H2_NV_USED];
+	_cleanup_free_ nghttp2_nv *nv = mem_new_n(nghttp2_nv, count + H2_NV_OWN);
 	char status_text[H2_STATUS_SIZE];
 	size_t n = 0;
 
@@ -344,7 +366,6 @@ static void submit_head(struct http_request *req, int status, const struct http_
 	set_nv(&nv[n++], "date", hs_date(c->server));
 	if (length)
 		set_nv(&nv[n++], "content-length", length);
-	BUG_ON(count > H2_NV_USED - n);
 	for (size_t i = 0; i < count; i++) {
 		/* A value that may not stand in a header would make the peer refuse the whole answer. */
 		if (!hs_field_allowed(fields[i].name) ||
@@ -418,6 +439,11 @@ void hs_h2_end(struct http_request *req)
 	req->state = HS_ENDED;
 	hs_deadline_set(req->conn->server, &req->deadline, HS_WRITE);
 	resume(req);
+}
+
+void hs_h2_lingered(struct http_request *req)
+{
+	stop_sending(req);
 }
 
 void hs_h2_abort(struct http_request *req)

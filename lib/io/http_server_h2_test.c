@@ -8,7 +8,8 @@
 struct h2_client {
 	nghttp2_session *session;
 	int fd, status, goaway;
-	int streams_closed;
+	int streams_closed, resets;
+	size_t to_send; /* of h2_bounded */
 	uint32_t last_code;
 	bool over;
 	struct strbuf body;
@@ -60,6 +61,8 @@ static int h2_closed(nghttp2_session *session, int32_t id, uint32_t code, void *
 static int h2_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	(void)session;
+	if (frame->hd.type == NGHTTP2_RST_STREAM)
+		((struct h2_client *)user)->resets++;
 	if (frame->hd.type == NGHTTP2_GOAWAY)
 		((struct h2_client *)user)->goaway = (int)frame->goaway.error_code + 1;
 	return 0;
@@ -220,6 +223,48 @@ static void h2_streams(void **state _unused_)
 	finish(&f);
 }
 
+static ssize_t h2_bounded(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+			  nghttp2_data_source *source, void *user)
+{
+	struct h2_client *c = user;
+	size_t n = MIN(len, c->to_send);
+
+	(void)session;
+	(void)id;
+	(void)source;
+	memset(buf, 'b', n);
+	c->to_send -= n;
+	if (c->to_send == 0)
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+	return (ssize_t)n;
+}
+
+/* libcurl fails the transfer when a reset follows the answer at once: a body that ends is taken to its end. */
+static void h2_refused_body_is_drained(void **state _unused_)
+{
+	struct http_server_options o = { .max_body_bytes = 100000 };
+	struct fixture f;
+	struct h2_client c;
+	nghttp2_nv nv[] = {
+		NV(":method", "POST"), NV(":scheme", "http"), NV(":path", "/echo"), NV(":authority", "127.0.0.1"),
+		NV("content-length", "4000000"),
+	};
+	nghttp2_data_provider provider = { .read_callback = h2_bounded };
+
+	start(&f, &o);
+	for (size_t announced = 0; announced <= 1; announced++) {
+		h2_open(&c, f.plain);
+		c.to_send = 4000000;
+		assert_true(nghttp2_submit_request(c.session, NULL, nv, 4 + announced, &provider, NULL) > 0);
+		h2_run(&c, 1);
+		assert_int_equal(c.status, 413);
+		assert_int_equal(c.to_send, 0);
+		assert_int_equal(c.resets, 0);
+		h2_close(&c);
+	}
+	finish(&f);
+}
+
 /* A violation of the protocol ends the connection and with it what was open. */
 static void h2_violation(void **state _unused_)
 {
@@ -273,7 +318,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(h2_refusals), cmocka_unit_test(h2_streams), cmocka_unit_test(h2_rapid_reset),
-		cmocka_unit_test(h2_violation),
+		cmocka_unit_test(h2_violation), cmocka_unit_test(h2_refused_body_is_drained),
 	};
 
 	return cmocka_run_group_tests_name("http_server_h2", tests, setup, teardown);

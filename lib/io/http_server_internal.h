@@ -80,6 +80,7 @@ struct http_request {
 	struct strbuf text;
 	struct http1_field *fields;
 	size_t field_count, field_cap, head_bytes;
+	size_t dropped_bytes; /* HTTP/2: of the body, behind the answer */
 	uint32_t method, path, query, host;
 	bool has_path, has_host;
 	struct strbuf body;
@@ -198,6 +199,7 @@ void hs_h2_begin(struct http_request *req, int status, const struct http_field *
 void hs_h2_write(struct http_request *req, const void *data, struct bytes *ref, size_t off, size_t len);
 void hs_h2_end(struct http_request *req);
 void hs_h2_abort(struct http_request *req);
+void hs_h2_lingered(struct http_request *req); /* answered long enough ago: the rest of the body is not waited for */
 
 /* http_server_request.c */
 struct http_request *hs_request_new(struct http_conn *c);
