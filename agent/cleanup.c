@@ -7,18 +7,21 @@
 #include "agent/cleanup.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include "agent/cri/cri.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { CONTAINER_GRACE_S = 5, CALL_TIMEOUT_MS = 60000 };
+enum { CONTAINER_GRACE_S = 5, CALL_TIMEOUT_MS = 60000, RUNTIME_WAIT_MS = 30000 };
 
 struct cleanup {
 	uv_loop_t loop;
 	struct cri *cri;
 	struct strlist sandboxes, containers;
 	size_t pending;
+	char *list_error;  /* own: why listing failed, NULL when it did not */
 	char *first_error; /* own */
 };
 
@@ -29,13 +32,19 @@ static void keep_error(struct cleanup *c, const char *what, const char *why)
 		c->first_error = str_printf("%s: %s", what, why);
 }
 
+static void keep_list_error(struct cleanup *c, const char *what, const char *why)
+{
+	free(c->list_error);
+	c->list_error = str_printf("%s: %s", what, why);
+}
+
 static void on_list(const struct cri_result *r, void *user)
 {
 	struct cleanup *c = user;
 
 	c->pending--;
 	if (!cri_ok(r)) {
-		keep_error(c, "list pod sandboxes", r->message);
+		keep_list_error(c, "list pod sandboxes", r->message);
 		return;
 	}
 	const Cri__ListPodSandboxResponse *list = (const void *)r->answer;
@@ -50,7 +59,7 @@ static void on_list_containers(const struct cri_result *r, void *user)
 
 	c->pending--;
 	if (!cri_ok(r)) {
-		keep_error(c, "list containers", r->message);
+		keep_list_error(c, "list containers", r->message);
 		return;
 	}
 	const Cri__ListContainersResponse *list = (const void *)r->answer;
@@ -75,15 +84,29 @@ static void wait_all(struct cleanup *c)
 		uv_run(&c->loop, UV_RUN_ONCE);
 }
 
+/* A runtime that has just been started does not answer at once. */
 static void list_all(struct cleanup *c)
 {
 	Cri__ListPodSandboxRequest sandboxes = CRI__LIST_POD_SANDBOX_REQUEST__INIT;
 	Cri__ListContainersRequest containers = CRI__LIST_CONTAINERS_REQUEST__INIT;
+	int64_t deadline_ms = clock_mono_ms() + RUNTIME_WAIT_MS;
 
-	c->pending = 2;
-	cri_call(c->cri, CRI_LIST_POD_SANDBOX, &sandboxes.base, CALL_TIMEOUT_MS, on_list, c);
-	cri_call(c->cri, CRI_LIST_CONTAINERS, &containers.base, CALL_TIMEOUT_MS, on_list_containers, c);
-	wait_all(c);
+	for (;;) {
+		strlist_done(&c->sandboxes);
+		strlist_done(&c->containers);
+		free(TAKE(c->list_error));
+		c->pending = 2;
+		cri_call(c->cri, CRI_LIST_POD_SANDBOX, &sandboxes.base, CALL_TIMEOUT_MS, on_list, c);
+		cri_call(c->cri, CRI_LIST_CONTAINERS, &containers.base, CALL_TIMEOUT_MS, on_list_containers, c);
+		wait_all(c);
+		if (!c->list_error)
+			return;
+		if (clock_mono_ms() > deadline_ms) {
+			keep_error(c, "the runtime does not answer", c->list_error);
+			return;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000 * 1000 }, NULL);
+	}
 }
 
 static void stop_containers(struct cleanup *c)
@@ -142,6 +165,7 @@ int cleanup_run(const char *runtime_endpoint, struct err *err)
 		uv_run(&c.loop, UV_RUN_NOWAIT);
 	strlist_done(&c.sandboxes);
 	strlist_done(&c.containers);
+	free(c.list_error);
 	free(c.first_error);
 	return r;
 }
