@@ -421,6 +421,8 @@ int list_split(const char *s, size_t len, struct strbuf *rest, const char **ret_
 			return -EINVAL;
 		const char *value = skip_blanks(p + 1, end);
 
+		if (value >= end)
+			return -EINVAL;
 		p = skip_value(value, end);
 		if (!p)
 			return -EINVAL;

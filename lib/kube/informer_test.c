@@ -495,6 +495,37 @@ static int teardown(void **state _unused_)
 	return uv_loop_close(&loop);
 }
 
+/* Every beginning of a List is refused or split within its bytes; each in a block of its own, for ASan to see. */
+static void splits_only_what_is_there(void **state _unused_)
+{
+	static const char text[] = "{ \"kind\": \"PodList\", \"items\":\n[ {\"a\": \"]\\\"\"}, 2 ] , \"metadata\": {} }";
+	_cleanup_strbuf_ struct strbuf rest = { 0 };
+	const char *items, *item;
+	size_t len, n;
+
+	for (size_t cut = 1; cut < sizeof(text) - 1; cut++) {
+		_cleanup_free_ char *copy = mem_dup(text, cut);
+
+		strbuf_reset(&rest);
+		if (list_split(copy, cut, &rest, &items, &len) < 0)
+			continue;
+		if (len)
+			assert_true(items >= copy && items + len <= copy + cut);
+		while (list_next(&items, &len, &item, &n))
+			assert_true(item >= copy && item + n <= copy + cut);
+	}
+	assert_int_equal(list_split("{\"items\":", 9, &rest, &items, &len), -EINVAL);
+	assert_int_equal(list_split("{\"items\": \n", 11, &rest, &items, &len), -EINVAL);
+	strbuf_reset(&rest);
+	assert_int_equal(list_split(text, sizeof(text) - 1, &rest, &items, &len), 0);
+	assert_string_equal(rest.data, "{ \"kind\": \"PodList\", \"items\":\n[] , \"metadata\": {} }");
+	assert_true(list_next(&items, &len, &item, &n));
+	assert_int_equal(n, 12);
+	assert_true(list_next(&items, &len, &item, &n));
+	assert_memory_equal(item, "2", n);
+	assert_false(list_next(&items, &len, &item, &n));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -508,6 +539,7 @@ int main(void)
 		cmocka_unit_test_setup(indexes, reset),
 		cmocka_unit_test_setup(freed_from_inside, reset),
 		cmocka_unit_test_setup(cache_forgets_the_decoded, reset),
+		cmocka_unit_test(splits_only_what_is_there),
 		cmocka_unit_test_setup(calls_retry, reset),
 		cmocka_unit_test_setup(events_aggregate, reset),
 	};
