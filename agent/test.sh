@@ -8,6 +8,7 @@
 set -u
 B=${B:-build}
 here=$(cd "$(dirname "$0")/.." && pwd)
+case $B in /*) ;; *) B=$here/$B ;; esac
 verb=${1:-all}
 D=${2:-$(mktemp -d /tmp/agent-XXXXXX)}
 NS=kt-agent-$(basename "$D" | tr -dc 'a-zA-Z0-9' | tail -c 8)

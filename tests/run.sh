@@ -18,7 +18,8 @@ run_binary() {
 	case $name in
 	*_fuzz)
 		local seeds=tests/fuzz/seeds/${name%_fuzz} corpus
-		corpus=$(mktemp -d)
+		corpus=$logs/$name-corpus
+		mkdir "$corpus"
 		[ -d "$seeds" ] || seeds=
 		# shellcheck disable=SC2086
 		timeout 300 "$bin" -max_total_time="$FUZZ_SECONDS" -seed="$SEED" -rss_limit_mb=2048 -timeout=10 \
