@@ -107,9 +107,9 @@ json_t *body_kind(struct call *c, const struct schema_kind *kind, json_t **ret)
 	if (str_eq(c->content_type, PROTO_TYPE))
 		return proto_body(c, kind, ret);
 	if (is_json_type(c->content_type))
-		v = json_parse(c->body, c->body_len, &dup, &err);
+		v = json_parse_peer(c->body, c->body_len, &dup, &err);
 	else if (str_eq(c->content_type, "application/yaml"))
-		v = yaml_parse(c->body, c->body_len, &err);
+		v = yaml_parse_peer(c->body, c->body_len, &err);
 	else
 		return unsupported_type(c);
 	if (!v && !c->body_len)

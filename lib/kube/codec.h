@@ -10,7 +10,8 @@
 #include "kube/schema.h"
 
 /* What decoding noticed; zero-initialize, codec_report_done(). Texts as Kubernetes writes them in strict errors and
- * warnings: `unknown field "spec.foo"`, `duplicate field "spec.replicas"`. */
+ * warnings: `unknown field "spec.foo"`, `duplicate field "spec.replicas"`; the first CODEC_MAX_REPORTED unknown ones. */
+enum { CODEC_MAX_REPORTED = 100 };
 struct codec_report {
 	struct strlist unknown, duplicate;
 };

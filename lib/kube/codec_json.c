@@ -336,10 +336,11 @@ static bool is_type_meta(const struct schema_message *m, const char *key)
 
 static void note_unknown(struct walk *w, const struct codec_path *at)
 {
+	if (!w->report || w->report->unknown.count == CODEC_MAX_REPORTED)
+		return;
 	_cleanup_free_ char *text = codec_path_text(at, true);
 
-	if (w->report)
-		strlist_addf(&w->report->unknown, "unknown field \"%s\"", text);
+	strlist_addf(&w->report->unknown, "unknown field \"%s\"", text);
 }
 
 static int normalize_object(struct walk *w, const struct schema_message *m, json_t *v, const struct codec_path *path)

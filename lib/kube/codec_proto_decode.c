@@ -262,7 +262,7 @@ static json_t *decode_raw(struct decode *d, const struct wire_field *w, const bo
 	if (!object_only && codec_is_proto(w[1].bytes.data, w[1].bytes.len)) {
 		v = codec_envelope_decode_at(w[1].bytes.data, w[1].bytes.len, NULL, d->depth + 1, d->values, d->err);
 	} else {
-		v = json_parse((const char *)w[1].bytes.data, w[1].bytes.len, NULL, d->err);
+		v = json_parse_peer((const char *)w[1].bytes.data, w[1].bytes.len, NULL, d->err);
 		if (v)
 			count_inside(d, v);
 	}

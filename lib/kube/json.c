@@ -13,14 +13,23 @@
 
 #include "base/mem.h"
 
-enum { JSON_MAX_DEPTH = 512, JSON_MAX_NUMBER = 400 };
+enum { JSON_MAX_DEPTH = 512, JSON_MAX_NUMBER = 400, JSON_MAX_PATH = 1024, JSON_MAX_DUPLICATES_SEEN = 1000 };
+
+/* Where the value being read stands, for duplicate keys. */
+struct step {
+	const struct step *up;
+	const char *key; /* NULL: an index */
+	size_t index;
+};
 
 struct reader {
 	const char *start, *p, *end;
 	struct strbuf text;        /* the string being read */
-	struct strlist *dup_keys;  /* may be NULL */
+	struct strlist *dup_paths; /* may be NULL */
+	const struct step *at;
 	struct err *err;
 	int depth;
+	size_t values, max_values, duplicates_seen;
 };
 
 static json_t *read_value(struct reader *r);
@@ -302,6 +311,18 @@ static json_t *read_literal(struct reader *r, const char *word, json_t *value)
 	return value;
 }
 
+/* The value at one more step of the path. */
+static json_t *read_inside(struct reader *r, const char *key, size_t index)
+{
+	struct step step = { .up = r->at, .key = key, .index = index };
+	json_t *v;
+
+	r->at = &step;
+	v = read_value(r);
+	r->at = step.up;
+	return v;
+}
+
 static json_t *read_array(struct reader *r)
 {
 	_cleanup_json_ json_t *a = json_array();
@@ -313,7 +334,7 @@ static json_t *read_array(struct reader *r)
 		return TAKE(a);
 	}
 	for (;;) {
-		json_t *v = read_value(r);
+		json_t *v = read_inside(r, NULL, json_array_size(a));
 
 		if (!v)
 			return NULL;
@@ -327,6 +348,31 @@ static json_t *read_array(struct reader *r)
 			return bad(r, "after array element");
 		r->p++;
 	}
+}
+
+static void write_step(struct strbuf *out, const struct step *step)
+{
+	if (!step)
+		return;
+	write_step(out, step->up);
+	if (out->len > JSON_MAX_PATH)
+		return;
+	if (step->key)
+		strbuf_addf(out, "%s%.*s", out->len ? "." : "", JSON_MAX_PATH, step->key);
+	else
+		strbuf_addf(out, "[%zu]", step->index);
+}
+
+static void note_duplicate(struct reader *r, const char *key)
+{
+	_cleanup_strbuf_ struct strbuf path = { 0 };
+	struct step step = { .up = r->at, .key = key };
+
+	if (r->dup_paths->count == JSON_MAX_DUPLICATES || ++r->duplicates_seen > JSON_MAX_DUPLICATES_SEEN)
+		return;
+	write_step(&path, &step);
+	if (!strlist_has(r->dup_paths, path.data))
+		strlist_add(r->dup_paths, path.data);
 }
 
 /* One "key": value into o. */
@@ -350,12 +396,12 @@ static bool read_member(struct reader *r, json_t *o)
 		return false;
 	}
 	r->p++;
-	json_t *v = read_value(r);
+	json_t *v = read_inside(r, key, 0);
 
 	if (!v)
 		return false;
-	if (r->dup_keys && json_object_get(o, key))
-		strlist_add(r->dup_keys, key);
+	if (r->dup_paths && json_object_get(o, key))
+		note_duplicate(r, key);
 	json_object_set_new_nocheck(o, key, v);
 	return true;
 }
@@ -393,6 +439,8 @@ static json_t *read_value(struct reader *r)
 	skip_blanks(r);
 	if (r->p >= r->end)
 		return bad(r, "");
+	if (++r->values > r->max_values)
+		return refuse(r, "the object has too many values");
 	switch (*r->p) {
 	case '{':
 	case '[':
@@ -412,9 +460,10 @@ static json_t *read_value(struct reader *r)
 	}
 }
 
-json_t *json_parse(const char *s, size_t len, struct strlist *dup_keys, struct err *err)
+static json_t *parse(const char *s, size_t len, size_t max_values, struct strlist *dup_paths, struct err *err)
 {
-	struct reader r = { .start = s, .p = s, .end = s + len, .dup_keys = dup_keys, .err = err };
+	struct reader r = { .start = s, .p = s, .end = s + len, .dup_paths = dup_paths, .err = err,
+		.max_values = max_values };
 	_cleanup_json_ json_t *v = read_value(&r);
 
 	strbuf_done(&r.text);
@@ -426,6 +475,16 @@ json_t *json_parse(const char *s, size_t len, struct strlist *dup_keys, struct e
 	return TAKE(v);
 }
 
+json_t *json_parse(const char *s, size_t len, struct strlist *dup_paths, struct err *err)
+{
+	return parse(s, len, SIZE_MAX, dup_paths, err);
+}
+
+json_t *json_parse_peer(const char *s, size_t len, struct strlist *dup_paths, struct err *err)
+{
+	return parse(s, len, JSON_PEER_VALUES, dup_paths, err);
+}
+
 json_t *json_or_yaml_parse(const char *s, size_t len, struct err *err)
 {
 	size_t i = 0;
@@ -433,8 +492,8 @@ json_t *json_or_yaml_parse(const char *s, size_t len, struct err *err)
 	while (i < len && isspace((unsigned char)s[i]))
 		i++;
 	if (i < len && (s[i] == '{' || s[i] == '['))
-		return json_parse(s, len, NULL, err);
-	return yaml_parse(s, len, err);
+		return json_parse_peer(s, len, NULL, err);
+	return yaml_parse_peer(s, len, err);
 }
 
 /* As Go's encoding/json: integral values without a point, exponents below 1e-6 and from 1e21 on. */

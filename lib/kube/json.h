@@ -14,15 +14,22 @@
 #define _cleanup_json_ _cleanup_(json_decrefp)
 
 /* Parses one JSON value (any type at the top), depth <= 512 (jansson's limit is 2048), numbers kept as integers where
- * they are. Duplicate keys: the last wins, unless dup_paths is given: each duplicate's name is added there. Own, or
- * NULL with err ("invalid character 'x' ..., line 3, column 7"). */
-json_t *json_parse(const char *s, size_t len, struct strlist *dup_keys, struct err *err);
+ * they are. Duplicate keys: the last wins; when dup_paths is given, where each stands is added there once
+ * ("spec.containers[0].name"), the first JSON_MAX_DUPLICATES of them. Own, or NULL with err ("invalid character 'x' ...,
+ * line 3, column 7"). */
+enum { JSON_MAX_DUPLICATES = 100 };
+json_t *json_parse(const char *s, size_t len, struct strlist *dup_paths, struct err *err);
+/* The same for one object that a peer sent: a value in memory is up to a hundred times its text ("{},"), so more than
+ * JSON_PEER_VALUES of them are refused. */
+enum { JSON_PEER_VALUES = 300000 };
+json_t *json_parse_peer(const char *s, size_t len, struct strlist *dup_paths, struct err *err);
 /* The first document as sigs.k8s.io/yaml reads it (YAML 1.1: yes, no, on, off are booleans, 017 is octal; timestamps are
  * strings; << merges); an empty stream is null. Anchors expand with a total limit of 1,000,000 nodes, depth <= 512. */
 json_t *yaml_parse(const char *s, size_t len, struct err *err);
+json_t *yaml_parse_peer(const char *s, size_t len, struct err *err); /* at most JSON_PEER_VALUES nodes */
 /* All documents of a stream, in order, empty ones skipped: a JSON array. */
 json_t *yaml_parse_all(const char *s, size_t len, struct err *err);
-/* JSON text when it starts with '{' or '[', else YAML. */
+/* JSON text when it starts with '{' or '[', else YAML; at most JSON_PEER_VALUES. */
 json_t *json_or_yaml_parse(const char *s, size_t len, struct err *err);
 void json_write(struct strbuf *out, const json_t *v);        /* compact, keys in stored order */
 void json_write_pretty(struct strbuf *out, const json_t *v); /* indent 2, as kubectl -o json */

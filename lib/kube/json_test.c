@@ -92,15 +92,51 @@ static void json_refusals(void **state _unused_)
 
 static void json_duplicates(void **state _unused_)
 {
-	static const char text[] = "{\"a\":1,\"b\":{\"c\":1,\"c\":2},\"a\":3}";
+	static const char text[] = "{\"a\":1,\"b\":{\"l\":[0,{\"c\":1,\"c\":2,\"c\":3}]},\"a\":3}";
 	_cleanup_strlist_ struct strlist dups = { 0 };
 	json_t *v = json_parse(text, strlen(text), &dups, NULL);
 
 	assert_int_equal(dups.count, 2);
-	assert_string_equal(dups.items[0], "c");
+	assert_string_equal(dups.items[0], "b.l[1].c");
 	assert_string_equal(dups.items[1], "a");
 	assert_int_equal(json_int(v, "a", 0), 3);
 	json_decref(v);
+}
+
+/* What a peer sent: as many values as an object can need, no more, and the words about it stay few. */
+static void json_peer(void **state _unused_)
+{
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	_cleanup_err_ struct err err = { 0 };
+	_cleanup_strlist_ struct strlist dups = { 0 };
+	json_t *v;
+
+	strbuf_addc(&b, '[');
+	for (int i = 0; i < JSON_PEER_VALUES - 1; i++)
+		strbuf_adds(&b, i ? ",{}" : "{}");
+	strbuf_addc(&b, ']');
+	v = json_parse_peer(b.data, b.len, NULL, &err);
+	assert_non_null(v);
+	json_decref(v);
+	b.data[b.len - 1] = ',';
+	strbuf_adds(&b, "{}]");
+	assert_null(json_parse_peer(b.data, b.len, NULL, &err));
+	assert_int_equal(err.http_status, 400);
+	assert_non_null(strstr(err_msg(&err), "too many values"));
+	assert_null(json_or_yaml_parse(b.data, b.len, NULL));
+	assert_null(yaml_parse_peer(b.data, b.len, NULL));
+	v = json_parse(b.data, b.len, NULL, NULL);
+	assert_non_null(v);
+	json_decref(v);
+	strbuf_reset(&b);
+	strbuf_addc(&b, '{');
+	for (int i = 0; i < 200; i++)
+		strbuf_addf(&b, "%s\"%d\":1,\"%d\":1", i ? "," : "", i, i);
+	strbuf_addc(&b, '}');
+	v = json_parse_peer(b.data, b.len, &dups, NULL);
+	assert_non_null(v);
+	json_decref(v);
+	assert_int_equal(dups.count, JSON_MAX_DUPLICATES);
 }
 
 static void json_paths(void **state _unused_)
@@ -280,7 +316,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(json_round_trips), cmocka_unit_test(json_refusals),
-		cmocka_unit_test(json_duplicates),  cmocka_unit_test(json_paths),
+		cmocka_unit_test(json_duplicates),  cmocka_unit_test(json_peer), cmocka_unit_test(json_paths),
 		cmocka_unit_test(json_equality),    cmocka_unit_test(yaml_scalars),
 		cmocka_unit_test(yaml_structure),   cmocka_unit_test(yaml_aliases_are_copies),
 		cmocka_unit_test(yaml_refusals),    cmocka_unit_test(yaml_bombs),

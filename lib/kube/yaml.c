@@ -21,7 +21,7 @@ struct loader {
 	yaml_event_t event;   /* the current one, valid when has_event */
 	bool has_event;
 	struct map *anchors;  /* name -> struct anchor */
-	size_t nodes;         /* made in this stream, copies included */
+	size_t nodes, max_nodes; /* made in this stream, copies included */
 	int depth, deepest;   /* deepest: the greatest depth seen below the node being read */
 	struct err *err;
 };
@@ -318,7 +318,7 @@ static json_t *load_alias(struct loader *l)
 		return fail(l, line, why);
 	}
 	l->nodes += a->nodes;
-	if (l->nodes > YAML_MAX_NODES)
+	if (l->nodes > l->max_nodes)
 		return fail(l, line, "document contains excessive aliasing");
 	if (l->depth + a->height > YAML_MAX_DEPTH)
 		return fail(l, line, "exceeded max depth");
@@ -335,7 +335,7 @@ static json_t *load_node(struct loader *l)
 	_cleanup_free_ char *name = NULL;
 	json_t *v = NULL;
 
-	if (++l->nodes > YAML_MAX_NODES)
+	if (++l->nodes > l->max_nodes)
 		return fail(l, line, "document is too large");
 	if (++l->depth > YAML_MAX_DEPTH)
 		return fail(l, line, "exceeded max depth");
@@ -397,9 +397,9 @@ static json_t *load_stream(struct loader *l, bool all)
 	return NULL;
 }
 
-static json_t *parse_stream(const char *s, size_t len, bool all, struct err *err)
+static json_t *parse_stream(const char *s, size_t len, bool all, size_t max_nodes, struct err *err)
 {
-	struct loader l = { .anchors = map_new(anchor_free), .err = err };
+	struct loader l = { .anchors = map_new(anchor_free), .max_nodes = max_nodes, .err = err };
 
 	BUG_ON(!yaml_parser_initialize(&l.parser));
 	yaml_parser_set_input_string(&l.parser, (const unsigned char *)s, len);
@@ -413,16 +413,26 @@ static json_t *parse_stream(const char *s, size_t len, bool all, struct err *err
 
 json_t *yaml_parse_all(const char *s, size_t len, struct err *err)
 {
-	return parse_stream(s, len, true, err);
+	return parse_stream(s, len, true, YAML_MAX_NODES, err);
 }
 
-json_t *yaml_parse(const char *s, size_t len, struct err *err)
+static json_t *parse_first(const char *s, size_t len, size_t max_nodes, struct err *err)
 {
-	_cleanup_json_ json_t *docs = parse_stream(s, len, false, err);
+	_cleanup_json_ json_t *docs = parse_stream(s, len, false, max_nodes, err);
 
 	if (!docs)
 		return NULL;
 	return json_array_size(docs) ? json_incref(json_array_get(docs, 0)) : json_null();
+}
+
+json_t *yaml_parse(const char *s, size_t len, struct err *err)
+{
+	return parse_first(s, len, YAML_MAX_NODES, err);
+}
+
+json_t *yaml_parse_peer(const char *s, size_t len, struct err *err)
+{
+	return parse_first(s, len, JSON_PEER_VALUES, err);
 }
 
 /* ---- writing ---- */
