@@ -36,9 +36,9 @@ from_node() { answers "$bin/keelson" exec --state "$state" -- curl -sf --max-tim
 
 step "examples/hello applied" "$kubectl" apply -f "$(dirname "$0")/../examples/hello"
 step "the Service answers from a pod" from_pod
-cat "$state/logs/up.log" | sed 's/^/      /'
+tail -n 1 "$state/logs/up.log" | sed 's/^/      /'
 step "the Service answers through the NodePort" from_node
-sed 's/^/      /' "$state/logs/up.log"
+tail -n 1 "$state/logs/up.log" | sed 's/^/      /'
 printf 'demo up in %.2f s\n\nTry next:\n' "$(awk "BEGIN { print ($(now) - $begin) / 1e9 }")"
 echo "  export KUBECONFIG=$KUBECONFIG"
 echo "  kubectl get pods,services -o wide"
