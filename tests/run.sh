@@ -49,10 +49,16 @@ run_binary() {
 export -f run_binary
 
 run_script() {
-	local script=$1 log status passed failed begin=$SECONDS
+	local script=$1 log report status passed failed begin=$SECONDS options
 	log=$logs/$(tr / _ <<<"$script").log
-	timeout "${SCRIPT_TIMEOUT:-1500}" "$script" >"$log" 2>&1
+	# Under SANITIZE=1 the daemons' reports, leaks at their end among them, come here, whatever became of their stderr.
+	options=log_path=$(realpath -m "$log").sanitizer
+	ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}$options UBSAN_OPTIONS=${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}$options \
+		timeout "${SCRIPT_TIMEOUT:-1500}" "$script" >"$log" 2>&1
 	status=$?
+	for report in "$log".sanitizer.*; do
+		[ -e "$report" ] && { echo "not ok - no sanitizer reports: $report"; head -n 30 "$report"; } >>"$log"
+	done
 	passed=$(grep -c '^ok ' "$log")
 	failed=$(grep -c '^not ok ' "$log")
 	if [ $status != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
