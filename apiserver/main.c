@@ -13,13 +13,14 @@
 #include "apiserver/auth/token.h"
 #include "apiserver/http/handler.h"
 #include "apiserver/http/tunnel.h"
+#include "apiserver/openapi/openapi.h"
 #include "apiserver/version.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "io/tls.h"
 
-enum { SHUTDOWN_GRACE_MS = 5000, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6 };
+enum { SHUTDOWN_GRACE_MS = 700, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6 };
 
 struct options {
 	const char *data_dir, *listen, *advertise_address, *tls_cert, *tls_key, *client_ca, *sa_key, *sa_public;
@@ -150,6 +151,7 @@ static void begin_end(struct server *s, int code)
 	s->g.stopping = true;
 	if (s->g.hub)
 		watch_hub_stop(s->g.hub);
+	wait_stop(&s->g);
 	if (s->http)
 		http_server_shutdown(s->http, SHUTDOWN_GRACE_MS, on_server_gone, s);
 	else
@@ -174,8 +176,11 @@ static void on_upkeep(uv_timer_t *t)
 	if (s->ending)
 		return;
 	bootstrap_objects(&s->g);
-	if (++s->upkeeps % UPKEEPS_A_MINUTE == 0)
+	if (++s->upkeeps % UPKEEPS_A_MINUTE == 0) {
 		events_expire_minute(&s->g);
+		if (openapi_trim())
+			malloc_trim(0);
+	}
 }
 
 /* The start */

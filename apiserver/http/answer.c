@@ -44,12 +44,27 @@ void call_warn(struct call *c, const char *fmt, ...)
 		strlist_add(&c->warnings, text.data);
 }
 
+/* All texts together may be this long; else each is cut to the second (upstream's limits). */
+enum { WARNINGS_BYTES = 4096, WARNING_CUT_BYTES = 256 };
+
+static size_t warning_limit(const struct strlist *warnings)
+{
+	size_t total = 0;
+	for (size_t i = 0; i < warnings->count; i++)
+		total += strlen(warnings->items[i]);
+	return total > WARNINGS_BYTES ? WARNING_CUT_BYTES : WARNINGS_BYTES;
+}
+
 /* A Warning header's quoted text (RFC 7234 5.5): control characters would end the header. */
-static const char *warning_value(struct call *c, const char *text)
+static const char *warning_value(struct call *c, const char *text, size_t limit)
 {
 	_cleanup_strbuf_ struct strbuf b = { 0 };
+	size_t len = strlen(text);
+	if (len > limit)
+		for (len = limit; len && ((unsigned char)text[len] & 0xc0) == 0x80; len--)
+			; /* not inside a character */
 	strbuf_adds(&b, "299 - \"");
-	for (; *text; text++) {
+	for (const char *end = text + len; text < end; text++) {
 		if (*text == '"' || *text == '\\')
 			strbuf_addc(&b, '\\');
 		strbuf_addc(&b, (unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
@@ -65,8 +80,9 @@ size_t answer_fields(struct call *c, const char *content_type, struct http_field
 	f[n++] = (struct http_field){ "Cache-Control", "no-cache, private" };
 	if (content_type)
 		f[n++] = (struct http_field){ "Content-Type", content_type };
+	size_t limit = warning_limit(&c->warnings);
 	for (size_t i = 0; i < c->warnings.count && n < ANSWER_MAX_FIELDS - 4; i++)
-		f[n++] = (struct http_field){ "Warning", warning_value(c, c->warnings.items[i]) };
+		f[n++] = (struct http_field){ "Warning", warning_value(c, c->warnings.items[i], limit) };
 	return n;
 }
 

@@ -33,6 +33,7 @@ struct call {
 	size_t body_len;
 	const char *content_type;               /* without parameters, lower case; "" without */
 	bool dry_run;
+	bool waited;                            /* see wait_for_revision() */
 	enum field_validation field_validation;
 	struct strlist warnings;
 	char audit_id[37];

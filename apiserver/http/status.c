@@ -162,6 +162,11 @@ static json_t *details_of(json_t *status)
 	return details;
 }
 
+void status_set_empty_details(json_t *status)
+{
+	json_object_clear(details_of(status));
+}
+
 void status_add_cause(json_t *status, const char *reason, const char *message, const char *field)
 {
 	json_t *details = details_of(status), *causes = json_object_get(details, "causes"), *cause = json_object();

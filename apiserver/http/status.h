@@ -26,6 +26,8 @@ json_t *status_internal(const char *fmt, ...) _printf_(1, 2);
 json_t *status_method_not_allowed(const struct schema_resource *resource);
 /* From an err with the API's view (http_status, reason); others become 500. */
 json_t *status_from_err(const struct err *err);
+/* As upstream's generic server responses: "details":{}. */
+void status_set_empty_details(json_t *status);
 void status_add_cause(json_t *status, const char *reason, const char *message, const char *field);
 void status_set_retry(json_t *status, int seconds);
 int status_code(const json_t *status);

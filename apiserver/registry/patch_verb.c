@@ -36,9 +36,12 @@ static json_t *apply_patch(struct call *c, const struct schema_kind *kind, const
 		patched = patch_merge(current, patch, &err);
 	else
 		patched = patch_strategic(kind->message, current, patch, &err);
-	if (!patched)
-		return err.http_status == 422 ? status_for(c->r, c->u.name, 422, "Invalid", "%s", err_msg(&err))
-					      : status_from_err(&err);
+	if (!patched) {
+		status = status_from_err(&err);
+		if (err.http_status == 422)
+			status_set_empty_details(status);
+		return status;
+	}
 	*ret = patched;
 	return NULL;
 }

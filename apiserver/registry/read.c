@@ -247,6 +247,8 @@ void verb_list(struct call *c)
 	char *token = NULL;
 	int64_t remaining = -1;
 	json_t *status = read_list_query(c, &l);
+	if (!status && l.has_revision && l.revision > current && wait_for_revision(c, l.revision, verb_list))
+		return;
 	if (!status && l.has_revision && l.revision > current)
 		status = too_large(l.revision, current);
 	if (!status && l.exact && l.revision < current && l.revision < watch_hub_floor(g->hub, c->storage->id))
@@ -280,6 +282,8 @@ void verb_get(struct call *c)
 	uint64_t asked = 0;
 	if (!str_empty(rv))
 		status = read_revision(rv, &asked);
+	if (!status && asked > store_revision(c->g->store) && wait_for_revision(c, asked, verb_get))
+		return;
 	if (!status && asked > store_revision(c->g->store))
 		status = too_large(asked, store_revision(c->g->store));
 	if (!status && !o)
@@ -303,8 +307,6 @@ static json_t *read_watch_query(struct call *c, struct watch_options *o)
 		status = status_bad_request("strconv.ParseInt: parsing \"%s\": invalid syntax", timeout);
 	if (!status && !str_empty(rv))
 		status = read_revision(rv, &o->from);
-	if (!status && o->from > current)
-		status = too_large(o->from, current);
 	if (status)
 		return status;
 	rand_bytes(&jitter, sizeof(jitter));
@@ -331,6 +333,11 @@ void verb_watch(struct call *c)
 	struct http_field fields[ANSWER_MAX_FIELDS];
 	struct http_request *req = c->req;
 	json_t *status = read_watch_query(c, &o);
+	if (!status && o.from > store_revision(c->g->store)) {
+		if (wait_for_revision(c, o.from, verb_watch))
+			return;
+		status = too_large(o.from, store_revision(c->g->store));
+	}
 	if (!status)
 		status = compile_filter(c, &o.filter);
 	if (status) {

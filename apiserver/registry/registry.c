@@ -22,7 +22,7 @@ static void on_changed(enum store_change change, struct store_object *object, st
 
 static void on_committed(void *user)
 {
-	(void)user;
+	wait_committed(user);
 }
 
 static void on_broken(const char *why, void *user)
@@ -78,6 +78,7 @@ void registry_close(struct registry *g)
 	g->stopping = true;
 	if (g->hub)
 		watch_hub_stop(g->hub);
+	wait_stop(g);
 	store_close(g->store);
 	g->store = NULL;
 	watch_hub_free(g->hub);

@@ -18,6 +18,7 @@ struct alloc;
 struct token_keys;
 struct authorizer;
 struct tunnel_config;
+struct waiter;
 
 struct registry_options {
 	struct ip_prefix service_cidr;
@@ -42,6 +43,8 @@ struct registry {
 		*secrets, *priorityclasses, *configmaps, *pdbs, *leases, *events;
 	uint64_t minutes[EVENTS_TTL_MINUTES]; /* the store's revision at each of the last minutes */
 	unsigned minute_count;
+	struct waiter *waiters;
+	unsigned waiter_count;
 	bool ready, stopping;
 	void (*fatal)(const char *why);
 };
@@ -116,6 +119,12 @@ bool registry_updates_unconditionally(const struct schema_resource *storage);
 /* latest object of a name or a 404. *ret borrow. */
 json_t *registry_find(struct registry *g, const struct schema_resource *storage, const char *ns, const char *name,
 		      struct store_object **ret);
+
+/* ---- wait.c */
+/* Calls the verb again when the store has reached the revision, or after 3 s. False: answer now (it waited already). */
+bool wait_for_revision(struct call *c, uint64_t revision, void (*verb)(struct call *c));
+void wait_committed(struct registry *g); /* the store's revision has grown */
+void wait_stop(struct registry *g);      /* nobody waits any longer */
 
 /* ---- read.c */
 void verb_get(struct call *c);

@@ -394,7 +394,10 @@ static void test_eviction(void **state)
 		  NULL, NULL },
 		{ "POST", EVICT, NULL, "{\"metadata\":{\"name\":\"p\"}}", 429, "needs 1 healthy pods and has 1 currently", NULL },
 		{ "PATCH", PDB "/b/status", MERGE, "{\"status\":{\"disruptionsAllowed\":1}}", 200, NULL, NULL },
-		{ "POST", EVICT, NULL, "{\"metadata\":{\"name\":\"p\"}}", 201, "Success", NULL },
+		{ "POST", EVICT, NULL, "{\"apiVersion\":\"policy/v1beta2\",\"kind\":\"Eviction\",\"metadata\":{\"name\":\"p\"}}", 400,
+		  "does not match the expected API version", NULL },
+		{ "POST", EVICT, NULL, "{\"apiVersion\":\"policy/v1beta1\",\"kind\":\"Eviction\",\"metadata\":{\"name\":\"p\"}}", 201,
+		  "Success", NULL },
 		{ "GET", PDB "/b", NULL, NULL, 200, "\"disruptedPods\":{\"p\":", NULL },
 		{ "GET", POD "/p", NULL, NULL, 404, NULL, NULL },
 	};
@@ -726,6 +729,62 @@ static void test_watch_too_old(void **state)
 	assert_int_equal(json_array_size(json_object_get(f->answer, "items")), 1);
 }
 
+/* An informer that has seen everything goes on after a restart without listing again. */
+static void test_watch_resumes_after_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct stream s = { 0 };
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"a\"}}"), 201);
+	assert_int_equal(ask(f, f->admin, "GET", CM, NULL, NULL, NULL), 200);
+	_cleanup_free_ char *from = str_printf("&timeoutSeconds=1&resourceVersion=%s",
+					       json_str_or(f->answer, "metadata.resourceVersion", ""));
+	stop(f);
+	start(f);
+	watch_begin(f, &s, from);
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"b\"}}"), 201);
+	while (!s.done)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	_cleanup_free_ char *got = events_of(&s);
+	assert_string_equal(got, "ADDED:b ");
+	stream_done(&s);
+}
+
+/* A read that asks for a revision just ahead gets it when it comes. */
+static void test_future_revision(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"a\"}}"), 201);
+	char path[128];
+	snprintf(path, sizeof(path), "%s" CM "?resourceVersion=%llu", f->url, (unsigned long long)store_revision(f->g.store) + 1);
+	const struct http_call_request r = { .method = "GET", .url = path, .timeout_ms = 20000 };
+	struct fixture early = { 0 };
+	http_client_call(f->admin, &r, NULL, on_done, &early);
+	while (!f->g.waiter_count)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"b\"}}"), 201);
+	assert_int_equal(f->g.waiter_count, 0);
+	while (!early.done)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_int_equal(early.status, 200);
+	assert_non_null(strstr(early.text.data, "\"name\":\"b\""));
+	json_decref(early.answer);
+	strbuf_done(&early.text);
+}
+
+static void test_strict_fields(void **state)
+{
+	static const struct step steps[] = {
+		{ "POST", CM "?fieldValidation=Strict", NULL,
+		  "{\"metadata\":{\"name\":\"a\",\"labels\":{\"x\":\"1\",\"x\":\"2\"}},\"date\":{}}", 400,
+		  "strict decoding error: unknown field \\\"date\\\", duplicate field \\\"metadata.labels.x\\\"", NULL },
+		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"a\"}}", 201, NULL, NULL },
+		/* Upstream's answer to a patch that does not apply names nothing. */
+		{ "PATCH", CM "/a", JSONP, "[{\"op\":\"test\",\"path\":\"/data/x\",\"value\":\"y\"}]", 422, "\"details\":{},\"code\":422",
+		  "configmaps" },
+	};
+	WALK(*state, steps);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -734,7 +793,8 @@ int main(void)
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
 		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),
-		TEST(test_watch_too_old),
+		TEST(test_watch_too_old), TEST(test_watch_resumes_after_restart), TEST(test_future_revision),
+		TEST(test_strict_fields),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
