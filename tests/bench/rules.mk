@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The API's client of the benchmarks.
+EXTRA_TARGETS += $(B)/bench/apitool
+$(B)/bench/apitool: $(B)/obj/tests/bench/apitool.o $(LIB_AR)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIB_LDLIBS) -lpthread -lm
