@@ -26,6 +26,7 @@
 
 enum {
 	HEALTH_FAST_MS = 20,
+	HEALTH_FAST_FOR_MS = 10000,
 	HEALTH_SLOW_MS = 2000,
 	BACKOFF_MIN_MS = 100,
 	BACKOFF_MAX_MS = 10000,
@@ -93,8 +94,11 @@ static void set_health(struct unit *u, const char *why_not)
 	u->checking = false;
 	if (u->healthy && !was && u->id == DAEMON_APISERVER && !u->s->stopping)
 		start_waiting(u->s);
+	/* Often while it starts, so that what waits for it goes on at once; one that stays ill costs no more than a healthy one. */
+	bool starting = !u->healthy && clock_mono_ms() - u->process.started_ms < HEALTH_FAST_FOR_MS;
+
 	if (u->process.pid)
-		uv_timer_start(&u->health_timer, on_health_timer, u->healthy ? HEALTH_SLOW_MS : HEALTH_FAST_MS, 0);
+		uv_timer_start(&u->health_timer, on_health_timer, starting ? HEALTH_FAST_MS : HEALTH_SLOW_MS, 0);
 }
 
 static void on_health(const struct http_answer *a, void *user)
