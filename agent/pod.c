@@ -141,11 +141,14 @@ const json_t *pod_spec_container(const struct pod *p, const char *name)
 
 const struct observed_sandbox *pod_sandbox(const struct pod *p)
 {
-	const struct observed *o = p->seen;
+	const struct observed_sandbox *s = p->seen && p->seen->sandbox_count > 0 ? &p->seen->sandboxes[0] : NULL;
 
-	return o && o->sandbox_count > 0 && o->sandboxes[0].ready && !str_eq(o->sandboxes[0].id, p->released_sandbox) ?
-		       &o->sandboxes[0] :
-		       NULL;
+	if (!s || !s->ready || str_eq(s->id, p->released_sandbox))
+		return NULL;
+	/* Its process lives, but its network namespace is gone: the runtime knows no address then. It is of no use. */
+	if (s->ips.count == 0 && p->object && !json_bool(p->object, "spec.hostNetwork", false))
+		return NULL;
+	return s;
 }
 
 void pod_facts(const struct pod *p, struct pod_facts *ret)
@@ -375,7 +378,7 @@ void pod_op_done(struct pod *p)
 /* Deciding */
 
 /* A container has ended: when may it run again? The first time at once, then after 10 s, doubling. */
-static void count_end(struct pod *p, struct pod_container *c, const struct observed_container *o)
+static void count_end(const struct pod *p, struct pod_container *c, const struct observed_container *o)
 {
 	int64_t now = clock_mono_ms(), ended_ago_ms;
 
@@ -390,8 +393,8 @@ static void count_end(struct pod *p, struct pod_container *c, const struct obser
 			c->backoff_ms = pod_next_backoff(c->backoff_ms);
 	else if (o->started_ns > 0 && o->finished_ns - o->started_ns > 600LL * 1000000000)
 		c->backoff_ms = 0; /* it ran well */
-	c->retry_at_ms = now - ended_ago_ms + c->backoff_ms;
-	(void)p;
+	/* What ended with its sandbox (a reboot, say) did not fail by itself. */
+	c->retry_at_ms = pod_sandbox(p) ? now - ended_ago_ms + c->backoff_ms : now;
 }
 
 static bool will_restart(const struct pod_container *c, const struct observed_container *o)

@@ -93,7 +93,7 @@ bool pod_is_idle(const struct pod *p);
 /* For the parts. */
 const json_t *pod_spec_container(const struct pod *p, const char *name); /* borrow; NULL for an orphan's */
 void pod_facts(const struct pod *p, struct pod_facts *ret);              /* borrows from p */
-const struct observed_sandbox *pod_sandbox(const struct pod *p);         /* the newest, when it is ready */
+const struct observed_sandbox *pod_sandbox(const struct pod *p);         /* the newest, when it is ready and has its network */
 int64_t pod_grace_s(const struct pod *p);
 void pod_event(struct pod *p, const char *type, const char *reason, const char *fmt, ...) _printf_(4, 5);
 /* The same, unless it was the last one said. */

@@ -137,6 +137,14 @@ check "the node is ready with it again" within 15 k wait node/n1 --for=condition
 pid=$(ctrd tasks ls 2>/dev/null | awk -v id="${before#containerd://}" '$1 == id { print $2 }')
 kill -KILL "$pid"
 check "a killed container runs again" within 15 field_is plain '{.status.containerStatuses[0].restartCount}' 1
+# As after a reboot: the sandbox's process may even live, but its network namespace is gone.
+stop agent KILL
+stop containerd KILL
+awk -v d="$D/" 'index($5, d) == 1 && /netns/ { print $5 }' /proc/self/mountinfo | while read -r m; do umount -l "$m"; rm -f "$m"; done
+start_containerd
+start_agent
+check "a pod without its network gets a new one" within 20 bash -c "nsenter --net=/run/netns/$NS kubectl --kubeconfig $D/admin.kubeconfig get events | grep -q 'SandboxChanged.*pod/plain'"
+check "and runs in it again" within 20 bash -c "nsenter --net=/run/netns/$NS kubectl --kubeconfig $D/admin.kubeconfig exec plain -- ls /sys/class/net/eth0"
 k delete pod plain vols hooks done fails --wait=false >/dev/null
 check "deleted pods go" within 20 bash -c "! nsenter --net=/run/netns/$NS kubectl --kubeconfig $D/admin.kubeconfig get pod plain vols hooks done fails --ignore-not-found | grep -q ."
 check "preStop" grep -q pre "$D/hooks/pre"
