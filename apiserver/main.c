@@ -20,7 +20,7 @@
 #include "base/metrics.h"
 #include "io/tls.h"
 
-enum { SHUTDOWN_GRACE_MS = 700, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6 };
+enum { SHUTDOWN_GRACE_MS = 700, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6, FREE_BYTES_KEPT = 8 << 20 };
 
 struct options {
 	const char *data_dir, *listen, *advertise_address, *tls_cert, *tls_key, *client_ca, *sa_key, *sa_public;
@@ -178,9 +178,11 @@ static void on_upkeep(uv_timer_t *t)
 	bootstrap_objects(&s->g);
 	if (++s->upkeeps % UPKEEPS_A_MINUTE == 0) {
 		events_expire_minute(&s->g);
-		if (openapi_trim())
-			malloc_trim(0);
+		openapi_trim();
 	}
+	/* What one large request or document took is not kept for the next. */
+	if (mallinfo2().fordblks > FREE_BYTES_KEPT)
+		malloc_trim(0);
 }
 
 /* The start */

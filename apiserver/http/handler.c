@@ -354,9 +354,20 @@ static json_t *no_such_resource(void)
 	return s;
 }
 
+static bool is_api_method(const char *method)
+{
+	static const char *const methods[] = { "GET", "POST", "PUT", "PATCH", "DELETE" };
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
+		if (str_eq(method, methods[i]))
+			return true;
+	return false;
+}
+
 /* Finds what the URL names and whether it knows the verb. */
 static json_t *resolve(struct call *c)
 {
+	if (!is_api_method(c->method))
+		return status_method_not_allowed(NULL);
 	c->r = schema_resource_find(c->u.group, c->u.version, c->u.plural);
 	if (!c->r)
 		return no_such_resource();
@@ -372,13 +383,14 @@ static json_t *resolve(struct call *c)
 	}
 	if (*c->u.sub) {
 		c->sub = schema_subresource_find(c->r, c->u.sub);
-		if (!c->sub)
+		if (!c->sub || (*c->u.rest && !str_eq(c->sub->name, "proxy")))
 			return no_such_resource();
 		if (!(c->sub->verbs & verb_bit(c->u.verb)))
 			return status_method_not_allowed(c->r);
 		return NULL;
 	}
-	if (!(c->r->verbs & verb_bit(c->u.verb)) || (c->u.verb == API_CREATE && *c->u.name))
+	bool of_name = c->u.verb == API_UPDATE || c->u.verb == API_PATCH;
+	if (!(c->r->verbs & verb_bit(c->u.verb)) || (c->u.verb == API_CREATE && *c->u.name) || (of_name && !*c->u.name))
 		return status_method_not_allowed(c->r);
 	return NULL;
 }

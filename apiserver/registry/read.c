@@ -108,8 +108,10 @@ static json_t *read_list_query(struct call *c, struct list_query *l)
 	*l = (struct list_query){ .token = query_get(&c->q, "continue") };
 	if (str_empty(l->token))
 		l->token = NULL;
-	if (!str_empty(limit) && str_to_u64(limit, INT64_MAX, &l->limit) < 0)
+	int64_t count = 0;
+	if (!str_empty(limit) && str_to_i64(limit, INT64_MIN, INT64_MAX, &count) < 0)
 		return status_bad_request("strconv.ParseInt: parsing \"%s\": invalid syntax", limit);
+	l->limit = count > 0 ? (uint64_t)count : 0; /* as upstream: a negative limit is none */
 	if (l->token) {
 		if (!str_empty(rv) && !str_eq(rv, "0"))
 			return status_bad_request("specifying resource version is not allowed when using continue");
@@ -301,16 +303,17 @@ static json_t *read_watch_query(struct call *c, struct watch_options *o)
 	const char *rv = query_get(&c->q, "resourceVersion"), *timeout = query_get(&c->q, "timeoutSeconds");
 	const char *initial = query_get(&c->q, "sendInitialEvents");
 	json_t *status = check_match(&c->q, true);
-	uint64_t seconds = 0, current = store_revision(c->g->store);
+	uint64_t current = store_revision(c->g->store);
+	int64_t seconds = 0;
 	uint32_t jitter;
-	if (!status && !str_empty(timeout) && str_to_u64(timeout, UINT32_MAX, &seconds) < 0)
+	if (!status && !str_empty(timeout) && str_to_i64(timeout, INT64_MIN, INT64_MAX, &seconds) < 0)
 		status = status_bad_request("strconv.ParseInt: parsing \"%s\": invalid syntax", timeout);
 	if (!status && !str_empty(rv))
 		status = read_revision(rv, &o->from);
 	if (status)
 		return status;
 	rand_bytes(&jitter, sizeof(jitter));
-	o->timeout_s = seconds ? (unsigned)MIN(seconds, (uint64_t)WATCH_MAX_TIMEOUT_S)
+	o->timeout_s = seconds ? (unsigned)MAX(MIN(seconds, (int64_t)WATCH_MAX_TIMEOUT_S), (int64_t)0)
 			       : WATCH_MIN_TIMEOUT_S + jitter % WATCH_MIN_TIMEOUT_S;
 	o->bookmarks = query_true(&c->q, "allowWatchBookmarks");
 	o->initial = str_empty(initial) ? o->from == 0 : query_true(&c->q, "sendInitialEvents");

@@ -778,6 +778,9 @@ static void test_strict_fields(void **state)
 		  "{\"metadata\":{\"name\":\"a\",\"labels\":{\"x\":\"1\",\"x\":\"2\"}},\"date\":{}}", 400,
 		  "strict decoding error: unknown field \\\"date\\\", duplicate field \\\"metadata.labels.x\\\"", NULL },
 		{ "POST", CM, NULL, "{\"metadata\":{\"name\":\"a\"}}", 201, NULL, NULL },
+		{ "BREW", CM, NULL, NULL, 405, "MethodNotAllowed", NULL },
+		{ "PUT", CM, NULL, "{}", 405, "MethodNotAllowed", NULL },
+		{ "GET", CM "?limit=-1", NULL, NULL, 200, "\"items\":[{", NULL },
 		/* Upstream's answer to a patch that does not apply names nothing. */
 		{ "PATCH", CM "/a", JSONP, "[{\"op\":\"test\",\"path\":\"/data/x\",\"value\":\"y\"}]", 422, "\"details\":{},\"code\":422",
 		  "configmaps" },
