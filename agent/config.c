@@ -518,9 +518,12 @@ static int add_volume_mounts(struct arena *m, struct agent *a, const struct conf
 		const char *volume = json_str_or(v, "name", ""), *at = json_str_or(v, "mountPath", "");
 		const char *expr = json_str(v, "subPathExpr"), *propagation = json_str(v, "mountPropagation");
 		_cleanup_free_ char *sub_path =
-			str_empty(expr) ? mem_strdup(json_str_or(v, "subPath", "")) : env_expand(expr, in->env);
+			str_empty(expr) ? mem_strdup(json_str_or(v, "subPath", "")) : env_expand_all(expr, in->env, err);
 		_cleanup_free_ char *source = NULL;
 		Cri__Mount *mount;
+
+		if (!sub_path)
+			return -EINVAL;
 		int r = volumes_mount_source(a, in->pod, json_str_or(in->container, "name", ""), i, volume, sub_path, &source,
 					     err);
 

@@ -38,7 +38,8 @@ void env_set(struct env *e, const char *name, const char *value)
 	strlist_add(&e->values, value);
 }
 
-char *env_expand(const char *s, const struct env *e)
+/* missing (may be NULL) gets the first name that is not defined, own. */
+static char *expand(const char *s, const struct env *e, char **missing)
 {
 	struct strbuf out = { 0 };
 
@@ -63,12 +64,31 @@ char *env_expand(const char *s, const struct env *e)
 				strbuf_adds(&out, value);
 			else
 				strbuf_add(&out, s, (size_t)(close + 1 - s));
+			if (!value && missing && !*missing)
+				*missing = mem_strdup(name);
 			s = close + 1;
 			continue;
 		}
 		strbuf_addc(&out, *s++);
 	}
 	return strbuf_take(&out);
+}
+
+char *env_expand(const char *s, const struct env *e)
+{
+	return expand(s, e, NULL);
+}
+
+char *env_expand_all(const char *s, const struct env *e, struct err *err)
+{
+	_cleanup_free_ char *out = NULL, *missing = NULL;
+
+	out = expand(s, e, &missing);
+	if (missing) {
+		err_set(err, EINVAL, "missing value for \"%s\"", missing);
+		return NULL;
+	}
+	return TAKE(out);
 }
 
 /* "metadata.labels['key']" -> key, own; NULL when path is not of that form. */

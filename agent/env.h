@@ -37,6 +37,8 @@ void env_set(struct env *e, const char *name, const char *value);
 int env_build(const struct env_input *in, struct env *ret, struct strlist *skipped, struct err *err);
 /* Replaces $(NAME) by its value, $$ by $; what is not defined stays as it is. Own. */
 char *env_expand(const char *s, const struct env *e);
+/* The same, but what is not defined is an error: own, or NULL with err. */
+char *env_expand_all(const char *s, const struct env *e, struct err *err);
 
 /* The value of a downward API field ("metadata.labels['app']", "status.podIP"); own, NULL with err if unknown. */
 char *env_field(const json_t *pod, const char *path, const struct pod_facts *facts, struct err *err);

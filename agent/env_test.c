@@ -41,6 +41,12 @@ static void test_expand(void **state)
 
 		assert_string_equal(got, rows[i].out);
 	}
+	_cleanup_err_ struct err err = { 0 };
+	_cleanup_free_ char *all = env_expand_all("$(A)/$$(X)/$(B)", &e, &err);
+
+	assert_string_equal(all, "1/$(X)/2");
+	assert_null(env_expand_all("$(A)/$(NONE)", &e, &err));
+	assert_non_null(strstr(err_msg(&err), "missing value for \"NONE\""));
 }
 
 static json_t *config_map, *secret;
