@@ -5,11 +5,12 @@
 #   deps.sh test     also what the tests and benchmarks use
 set -eu
 
-build="gcc make pkg-config clang llvm bpftool libbpf-dev libuv1-dev libssl-dev libnghttp2-dev libcurl4-openssl-dev
-libjansson-dev libyaml-dev libsqlite3-dev libnl-3-dev libnl-genl-3-dev libnl-route-3-dev libmnl-dev libnftnl-dev
-libprotobuf-c-dev protobuf-c-compiler zlib1g-dev musl-tools"
-run="containerd runc iproute2 busybox-static curl"
-test="nghttp2-client libcmocka-dev libclang-rt-14-dev nftables containernetworking-plugins jq python3 openssl procps util-linux"
+build="gcc libc6-dev make pkg-config clang llvm bpftool libbpf-dev libuv1-dev libssl-dev libnghttp2-dev
+libcurl4-openssl-dev libjansson-dev libyaml-dev libsqlite3-dev libnl-3-dev libnl-genl-3-dev libnl-route-3-dev libmnl-dev
+libnftnl-dev libprotobuf-c-dev protobuf-c-compiler zlib1g-dev musl-tools"
+run="containerd runc iproute2 mount tzdata busybox-static curl"
+test="nghttp2-client libcmocka-dev libclang-rt-dev nftables iptables containernetworking-plugins
+jq python3 openssl procps util-linux"
 
 wanted="$build $run"
 [ "${1:-}" = test ] && wanted="$wanted $test"
