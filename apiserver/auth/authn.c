@@ -188,7 +188,7 @@ json_t *authn_impersonate(struct call *c)
 	const char *name = http_header(c->req, "Impersonate-User"), *header, *value;
 	struct names groups = { .count = 0 }, keys = { .count = 0 }, values = { .count = 0 };
 	json_t *status = NULL;
-	if (!name) {
+	if (str_empty(name)) {
 		if (http_header(c->req, "Impersonate-Group") || http_header(c->req, "Impersonate-Uid"))
 			return status_bad_request("requested groups or uid to impersonate without an Impersonate-User header");
 		return NULL;

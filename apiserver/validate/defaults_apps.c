@@ -96,6 +96,12 @@ static void job(json_t *o)
 #define FN(m, function) { .message = m, .type = DEFAULT_FN, .fn = function }
 
 static const struct default_rule rules[] = {
+	/* A pod template is no pointer in Go: it is always there, and what is missing in it is said with its defaults. */
+	APPS("DeploymentSpec", "template", .type = DEFAULT_OBJECT),
+	APPS("ReplicaSetSpec", "template", .type = DEFAULT_OBJECT),
+	APPS("DaemonSetSpec", "template", .type = DEFAULT_OBJECT),
+	APPS("StatefulSetSpec", "template", .type = DEFAULT_OBJECT),
+	BATCH("JobSpec", "template", .type = DEFAULT_OBJECT),
 	APPS("DeploymentSpec", "replicas", .type = DEFAULT_INT, .i = 1),
 	APPS("DeploymentSpec", "strategy", .type = DEFAULT_OBJECT),
 	APPS("DeploymentSpec", "revisionHistoryLimit", .type = DEFAULT_INT, .i = 10),

@@ -409,6 +409,7 @@ static void quota_status(json_t *status)
 
 static const struct default_rule rules[] = {
 	{ .message = "core.v1.Pod", .type = DEFAULT_FN, .fn = pod_object },
+	{ .message = "core.v1.PodTemplateSpec", .field = "spec", .type = DEFAULT_OBJECT },
 	{ .message = "core.v1.PodTemplateSpec", .type = DEFAULT_FN, .fn = pod_object },
 	{ .message = "core.v1.PodSpec", .field = "dnsPolicy", .s = "ClusterFirst" },
 	{ .message = "core.v1.PodSpec", .field = "restartPolicy", .s = "Always" },

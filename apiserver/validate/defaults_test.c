@@ -89,6 +89,8 @@ static void pods(void **state _unused_)
 
 static void workloads(void **state _unused_)
 {
+	expect("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {}}",
+	       "{spec: {template: {spec: {dnsPolicy: ClusterFirst, restartPolicy: Always}}}}", NULL);
 	expect("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {strategy: {type: Recreate}, "
 	       "template: {spec: {containers: []}}}}",
 	       "spec: {strategy: {type: Recreate}}", "spec.strategy.rollingUpdate");
