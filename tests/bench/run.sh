@@ -14,14 +14,15 @@ status=0
 	echo "Written by \`make bench\` (repeat it with the same command; one part: \`make bench BENCH=cni\`). The machine is shared and"
 	echo "noisy: the ratios count, each measured against its peer in the same run, alternating; absolute figures are medians."
 	echo
-	echo "$(date -u +%Y-%m-%d), $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), Linux $(uname -r), commit $(git describe --always --dirty)."
+	echo "$(date -u +%Y-%m-%d), $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), Linux $(uname -r), commit $(git describe --always --dirty),"
+	echo "load average $(cut -d' ' -f1-3 /proc/loadavg) before the start."
 } >"$out"
 for script in tests/bench/*.bench; do
 	name=$(basename "$script" .bench)
 	case " ${BENCH:-$name} " in *" $name "*) ;; *) continue ;; esac
 	echo "running $name ..." >&2
 	echo >>"$out"
-	if ! "$script" >>"$out"; then
+	if ! timeout -k 30 600 "$script" >>"$out"; then
 		echo "(the $name benchmark failed)" >>"$out"
 		status=1
 	fi
