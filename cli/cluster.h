@@ -25,13 +25,18 @@ struct cluster {
 	char *cgroup2;              /* mount point of the cgroup2 hierarchy */
 	struct strlist images;      /* archives to import, absolute paths */
 	bool netns_created;         /* we made it, down removes it */
+	bool complete;              /* an `up` has got to its end */
 	bool lo_address;            /* we gave the netns' lo the node's address */
 	json_t *sysctls;            /* object: name -> value before us */
 };
 
 void cluster_done(struct cluster *c);
+/* Whether everything a node keeps there can live below that path: sockets and overlay mounts limit what it may be. */
+int cluster_check_state(const char *state, struct err *err);
 /* Fills what the options left out (node name, address, ranges). Must run inside the node's network namespace. */
 int cluster_complete(struct cluster *c, struct err *err);
+/* Undoes the octal escapes of /proc/self/mounts in place ("\\040" is a blank). */
+void cluster_unescape_mount(char *s);
 /* DIR/rest, own. */
 char *cluster_path(const struct cluster *c, const char *rest);
 /* "<cgroup2>/keelson-<id>[/rest]", own. rest may be NULL. */

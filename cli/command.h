@@ -21,8 +21,12 @@ int command_supervise(int argc, char **argv);
 int command_usage(const char *command, const char *fmt, ...) _printf_(2, 3);
 /* An error: says it on stderr and returns 1. */
 int command_fail(const struct err *err);
-/* Absolute form of a path, own. */
+/* Absolute form of a path without symbolic links (as mount tables and /proc name it), own. What does not exist yet is
+ * taken as it is. */
 char *command_absolute(const char *path);
+/* Lets one `up` or `down` work on a state directory at a time: waits for the other, saying so. The directory must exist.
+ * 0 with a descriptor to keep open (own), -ENOENT when the directory is gone by then, or another error. */
+int command_lock(const char *state, int *ret_fd, struct err *err);
 /* The directory of this program, own. */
 char *command_bin_dir(void);
 /* For commands whose only option is --state: loads that cluster. argv[0] is the command; *ret_rest (may be NULL: no

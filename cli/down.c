@@ -2,6 +2,7 @@
 /* keelson down: stops the daemons and the pods, and takes away everything the node made on the machine. */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -38,15 +39,35 @@ static int stop(struct cluster *c, struct err *err)
 	return r;
 }
 
+/* What another up or down has changed while this one waited for it. */
+static int reload(struct cluster *c, struct err *err)
+{
+	_cleanup_free_ char *state = mem_strdup(c->state), *bin_dir = mem_strdup(c->bin_dir);
+
+	cluster_done(c);
+	int r = cluster_load(state, c, err);
+
+	if (r == 0)
+		c->bin_dir = TAKE(bin_dir);
+	return r;
+}
+
 int command_down(int argc, char **argv)
 {
 	_cleanup_(cluster_done) struct cluster c = { 0 };
 	_cleanup_err_ struct err err = { 0 };
+	_cleanup_close_ int lock = -1;
 	bool purge = argc > 1 && str_eq(argv[argc - 1], "--purge");
 	int r = command_load("down", argc - purge, argv, &c, NULL);
 
 	if (r >= 0)
 		return r;
+	if (geteuid() != 0) {
+		err_set(&err, EPERM, "keelson runs as root: network, cgroups and BPF need it");
+		return command_fail(&err);
+	}
+	if (command_lock(c.state, &lock, &err) < 0 || reload(&c, &err) < 0)
+		return command_fail(&err);
 	/* A namespace that is gone (a reboot) is made again: what is stopped must not act on the host's network. */
 	if (node_prepare_netns(&c, &err) < 0 || stop(&c, &err) < 0)
 		return command_fail(&err);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* keelson: starts, stops and looks at a node. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -27,7 +30,7 @@ int command_usage(const char *command, const char *fmt, ...)
 	va_start(ap, fmt);
 	strbuf_vaddf(&b, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "keelson %s: %s (see keelson --help)\n", command, b.data);
+	fprintf(stderr, "keelson%s%s: %s (see keelson --help)\n", *command ? " " : "", command, b.data);
 	return 2;
 }
 
@@ -39,11 +42,43 @@ int command_fail(const struct err *err)
 
 char *command_absolute(const char *path)
 {
-	char cwd[PATH_MAX];
+	_cleanup_free_ char *real = realpath(path, NULL), *head = NULL, *parent = NULL;
 
-	if (path[0] == '/' || !getcwd(cwd, sizeof(cwd)))
-		return mem_strdup(path);
-	return str_printf("%s/%s", cwd, path);
+	if (real)
+		return TAKE(real);
+	/* The part that exists is resolved, the rest appended. */
+	head = mem_strdup(path);
+	for (size_t n = strlen(head); n > 1 && head[n - 1] == '/'; n--)
+		head[n - 1] = '\0';
+	char *slash = strrchr(head, '/');
+	const char *last = slash ? slash + 1 : head;
+
+	if (!*last)
+		return mem_strdup("/");
+	if (slash)
+		*slash = '\0';
+	parent = command_absolute(!slash ? "." : *head ? head : "/");
+	return str_printf("%s/%s", str_eq(parent, "/") ? "" : parent, last);
+}
+
+int command_lock(const char *state, int *ret_fd, struct err *err)
+{
+	_cleanup_close_ int fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return err_set(err, errno, "cannot open %s: %s", state, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		fprintf(stderr, "keelson: another keelson up or down is at work in %s; waiting for it\n", state);
+		while (flock(fd, LOCK_EX) < 0)
+			if (errno != EINTR)
+				return err_set(err, errno, "cannot lock %s: %s", state, strerror(errno));
+	}
+	if (fstat(fd, &st) == 0 && st.st_nlink == 0)
+		return err_set(err, ENOENT, "%s was removed meanwhile", state);
+	*ret_fd = fd;
+	fd = -1;
+	return 0;
 }
 
 char *command_bin_dir(void)

@@ -265,6 +265,8 @@ static int unmount_below(const char *state, struct err *err)
 		_cleanup_strlist_ struct strlist f = { 0 };
 
 		strlist_split(&f, lines.items[i], ' ');
+		if (f.count >= 2)
+			cluster_unescape_mount(f.items[1]);
 		if (f.count < 2 || !str_starts(f.items[1], prefix))
 			continue;
 		if (umount2(f.items[1], UMOUNT_NOFOLLOW) < 0 && umount2(f.items[1], UMOUNT_NOFOLLOW | MNT_DETACH) < 0 &&

@@ -40,9 +40,11 @@ static int step_daemons(struct cluster *c, struct err *err)
 	containerd_config(c, &config);
 	int r = file_write_atomic(path, config.data, config.len, 0600);
 
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+
 	if (r < 0)
 		return err_set(err, -r, "cannot write %s: %s", path, strerror(-r));
-	return supervisor_spawn(c, err);
+	return supervisor_ask(c->state, "status", &text, NULL) == 0 ? 0 : supervisor_spawn(c, err);
 }
 
 /* Waits until the supervisor calls a daemon (NULL: all) healthy. */
@@ -187,8 +189,6 @@ static int step_machine(struct cluster *c, struct err *err)
 	r = node_prepare_netns(c, err);
 	if (r == 0)
 		r = cluster_complete(c, err);
-	if (r == 0 && (r = file_mkdir_p(c->state, 0700)) < 0)
-		err_set(err, -r, "cannot make %s: %s", c->state, strerror(-r));
 	if (r == 0)
 		r = cluster_save(c, err); /* from here on `keelson down` knows what to undo */
 	if (r < 0)
@@ -220,7 +220,13 @@ static int step_node(struct cluster *c, struct err *err)
 {
 	int r = wait_ready(c, err);
 
-	return r < 0 ? r : wait_healthy(c, NULL, err);
+	if (r == 0)
+		r = wait_healthy(c, NULL, err);
+	if (r == 0 && !c->complete) {
+		c->complete = true;
+		r = cluster_save(c, err);
+	}
+	return r;
 }
 
 static const struct {
@@ -305,7 +311,11 @@ static int parse(int argc, char **argv, struct cluster *c)
 				return command_usage("up", "--runtime-endpoint must be unix:///PATH");
 			set_text(&c->runtime_endpoint, optarg);
 			break;
-		case 'I': strlist_take(&c->images, command_absolute(optarg)); break;
+		case 'I':
+			if (access(optarg, R_OK) < 0)
+				return command_usage("up", "--image %s cannot be read: %s", optarg, strerror(errno));
+			strlist_take(&c->images, command_absolute(optarg));
+			break;
 		default: return command_usage("up", "wrong option");
 		}
 	}
@@ -334,25 +344,51 @@ static int check_same(const struct cluster *asked, const struct cluster *is, str
 	return 0;
 }
 
+/* Makes the state directory and holds it. Which user may not, and which path cannot be used, shows here. */
+static int take_state(const struct cluster *c, int *ret_lock, struct err *err)
+{
+	int r = geteuid() != 0 ? err_set(err, EPERM, "keelson runs as root: network, cgroups and BPF need it") :
+				 cluster_check_state(c->state, err);
+
+	if (r < 0)
+		return r;
+	do {
+		r = file_mkdir_p(c->state, 0700);
+		if (r < 0)
+			return err_set(err, -r, "cannot make %s: %s", c->state, strerror(-r));
+		err_done(err);
+		r = command_lock(c->state, ret_lock, err);
+	} while (r == -ENOENT); /* a `down --purge` has just ended */
+	return r;
+}
+
 int command_up(int argc, char **argv)
 {
 	_cleanup_(cluster_done) struct cluster asked = { 0 }, is = { 0 };
 	_cleanup_err_ struct err err = { 0 };
 	_cleanup_strbuf_ struct strbuf text = { 0 };
+	_cleanup_close_ int lock = -1;
 	int r = parse(argc, argv, &asked);
 
 	if (r)
 		return r;
+	if (take_state(&asked, &lock, &err) < 0)
+		return command_fail(&err);
 	r = cluster_load(asked.state, &is, &err);
 	if (r < 0 && r != -ENOENT)
 		return command_fail(&err);
 	if (r == -ENOENT) {
 		asked.bin_dir = command_bin_dir();
-		return run_steps(&asked);
+		r = run_steps(&asked);
+		(void)rmdir(asked.state); /* when it failed before it left anything */
+		return r;
 	}
 	if (check_same(&asked, &is, &err) < 0)
 		return command_fail(&err);
-	if (supervisor_ask(is.state, "status", &text, NULL) == 0) {
+	/* One that a failed `up` has left is gone on with. */
+	if (is.complete && supervisor_ask(is.state, "status", &text, NULL) == 0) {
+		if (cluster_enter_netns(&is, &err) < 0 || step_node(&is, &err) < 0)
+			return command_fail(&err);
 		printf("the cluster is up: node %s (%s), nothing changed\nkubeconfig: %s/admin.kubeconfig\n", is.node_name,
 		       is.node_ip, is.state);
 		return 0;
