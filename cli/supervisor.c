@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -36,6 +37,7 @@ enum {
 	LOG_MAX_BYTES = 10 << 20,
 	LOG_CHECK_MS = 60000,
 	STEP_POLL_MS = 10,
+	LOCK_TRIES = 100,
 };
 
 struct supervisor;
@@ -397,7 +399,10 @@ static void on_question(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf _unu
 		*end = '\0';
 	if (end && str_eq(a->line, "status")) {
 		answer(stream, status_text(a->s));
-	} else if (end && str_eq(a->line, "stop") && !a->s->stop_asker) {
+	} else if (end && str_eq(a->line, "stop")) {
+		/* An earlier asker was most likely interrupted; the stop goes on for the new one. */
+		if (a->s->stop_asker)
+			answer(TAKE(a->s->stop_asker), mem_strdup("another keelson down waits for the end\n"));
 		a->s->stop_asker = stream;
 		begin_stop(a->s);
 	} else {
@@ -488,6 +493,11 @@ int supervisor_run(const struct cluster *c, bool stop_at_once)
 	struct http_client_options o = { .size = sizeof(o), .ca_file = ca, .user_agent = "keelson", .connect_timeout_ms = 1000 };
 	int r = file_lock(lock, false, &lock_fd);
 
+	/* One that was killed a moment ago lets go of it when the kernel has taken it away. */
+	for (int i = 0; r == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000 * 1000 }, NULL);
+		r = file_lock(lock, false, &lock_fd);
+	}
 	if (r < 0) {
 		log_error("another supervisor holds %s", lock);
 		return 1;
@@ -572,18 +582,17 @@ int supervisor_ask(const char *state, const char *question, struct strbuf *answe
 		return err_set(err, ENAMETOOLONG, "the state directory's path is too long for a socket in it");
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return err_set(err, ECONNREFUSED, "no supervisor answers on %s", a.sun_path);
-	if (write(fd, line, strlen(line)) < 0)
-		return err_set(err, errno, "cannot ask the supervisor: %s", strerror(errno));
-	for (;;) {
-		char buf[4096];
-		ssize_t n = read(fd, buf, sizeof(buf));
+	ssize_t n = send(fd, line, strlen(line), MSG_NOSIGNAL);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set(err, errno, "the supervisor broke off: %s", strerror(errno));
-		if (n == 0)
-			return 0;
-		strbuf_add(answer_text, buf, (size_t)n);
+	while (n > 0 || (n < 0 && errno == EINTR)) {
+		char buf[4096];
+
+		n = read(fd, buf, sizeof(buf));
+		if (n > 0)
+			strbuf_add(answer_text, buf, (size_t)n);
 	}
+	/* One that was killed a moment ago may still have been connected to, but says nothing. */
+	if (answer_text->len == 0)
+		return err_set(err, ECONNREFUSED, "the supervisor on %s died before it answered", a.sun_path);
+	return n < 0 ? err_set(err, errno, "the supervisor broke off: %s", strerror(errno)) : 0;
 }
