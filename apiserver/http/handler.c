@@ -395,6 +395,15 @@ static json_t *resolve(struct call *c)
 	return NULL;
 }
 
+/* Kinds that upstream warns of whenever they are used. */
+static void warn_deprecated(struct call *c)
+{
+	if (resource_is(c->r, "", "endpoints"))
+		call_warn(c, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+	else if (resource_is(c->r, "", "componentstatuses"))
+		call_warn(c, "v1 ComponentStatus is deprecated in v1.19+");
+}
+
 static json_t *negotiate(struct call *c)
 {
 	bool collection = c->u.is_resource && (c->u.verb == API_LIST || c->u.verb == API_WATCH || c->u.verb == API_DELETECOLLECTION);
@@ -438,6 +447,8 @@ static void dispatch(struct call *c)
 	}
 	if (!status && c->u.is_resource)
 		status = resolve(c);
+	if (!status && c->u.is_resource)
+		warn_deprecated(c);
 	if (!status && c->u.is_resource && c->u.verb >= API_CREATE)
 		status = read_options(c);
 	if (status)
