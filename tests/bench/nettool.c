@@ -295,7 +295,9 @@ static int double_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The same work towards two addresses in turns of 20 ms, so that both meet the same machine. */
+/* The same work towards two addresses in short turns, so that both meet the same machine: where the scheduler puts client and
+ * server, and what else runs, changes more slowly than that. */
+#define TURN_SECONDS 0.005
 static void duel(struct work *one, struct work *two, int turns)
 {
 	double *a = calloc((size_t)turns, sizeof(double)), *b = calloc((size_t)turns, sizeof(double));
@@ -305,10 +307,10 @@ static void duel(struct work *one, struct work *two, int turns)
 	for (int i = 0; i < turns; i++) {
 		/* Who goes first changes too. */
 		if (i % 2)
-			b[i] = work_rate(two, 0.02);
-		a[i] = work_rate(one, 0.02);
+			b[i] = work_rate(two, TURN_SECONDS);
+		a[i] = work_rate(one, TURN_SECONDS);
 		if (!(i % 2))
-			b[i] = work_rate(two, 0.02);
+			b[i] = work_rate(two, TURN_SECONDS);
 		ratio[i] = a[i] / b[i];
 	}
 	qsort(a, (size_t)turns, sizeof(*a), double_cmp);
