@@ -114,6 +114,13 @@ check "probes: ready" within 15 field_is probes '{.status.containerStatuses[?(@.
 k exec probes -c web -- sh -c 'echo > /w/x; mkdir /w2; kill -STOP 1; true' >/dev/null 2>&1
 check "probes: liveness restarts" within 20 bash -c "[ \"\$(nsenter --net=/run/netns/$NS kubectl --kubeconfig $D/admin.kubeconfig get pod probes -o jsonpath='{.status.containerStatuses[?(@.name==\"sick\")].restartCount}')\" -ge 1 ]"
 check "postStart" within 10 grep -q post "$D/hooks/post"
+last_words() { # of a command that ends while the client is still speaking
+	for i in 1 2 3 4 5 6; do
+		echo "echo bye; exit" | k run words$i --rm -i --restart=Never --image=$IMG --overrides='{"spec":{"nodeName":"n1"}}' -- sh 2>/dev/null |
+			grep bye || return 1
+	done
+}
+check "an attached command's last words arrive" last_words
 before=$(field plain '{.status.containerStatuses[0].containerID}')
 stop agent KILL
 start_agent

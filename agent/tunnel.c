@@ -30,6 +30,7 @@ struct tunnel {
 	uv_shutdown_t shutdown;
 	bool cri_pending, tcp_open, timer_open, connected, client_open;
 	bool client_eof, server_eof, dead, paused_server, shutting;
+	bool server_deaf; /* the runtime takes no more, but what it has said is still to be read */
 	unsigned lingered, idle_steps;
 	struct strbuf head;
 	char *read_buf;
@@ -169,6 +170,15 @@ struct tunnel_write {
 	char data[];
 };
 
+/* The runtime has closed, most often because the command has ended: the last of its output may not have been read yet, and
+ * the end of that ends the tunnel. What the client still says goes nowhere. */
+static void server_went_deaf(struct tunnel *t)
+{
+	t->server_deaf = true;
+	if (t->client)
+		http_conn_pause(t->client, false);
+}
+
 static void on_server_written(uv_write_t *req, int status)
 {
 	struct tunnel_write *w = CONTAINER_OF(req, struct tunnel_write, req);
@@ -178,13 +188,15 @@ static void on_server_written(uv_write_t *req, int status)
 	if (t->dead)
 		return;
 	if (status < 0)
-		tunnel_end(t);
+		server_went_deaf(t);
 	else if (t->client && uv_stream_get_write_queue_size((uv_stream_t *)&t->tcp) == 0)
 		http_conn_pause(t->client, false);
 }
 
 static void server_write(struct tunnel *t, const void *data, size_t len)
 {
+	if (t->server_deaf || t->server_eof)
+		return;
 	struct tunnel_write *w = mem_alloc(sizeof(*w) + len);
 	uv_buf_t buf = uv_buf_init(w->data, (unsigned)len);
 
@@ -192,7 +204,7 @@ static void server_write(struct tunnel *t, const void *data, size_t len)
 	w->tunnel = t;
 	if (uv_write(&w->req, (uv_stream_t *)&t->tcp, &buf, 1, on_server_written) < 0) {
 		free(w);
-		tunnel_end(t);
+		server_went_deaf(t);
 		return;
 	}
 	if (t->client && uv_stream_get_write_queue_size((uv_stream_t *)&t->tcp) > QUEUE_BYTES)
