@@ -3,6 +3,7 @@
 #include "io/http_server_fixture.h"
 
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 
 struct h2_client {
@@ -73,6 +74,7 @@ static void h2_open(struct h2_client *c, int port)
 	nghttp2_session_callbacks *cb;
 
 	*c = (struct h2_client){ .fd = dial(port) };
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)); /* window updates are small */
 	strbuf_add(&c->body, "", 0);
 	nghttp2_session_callbacks_new(&cb);
 	nghttp2_session_callbacks_set_send_callback(cb, h2_send);
@@ -314,11 +316,39 @@ static void h2_rapid_reset(void **state _unused_)
 	finish(&f);
 }
 
+/* A long answer that is made as the one before is taken ends whole, on every stream of a connection. */
+static void h2_drains(void **state _unused_)
+{
+	struct http_server_options o = { 0 };
+	struct fixture f;
+	struct h2_client c;
+
+	start(&f, &o);
+	h2_open(&c, f.plain);
+	closed_requests = 0;
+	for (int i = 1; i <= 3; i++) {
+		strbuf_reset(&c.body);
+		h2_request(&c, "GET", "/drain", NULL, NULL, false);
+		h2_run(&c, i);
+		assert_int_equal(c.streams_closed, i);
+		assert_int_equal(c.last_code, NGHTTP2_NO_ERROR);
+		assert_int_equal(c.status, 200);
+		assert_int_equal(c.body.len, (size_t)DRAIN_PIECES * DRAIN_BYTES);
+		for (size_t at = 0; at < c.body.len; at++)
+			if (c.body.data[at] != 'd')
+				fail_msg("byte %zu is %d", at, c.body.data[at]);
+	}
+	wait_for(&closed_requests, 3);
+	h2_close(&c);
+	finish(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(h2_refusals), cmocka_unit_test(h2_streams), cmocka_unit_test(h2_rapid_reset),
 		cmocka_unit_test(h2_violation), cmocka_unit_test(h2_refused_body_is_drained),
+		cmocka_unit_test(h2_drains),
 	};
 
 	return cmocka_run_group_tests_name("http_server_h2", tests, setup, teardown);
