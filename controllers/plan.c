@@ -154,7 +154,9 @@ static void say(struct plan_run *run, const struct write *w, const struct kube_r
 			name = strrchr(w->path, '/') + 1; /* the answer may be a Status */
 		kube_event(run->client, COMPONENT, "", e->about, "Normal", e->ok_reason, "%s%s", e->ok_text,
 			   e->append_name ? name : "");
-	} else if (!ok && e->failed_reason) {
+	} else if (!ok && e->failed_reason && !str_eq(r->reason, "AlreadyExists")) {
+		/* What is there already was made by an earlier run that the cache does not show yet, or by somebody else: the
+		 * controller looks again; it is nothing to tell a user. */
 		kube_event(run->client, COMPONENT, "", e->about, "Warning", e->failed_reason, "%s%s", e->failed_text,
 			   e->append_message ? r->message : "");
 	}
