@@ -11,6 +11,10 @@
  *
  * A paused stream would stall libcurl 7.88's whole HTTP/2 connection, so the first megabyte behind a pause is kept here.
  * The RST_STREAM of a cancelled call leaves with the connection's next frame (curl issue 17611).
+ *
+ * When one read brings the frames of several streams, libcurl 7.88 may keep the last of them in its own buffers with
+ * neither a timer set nor a socket that will become readable: a watch then stands still until its connection's next byte. So
+ * a socket that brought something is read once more in the loop's next turn, until it brings nothing.
  */
 #include "io/http_client.h"
 
@@ -30,18 +34,20 @@ enum {
 	MAX_ERROR_BODY = 1 << 20,  /* of a streamed call that was refused */
 	PAUSE_BUFFER = 1 << 20,    /* kept of a paused stream before the connection itself stalls */
 	MAX_IDLE_CONNECTIONS = 8,
+	MAX_AGAIN = 64,            /* sockets read once more in one turn of the loop */
 	KEEPALIVE_IDLE_S = 15, KEEPALIVE_INTERVAL_S = 5, KEEPALIVE_COUNT = 3, UNACKED_MS = 30000,
 };
 
 struct http_client {
 	uv_loop_t *loop;
 	CURLM *multi;
-	uv_timer_t curl_timer, idle_timer, resume_timer;
-	int open_handles;          /* of the three timers */
+	uv_timer_t curl_timer, idle_timer, resume_timer, again_timer;
+	int open_handles;          /* of the four timers */
 	struct http_call *calls;
 	struct watch *watches;
 	char *ca_file, *cert_file, *key_file, *user_agent, *interface;
 	bool insecure, freed;
+	bool brought;              /* curl gave us something since this was last cleared */
 	unsigned connect_timeout_ms;
 	int inside;
 };
@@ -73,6 +79,7 @@ struct watch {
 	uv_poll_t poll;
 	struct http_client *client;
 	curl_socket_t fd;
+	bool again;                /* to be read once more */
 };
 
 static void settle(struct http_client *c);
@@ -104,6 +111,8 @@ static void call_free(struct http_call *call)
 
 /* ---- libuv to curl ---- */
 
+static void on_again(uv_timer_t *handle);
+
 static void enter(struct http_client *c)
 {
 	c->inside++;
@@ -115,27 +124,58 @@ static void leave(struct http_client *c)
 		settle(c);
 }
 
+/* What curl reads without being asked for a socket may be of any of them. */
+static void read_again(struct http_client *c)
+{
+	if (!c->brought || c->freed)
+		return;
+	for (struct watch *w = c->watches; w; w = w->next)
+		w->again = true;
+	uv_timer_start(&c->again_timer, on_again, 0, 0);
+}
+
+static void act(struct http_client *c, curl_socket_t fd, int mask)
+{
+	int running;
+
+	enter(c);
+	c->brought = false;
+	curl_multi_socket_action(c->multi, fd, mask, &running);
+	read_again(c);
+	leave(c);
+}
+
+static void on_again(uv_timer_t *handle)
+{
+	struct http_client *c = handle->data;
+	struct watch *w;
+
+	/* Each act() may close any of them, and marks all again when it brings more; what is left is the next turn's work. */
+	enter(c);
+	for (size_t n = 0; !c->freed && n < MAX_AGAIN; n++) {
+		for (w = c->watches; w && !w->again; w = w->next)
+			;
+		if (!w)
+			break;
+		w->again = false;
+		act(c, w->fd, CURL_CSELECT_IN);
+	}
+	leave(c);
+}
+
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
 	struct watch *w = handle->data;
-	struct http_client *c = w->client;
-	int mask = status < 0 ? CURL_CSELECT_ERR : 0, running;
+	int mask = status < 0 ? CURL_CSELECT_ERR : 0;
 
 	mask |= events & UV_READABLE ? CURL_CSELECT_IN : 0;
 	mask |= events & UV_WRITABLE ? CURL_CSELECT_OUT : 0;
-	enter(c);
-	curl_multi_socket_action(c->multi, w->fd, mask, &running);
-	leave(c);
+	act(w->client, w->fd, mask);
 }
 
 static void on_curl_timer(uv_timer_t *handle)
 {
-	struct http_client *c = handle->data;
-	int running;
-
-	enter(c);
-	curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	leave(c);
+	act(handle->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int want_timer(CURLM *multi _unused_, long timeout_ms, void *user)
@@ -195,6 +235,12 @@ static int want_socket(CURL *easy _unused_, curl_socket_t fd, int what, void *us
 	return 0;
 }
 
+/* curl's own would be inherited by every program that a daemon starts. */
+static curl_socket_t open_socket(void *user _unused_, curlsocktype purpose _unused_, struct curl_sockaddr *a)
+{
+	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 static int tune_socket(void *user _unused_, curl_socket_t fd, curlsocktype purpose _unused_)
 {
 	int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S, count = KEEPALIVE_COUNT;
@@ -240,6 +286,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
 	struct http_call *call = user;
 	size_t len = size * count;
 
+	call->client->brought = true;
 	if (call->cancelled)
 		return 0;
 	call->last_byte_ms = uv_now(call->client->loop);
@@ -354,6 +401,7 @@ static void destroy(struct http_client *c)
 	uv_close((uv_handle_t *)&c->curl_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&c->idle_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&c->resume_timer, on_timer_closed);
+	uv_close((uv_handle_t *)&c->again_timer, on_timer_closed);
 }
 
 /*
@@ -473,8 +521,9 @@ struct http_client *http_client_new(uv_loop_t *loop, const struct http_client_op
 	uv_timer_init(loop, &c->curl_timer);
 	uv_timer_init(loop, &c->idle_timer);
 	uv_timer_init(loop, &c->resume_timer);
-	c->curl_timer.data = c->idle_timer.data = c->resume_timer.data = c;
-	c->open_handles = 3;
+	uv_timer_init(loop, &c->again_timer);
+	c->curl_timer.data = c->idle_timer.data = c->resume_timer.data = c->again_timer.data = c;
+	c->open_handles = 4;
 	return c;
 }
 
@@ -499,6 +548,7 @@ static void set_transport(struct http_client *c, CURL *e)
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)c->connect_timeout_ms);
+	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, tune_socket);
 	curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (c->user_agent)
