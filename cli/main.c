@@ -144,6 +144,8 @@ int main(int argc, char **argv)
 		puts("keelson " KEELSON_VERSION);
 		return 0;
 	}
+	if (argc > 2 && str_eq(argv[2], "--help"))
+		return help();
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (str_eq(commands[i].name, name))
 			return commands[i].run(argc - 1, argv + 1);

@@ -35,6 +35,7 @@ struct tunnel {
 	struct http_conn *conn;      /* hijacked */
 	enum tunnel_phase phase;
 	bool is_log, begun, upgraded, client_eof, agent_eof, paused_agent, paused_client, tcp_shut;
+	bool agent_deaf; /* the agent takes no more, but what it has said is still to be read */
 	char agent[IP_ADDR_TEXT_SIZE + 8];
 	struct strbuf head;          /* what is sent first */
 	SSL *ssl;
@@ -167,6 +168,21 @@ struct tunnel_write {
 	char data[];
 };
 
+/* A stream's agent has closed, most often because the command has ended: the last of its output may not have been read yet,
+ * and the end of that ends the tunnel. What the client still says goes nowhere. Before the upgrade it is a failure. */
+static void agent_went_deaf(struct tunnel *t, const char *why)
+{
+	if (!t->upgraded) {
+		tunnel_fail(t, why);
+		return;
+	}
+	t->agent_deaf = true;
+	if (t->paused_client && t->conn) {
+		t->paused_client = false;
+		http_conn_pause(t->conn, false);
+	}
+}
+
 static void on_written(uv_write_t *req, int status)
 {
 	struct tunnel_write *w = (struct tunnel_write *)req;
@@ -175,7 +191,7 @@ static void on_written(uv_write_t *req, int status)
 	if (t->phase == TUNNEL_CLOSED)
 		return;
 	if (status < 0) {
-		tunnel_fail(t, uv_strerror(status));
+		agent_went_deaf(t, uv_strerror(status));
 		return;
 	}
 	if (t->paused_client && t->upgraded && t->tcp.write_queue_size < TUNNEL_QUEUE_BYTES / 2 && t->conn) {
@@ -188,6 +204,10 @@ static void on_written(uv_write_t *req, int status)
 static void flush_tls(struct tunnel *t)
 {
 	size_t pending;
+	if (t->agent_deaf) {
+		(void)BIO_reset(t->to_agent);
+		return;
+	}
 	while (t->phase != TUNNEL_CLOSED && (pending = BIO_ctrl_pending(t->to_agent)) > 0) {
 		struct tunnel_write *w = mem_alloc(sizeof(*w) + pending);
 		int n = BIO_read(t->to_agent, w->data, (int)pending);
@@ -195,7 +215,7 @@ static void flush_tls(struct tunnel *t)
 		w->tunnel = t;
 		if (n <= 0 || uv_write(&w->req, (uv_stream_t *)&t->tcp, &buf, 1, on_written) < 0) {
 			free(w);
-			tunnel_fail(t, "the connection broke");
+			agent_went_deaf(t, "the connection broke");
 			return;
 		}
 	}
