@@ -35,6 +35,7 @@ struct proxy {
 	uv_idle_t awake; /* keeps the loop from sleeping while something is to be flushed */
 	uv_signal_t signals[2];
 	int64_t since_ns; /* when the oldest change not flushed came; 0: none */
+	size_t refused_ports; /* in the flush under way */
 	bool source_synced, ready;
 	int exit_code;
 };
@@ -92,7 +93,8 @@ static void on_port(const struct model_port *port, void *user)
 {
 	struct proxy *p = user;
 	_cleanup_err_ struct err err = { 0 };
-	if (p->engine->ops->port_set(p->engine, port, &err) < 0)
+	/* Full maps refuse thousands at once: the first says why, flush() how many more. */
+	if (p->engine->ops->port_set(p->engine, port, &err) < 0 && p->refused_ports++ == 0)
 		log_error("programming failed why=%s", err_msg(&err));
 }
 
@@ -108,7 +110,10 @@ static void flush(struct proxy *p)
 	const struct model_sink sink = { on_port, on_port_gone, p };
 	_cleanup_err_ struct err err = { 0 };
 	int64_t began = clock_mono_ns();
+	p->refused_ports = 0;
 	size_t n = model_flush(p->model, &sink);
+	if (p->refused_ports > 1)
+		log_error("programming failed for %zu more Service ports", p->refused_ports - 1);
 	if (p->engine->ops->commit(p->engine, &err) < 0)
 		log_error("programming failed why=%s", err_msg(&err));
 	int64_t end = clock_mono_ns();
