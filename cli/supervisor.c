@@ -298,6 +298,10 @@ static void finish(struct supervisor *s)
 	uv_close((uv_handle_t *)&s->sigint, NULL);
 	uv_close((uv_handle_t *)&s->log_timer, NULL);
 	uv_close((uv_handle_t *)&s->step_timer, NULL);
+	for (int i = 0; i < DAEMON_MAX; i++) {
+		uv_close((uv_handle_t *)&s->units[i].restart, NULL);
+		uv_close((uv_handle_t *)&s->units[i].health_timer, NULL);
+	}
 	http_client_free(TAKE(s->http));
 }
 
@@ -525,6 +529,9 @@ int supervisor_run(const struct cluster *c, bool stop_at_once)
 	else
 		start_waiting(&s);
 	uv_run(&s.loop, UV_RUN_DEFAULT);
+	uv_loop_close(&s.loop);
+	for (int i = 0; i < DAEMON_MAX; i++)
+		free(s.units[i].health_text);
 	return s.exit_code;
 }
 

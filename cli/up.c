@@ -175,7 +175,9 @@ static int wait_ready(const struct cluster *c, struct err *err)
 		err_set(err, ETIMEDOUT, "the node did not become ready in %d s: %s (log: %s/logs/agent.log)",
 			STEP_TIMEOUT_MS / 1000, why ? why : "no answer", c->state);
 	kube_client_free(kc);
-	uv_run(&loop, UV_RUN_NOWAIT);
+	/* The close callbacks of what was freed. */
+	for (int i = 0; i < 100 && uv_loop_close(&loop) == UV_EBUSY; i++)
+		uv_run(&loop, UV_RUN_NOWAIT);
 	kubeconfig_done(&config);
 	return r;
 }
