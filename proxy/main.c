@@ -203,8 +203,10 @@ static int cleanup(struct options *o, struct err *err)
 	struct ip_prefix dns = host_prefix(&o->cluster_dns);
 	if (o->cluster_dns.family && net_address_del("lo", &dns, err) < 0)
 		r = -EIO;
-	if (net_blackhole_del(&o->service_cidr, err) < 0 || net_blackhole_del(&o->cluster_cidr, err) < 0)
-		r = -EIO;
+	for (int i = 0; i < 2; i++)
+		if ((o->service_cidr.v[i].addr.family && net_blackhole_del(&o->service_cidr.v[i], err) < 0) ||
+		    (o->cluster_cidr.v[i].addr.family && net_blackhole_del(&o->cluster_cidr.v[i], err) < 0))
+			r = -EIO;
 	return r;
 }
 
@@ -213,8 +215,12 @@ static int start_dns(struct proxy *p, struct err *err)
 	struct options *o = &p->o;
 	if (zone_init(&p->zone, p->model, o->cluster_domain) < 0)
 		return err_set(err, EINVAL, "--cluster-domain \"%s\" is not a domain name", o->cluster_domain);
-	zone_add_range(&p->zone, &o->service_cidr);
-	zone_add_range(&p->zone, &o->cluster_cidr);
+	for (int i = 0; i < 2; i++) {
+		if (o->service_cidr.v[i].addr.family)
+			zone_add_range(&p->zone, &o->service_cidr.v[i]);
+		if (o->cluster_cidr.v[i].addr.family)
+			zone_add_range(&p->zone, &o->cluster_cidr.v[i]);
+	}
 	if (!o->cluster_dns.family)
 		return 0;
 	struct ip_prefix own = host_prefix(&o->cluster_dns);
@@ -233,8 +239,10 @@ static int start(struct proxy *p, struct err *err)
 {
 	struct options *o = &p->o;
 	/* First of all: a packet for an address nobody owns must not leave towards the default gateway. */
-	if (net_blackhole_add(&o->service_cidr, err) < 0 || net_blackhole_add(&o->cluster_cidr, err) < 0)
-		return -EIO;
+	for (int i = 0; i < 2; i++)
+		if ((o->service_cidr.v[i].addr.family && net_blackhole_add(&o->service_cidr.v[i], err) < 0) ||
+		    (o->cluster_cidr.v[i].addr.family && net_blackhole_add(&o->cluster_cidr.v[i], err) < 0))
+			return -EIO;
 	p->http = http_server_new(&p->loop, NULL, on_http, p);
 	if (http_server_listen(p->http, o->listen, NULL, NULL, err) < 0)
 		return -EIO;
@@ -244,6 +252,7 @@ static int start(struct proxy *p, struct err *err)
 	p->model = model_new(&mo);
 	const struct engine_options eo = {
 		.size = sizeof(eo), .cgroup = o->cgroup, .pin_dir = o->pin_dir, .service_cidr = o->service_cidr,
+		.cluster_cidr = o->cluster_cidr,
 		.node_port_min = o->node_port_min, .node_port_max = o->node_port_max,
 	};
 	p->engine = engine_ebpf_new(&eo, err);

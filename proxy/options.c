@@ -98,9 +98,9 @@ static int take(struct options *o, int c, const char *value)
 		o->pin_dir = value;
 		return value[0] != '/' ? wrong("pin-dir", value, "not an absolute path") : 0;
 	case OPT_SERVICE_CIDR:
-		return ip_prefix_parse(value, &o->service_cidr) < 0 ? wrong("service-cidr", value, "not a prefix like 10.96.0.0/12") : 0;
+		return ip_ranges_parse(value, &o->service_cidr, NULL) < 0 ? wrong("service-cidr", value, "not a prefix like 10.96.0.0/12, or one of each family") : 0;
 	case OPT_CLUSTER_CIDR:
-		return ip_prefix_parse(value, &o->cluster_cidr) < 0 ? wrong("cluster-cidr", value, "not a prefix like 10.244.0.0/16") : 0;
+		return ip_ranges_parse(value, &o->cluster_cidr, NULL) < 0 ? wrong("cluster-cidr", value, "not a prefix like 10.244.0.0/16, or one of each family") : 0;
 	case OPT_CLUSTER_DNS:
 		o->cluster_dns = (struct ip_addr){ 0 };
 		return *value && ip_parse(value, &o->cluster_dns) < 0 ? wrong("cluster-dns", value, "not an IP address") : 0;
@@ -140,8 +140,8 @@ int options_parse(struct options *o, int argc, char **argv)
 		.node_port_min = 30000,
 		.node_port_max = 32767,
 	};
-	ip_prefix_parse("10.96.0.0/12", &o->service_cidr);
-	ip_prefix_parse("10.244.0.0/16", &o->cluster_cidr);
+	ip_ranges_parse("10.96.0.0/12", &o->service_cidr, NULL);
+	ip_ranges_parse("10.244.0.0/16", &o->cluster_cidr, NULL);
 	ip_parse("10.96.0.10", &o->cluster_dns);
 	optind = 1;
 	for (int c; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {

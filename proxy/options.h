@@ -10,7 +10,7 @@ struct options {
 	const char *kubeconfig, *manifests; /* one of them */
 	const char *node_name, *cgroup, *pin_dir, *listen, *cluster_domain;
 	struct ip_addr node_ip;             /* family 0: not given */
-	struct ip_prefix service_cidr, cluster_cidr;
+	struct ip_ranges service_cidr, cluster_cidr;
 	struct ip_addr cluster_dns;         /* family 0: no DNS server */
 	struct strlist upstreams;
 	uint16_t node_port_min, node_port_max;

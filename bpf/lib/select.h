@@ -95,12 +95,16 @@ static __always_inline int is_node_addr(const __u32 *addr)
 	return bpf_map_lookup_elem(&node_addrs, &key) != 0;
 }
 
+static __always_inline int in_range(const __u32 *net, const __u32 *mask, const __u32 *addr)
+{
+	return (addr[3] & mask[3]) == net[3] && (addr[2] & mask[2]) == net[2] && (addr[1] & mask[1]) == net[1] &&
+	       (addr[0] & mask[0]) == net[0] && mask[0] != 0;
+}
+
 static __always_inline int in_service_range(const struct abi_config *c, const __u32 *addr)
 {
-	return (addr[3] & c->service_mask[3]) == c->service_net[3] &&
-	       (addr[2] & c->service_mask[2]) == c->service_net[2] &&
-	       (addr[1] & c->service_mask[1]) == c->service_net[1] &&
-	       (addr[0] & c->service_mask[0]) == c->service_net[0] && c->service_mask[0] != 0;
+	return addr_is_v4(addr) ? in_range(c->service_net[0], c->service_mask[0], addr) :
+				  in_range(c->service_net[1], c->service_mask[1], addr);
 }
 
 /* Copies backend id if it still has this generation. */

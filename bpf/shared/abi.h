@@ -19,7 +19,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 /* Default sizes of the maps; the daemon may raise them when it creates new ones. */
 enum {
@@ -31,6 +31,10 @@ enum {
 	ABI_MAX_UDP_PEERS = 16384,
 	ABI_MAX_FLOWS = 131072,
 	ABI_MAX_NODE_ADDRS = 256,
+	ABI_MAX_PEERS = 16384,
+	ABI_MAX_RANGES = 65536,
+	ABI_MAX_FRAGMENTS = 8192,
+	ABI_TRACE_BYTES = 262144,
 };
 
 enum abi_scope {
@@ -70,6 +74,9 @@ _Static_assert(sizeof(struct abi_frontend) == 20, "frontend");
 #define ABI_SET_FLAGS(w) ((__u32)((w) >> 56))
 enum {
 	ABI_SET_DROP = 1 << 0, /* empty because of a Local traffic policy: drop silently instead of refusing */
+	/* How a slot is chosen; none of them: at random. Weights are slots written several times. */
+	ABI_SET_HASH = 1 << 1,  /* by a hash of addresses and ports; the slots are a Maglev table, the same on every node */
+	ABI_SET_LEAST = 1 << 2, /* the one of two random slots whose backend has fewer connections in `loads` */
 };
 /* A slot's word: bits 0-31 backend id, 32-63 generation. */
 #define ABI_SLOT_WORD(id, generation) ((__u64)(id) | (__u64)(generation) << 32)
@@ -153,29 +160,62 @@ struct abi_flow_key {
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct abi_flow_key) == 40, "flow key");
-enum {
+enum { /* state */
 	ABI_FLOW_CLIENT_FIN = 1 << 0,
 	ABI_FLOW_SERVER_FIN = 1 << 1,
 	ABI_FLOW_RESET = 1 << 2,
 };
+enum { /* flags */
+	ABI_FLOW_SNAT = 1 << 0,    /* the backend sees snat:snat_port */
+	ABI_FLOW_DSR_OUT = 1 << 1, /* encapsulated towards the backend's node; no reply passes here */
+	ABI_FLOW_DSR_IN = 1 << 2,  /* came encapsulated from another node; the reply leaves from here */
+	ABI_FLOW_INSIDE = 1 << 3,  /* the client is a pod of this node whose socket was not translated */
+	ABI_FLOW_LOADED = 1 << 4,  /* counted in `loads` of its backend */
+};
 struct abi_flow {
 	__u64 last_ns;
 	__u32 backend[4];
+	__u32 snat[4]; /* without ABI_FLOW_SNAT: zero */
 	__be16 backend_port;
+	__be16 snat_port;
 	__u8 state;
-	__u8 pad;
+	__u8 flags;
+	__u16 pad;
 	__u32 backend_id;
 	__u32 generation;
 	__u32 set_id;
+	__u32 pad2;
 };
-_Static_assert(sizeof(struct abi_flow) == 40, "flow");
+_Static_assert(sizeof(struct abi_flow) == 64, "flow");
+/* The key's client is whom the backend answers: the client itself, or the SNAT address and port. Making this element with
+ * BPF_NOEXIST is what gives a SNAT port out. */
 struct abi_flow_reply {
-	__u64 last_ns; /* 0: the backend has not answered yet */
-	__u32 addr[4];
+	__u64 last_ns;   /* 0: the backend has not answered yet */
+	__u32 addr[4];   /* what the client knows the backend by */
+	__u32 client[4]; /* whom the answer goes to */
 	__be16 port;
-	__u8 pad[6];
+	__be16 client_port;
+	__u8 flags; /* the flow's */
+	__u8 pad[3];
 };
-_Static_assert(sizeof(struct abi_flow_reply) == 32, "flow reply");
+_Static_assert(sizeof(struct abi_flow_reply) == 48, "flow reply");
+
+/* Ports of a datagram's first fragment, for those that follow it. */
+struct abi_fragment_key {
+	__u32 saddr[4], daddr[4];
+	__u32 id; /* IPv4's 16 bits or IPv6's 32, as on the wire */
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct abi_fragment_key) == 40, "fragment key");
+struct abi_fragment {
+	__be16 sport, dport;
+};
+
+/* Which nodes of the cluster may send us encapsulated packets (DSR): their addresses and tunnel addresses. */
+struct abi_peer_node_key {
+	__u32 addr[4];
+};
 
 /* One element: the timer that removes flows which have ended. */
 struct abi_sweeper {
@@ -188,18 +228,64 @@ struct abi_node_addr_key {
 	__u32 addr[4];
 };
 
-/* One element. Written by the daemon. */
+/* One element. Written by the daemon. Index 0: IPv4 (v4-mapped), 1: IPv6. A mask that begins with 0 means none. */
 struct abi_config {
-	__u64 node_netns;    /* cookie of the node's network namespace: its loopback serves NodePorts */
-	__u32 service_net[4]; /* the service range: the OWNED frontends are looked up only inside it */
-	__u32 service_mask[4];
-	__u16 node_port_min; /* host byte order */
+	__u64 node_netns;     /* cookie of the node's network namespace: its loopback serves NodePorts */
+	__u32 service_net[2][4]; /* the service ranges: the OWNED frontends are looked up only inside them */
+	__u32 service_mask[2][4];
+	__u32 pod_net[2][4];  /* the pod ranges of the whole cluster */
+	__u32 pod_mask[2][4];
+	/* Source of what is sent on to backends of other nodes. Backends inside the pod ranges get snat_pod (the first address
+	 * of this node's podCIDR: nobody else's, all ports), others snat_node. Zero: none, such traffic is dropped. */
+	__u32 snat_pod[2][4];
+	__u32 snat_node[2][4];
+	__u16 node_port_min;  /* host byte order, like all below */
 	__u16 node_port_max;
-	__u32 backend_high;  /* ids below it may be in use; read when a daemon adopts the maps */
-	__u32 generation;    /* highest backend generation given out */
-	__u32 pad;
+	__u16 snat_pod_min, snat_pod_max;
+	__u16 snat_node_min, snat_node_max;
+	__u16 flags;          /* none yet */
+	__u16 pad;
+	__u32 backend_high;   /* ids below it may be in use; read when a daemon adopts the maps */
+	__u32 generation;     /* highest backend generation given out */
+	__u32 trace;          /* 0: off; else serial of the filter in `trace_filter`: programs compare nothing while it is 0 */
+	__u32 pad2;
 };
-_Static_assert(sizeof(struct abi_config) == 56, "config");
+_Static_assert(sizeof(struct abi_config) == 232, "config");
+
+/* `keelson trace`: events a program writes to the ring `trace_events` for packets and sockets that match. */
+enum abi_program {
+	ABI_PROGRAM_CONNECT, ABI_PROGRAM_SENDMSG, ABI_PROGRAM_RECVMSG, ABI_PROGRAM_XDP, ABI_PROGRAM_TC_INGRESS,
+	ABI_PROGRAM_TC_EGRESS, ABI_PROGRAM_TC_PODS, ABI_PROGRAM_TC_TUNNEL, ABI_PROGRAM_MAX
+};
+struct abi_tuple {
+	__u32 saddr[4], daddr[4];
+	__be16 sport, dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct abi_tuple) == 40, "tuple");
+/* Matches a packet when it does so as it came or as it leaves, in either direction of its flow. */
+struct abi_trace_filter {
+	__u32 src[4], src_mask[4]; /* mask all zero: any */
+	__u32 dst[4], dst_mask[4];
+	__be16 sport, dport;       /* 0: any */
+	__u8 proto;                /* 0: any */
+	__u8 drops_only;
+	__u8 both_ways;            /* src and dst may be swapped */
+	__u8 pad;
+	__u32 set_id;              /* 0: any; else the Service port's set */
+	__u32 pad2;
+};
+_Static_assert(sizeof(struct abi_trace_filter) == 80, "trace filter");
+struct abi_trace_event {
+	__u64 ns; /* CLOCK_MONOTONIC */
+	struct abi_tuple before, after;
+	__u32 ifindex, set_id, backend_id, len;
+	__u8 program; /* enum abi_program */
+	__u8 reason;  /* enum abi_reason: what became of it */
+	__u8 pad[6];
+};
+_Static_assert(sizeof(struct abi_trace_event) == 112, "trace event");
 
 /* Why something was counted. The daemon prints them in /metrics under abi_reason_name[]. */
 enum abi_reason {
@@ -218,6 +304,19 @@ enum abi_reason {
 	ABI_TC_DROP_REWRITE,
 	ABI_TC_FLOW_EXPIRED,
 	ABI_TC_ICMP_TRANSLATED,
+	ABI_SOCK_DROP_SOURCE_RANGE,
+	ABI_TC_DROP_SOURCE_RANGE,
+	ABI_TC_DROP_SNAT_EXHAUSTED,
+	ABI_TC_DROP_NO_SNAT_ADDRESS,
+	ABI_TC_DROP_NO_ROUTE,
+	ABI_TC_DROP_FRAGMENT,       /* a later fragment whose first was not seen */
+	ABI_TC_DROP_MALFORMED,      /* lengths that contradict each other, in a packet for a frontend */
+	ABI_TC_DROP_ENCAP,          /* DSR from somebody who is no node, or for no backend of ours */
+	ABI_TC_REJECTED,            /* answered with RST or port unreachable */
+	ABI_TC_ENCAPSULATED,
+	ABI_TC_DECAPSULATED,
+	ABI_TC_PASSED,              /* no business of ours: only traced, never counted */
+	ABI_XDP_TRANSLATED,
 	ABI_REASON_MAX
 };
 #define ABI_REASON_NAMES                                                                                              \
@@ -226,6 +325,10 @@ enum abi_reason {
 			"sock_overtaken", "udp_reselected", "tc_translated", "tc_refused_no_endpoints",                \
 			"tc_drop_local_policy", "tc_drop_backend_family", "tc_drop_flows_full",                       \
 			"tc_drop_flow_collision", "tc_drop_rewrite", "tc_flow_expired", "tc_icmp_translated",         \
+			"sock_drop_source_range", "tc_drop_source_range", "tc_drop_snat_exhausted",                    \
+			"tc_drop_no_snat_address", "tc_drop_no_route", "tc_drop_fragment", "tc_drop_malformed",        \
+			"tc_drop_encap", "tc_rejected", "tc_encapsulated", "tc_decapsulated", "tc_passed",             \
+			"xdp_translated",                                                                             \
 	}
 
 #endif

@@ -25,6 +25,18 @@ int ip_parse(const char *s, struct ip_addr *ret);
 int ip_prefix_parse(const char *s, struct ip_prefix *ret); /* host bits may be set; use ip_prefix_mask() */
 void ip_prefix_mask(struct ip_prefix *p);                  /* clears the host bits */
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a);
+/* At most one range of each family, as dual-stack options give them: index 0 IPv4, 1 IPv6; addr.family 0: none. */
+struct ip_ranges {
+	struct ip_prefix v[2];
+};
+/* "10.244.0.0/16", "fd00:10:244::/56" or both with a comma, in either order; host bits are cleared. *ret_first (may be
+ * NULL) gets the index of the one named first: the primary family. -EINVAL also for two of one family. */
+int ip_ranges_parse(const char *s, struct ip_ranges *ret, unsigned *ret_first);
+bool ip_ranges_contain(const struct ip_ranges *r, const struct ip_addr *a);
+static inline unsigned ip_family_index(uint8_t family)
+{
+	return family == AF_INET6;
+}
 bool ip_addr_eq(const struct ip_addr *a, const struct ip_addr *b);
 /* Adds n to the address (carry through), within the family. false on overflow. */
 bool ip_addr_add(struct ip_addr *a, uint64_t n);

@@ -49,6 +49,38 @@ int ip_prefix_parse(const char *s, struct ip_prefix *ret)
 	return 0;
 }
 
+int ip_ranges_parse(const char *s, struct ip_ranges *ret, unsigned *ret_first)
+{
+	struct ip_ranges out = { 0 };
+	char text[2 * IP_PREFIX_TEXT_SIZE], *save = NULL;
+	bool first = true;
+
+	if (!s || strlen(s) >= sizeof(text) || s[0] == ',' || strstr(s, ",,") || (*s && s[strlen(s) - 1] == ','))
+		return -EINVAL;
+	strcpy(text, s);
+	for (char *p = strtok_r(text, ",", &save); p; p = strtok_r(NULL, ",", &save), first = false) {
+		struct ip_prefix one;
+
+		if (ip_prefix_parse(p, &one) < 0 || out.v[ip_family_index(one.addr.family)].addr.family)
+			return -EINVAL;
+		ip_prefix_mask(&one);
+		out.v[ip_family_index(one.addr.family)] = one;
+		if (first && ret_first)
+			*ret_first = ip_family_index(one.addr.family);
+	}
+	if (first)
+		return -EINVAL;
+	*ret = out;
+	return 0;
+}
+
+bool ip_ranges_contain(const struct ip_ranges *r, const struct ip_addr *a)
+{
+	const struct ip_prefix *p = &r->v[ip_family_index(a->family)];
+
+	return a->family && p->addr.family && ip_prefix_contains(p, a);
+}
+
 void ip_prefix_mask(struct ip_prefix *p)
 {
 	for (unsigned i = 0; i < sizeof(p->addr.bytes); i++) {

@@ -15,15 +15,34 @@ struct engine_options {
 	size_t size;
 	const char *cgroup;  /* directory in a cgroup2 mount: whose processes the socket hooks serve */
 	const char *pin_dir; /* in a bpffs; made when missing */
-	struct ip_prefix service_cidr;
+	struct ip_ranges service_cidr, cluster_cidr;
 	uint16_t node_port_min, node_port_max;
+	/* Wanted map sizes; 0: the default. A map that is there already with another size is replaced like one of another ABI. */
+	uint32_t max_services, max_endpoints, max_flows;
+	bool no_xdp;
+};
+enum engine_link_kind {
+	ENGINE_LINK_OUTSIDE, /* clients from outside and other nodes arrive here */
+	ENGINE_LINK_PODS,    /* the bridge of this node's pods */
+	ENGINE_LINK_TUNNEL,  /* the VXLAN device: packets of other nodes' pods, already decapsulated */
+};
+struct engine_link {
+	unsigned ifindex;
+	uint8_t kind;    /* enum engine_link_kind */
+	bool xdp;        /* its driver has native XDP: worth trying */
+	bool ethernet;   /* has a link-layer header */
 };
 /* What the node is at the moment. */
 struct engine_node {
 	const struct ip_addr *addrs; /* its own addresses: NodePorts answer there */
 	size_t addr_count;
-	const unsigned *ifindexes;   /* interfaces on which clients from outside arrive */
-	size_t if_count;
+	const struct engine_link *links;
+	size_t link_count;
+	/* Sources of what is sent on to backends of other nodes; index 0 IPv4, 1 IPv6, family 0: none (abi_config). */
+	struct ip_addr snat_pod[2], snat_node[2];
+	uint16_t snat_node_min, snat_node_max; /* ports for snat_node; snat_pod has 1024-65535 */
+	const struct ip_addr *peers; /* addresses and tunnel addresses of the cluster's other nodes */
+	size_t peer_count;
 };
 struct engine_ops {
 	/* Writes may be gathered; engine_commit() makes them visible. Each port changes as a whole. */

@@ -114,6 +114,7 @@ static size_t build_backends(struct model *m, const struct model_service *s, con
 				MEM_GROW(m->backends, m->backend_cap, n + 1);
 				m->backends[n++] = (struct model_backend){
 					.addr = e->addr,
+					.weight = 1,
 					.port = sl->ports[k].port,
 					.flags = (e->flags & EP_READY ? READY : 0) |
 						 (e->flags & EP_SERVING && e->flags & EP_TERMINATING ? SERVING_TERMINATING : 0) |

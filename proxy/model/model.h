@@ -21,7 +21,10 @@ enum model_frontend_kind {
 	MODEL_OWNED,         /* addr belongs to a Service; its other ports are refused. port and proto are 0 */
 	MODEL_FRONTEND_KIND_MAX
 };
+/* ALL: every endpoint a Cluster policy uses (those of the node's zone or node where topology hints say so); LOCAL: this
+ * node's own. */
 enum model_set { MODEL_SET_ALL, MODEL_SET_LOCAL, MODEL_SET_MAX };
+enum model_algorithm { MODEL_RANDOM, MODEL_MAGLEV, MODEL_LEAST }; /* annotation keelson.dev/balancing */
 
 struct model_frontend {
 	struct ip_addr addr;
@@ -30,6 +33,7 @@ struct model_frontend {
 	uint8_t kind;
 	uint8_t inside;  /* the enum model_set that sockets of the node and its pods use */
 	uint8_t outside; /* and packets from outside */
+	bool ranged;     /* only clients in the port's source ranges may use it */
 };
 
 enum {
@@ -42,6 +46,7 @@ struct model_backend {
 	struct ip_addr addr;
 	uint16_t port;
 	uint8_t flags;
+	uint8_t weight; /* 0-255, 1 when nobody says: new connections in proportion; 0: none */
 };
 
 /* One Service port of one address family, whole. Everything is borrowed for the call. */
@@ -53,6 +58,11 @@ struct model_port {
 	uint32_t affinity_s;          /* 0: none */
 	bool local_drop;              /* the Local set is empty while other nodes have endpoints: drop, do not refuse */
 	bool uses_local;              /* some frontend uses MODEL_SET_LOCAL */
+	uint8_t algorithm;            /* enum model_algorithm */
+	bool weighted;                /* some backend's weight is not 1 */
+	bool dsr;                     /* annotation keelson.dev/forwarding: dsr */
+	const struct ip_prefix *ranges; /* loadBalancerSourceRanges of this family, masked; for frontends that are ranged. None: nobody */
+	size_t range_count;
 	const struct model_frontend *frontends;
 	size_t frontend_count;
 	const struct model_backend *backends; /* sorted by address and port, each once */
@@ -69,6 +79,7 @@ struct model_options {
 	size_t size;
 	const char *node_name;      /* whose endpoints are local; may be NULL */
 	struct ip_addr cluster_dns; /* never programmed: the node's own DNS server answers there. family 0: none */
+	const char *zone;           /* its topology.kubernetes.io/zone; NULL: unknown, no zone hints are followed */
 	const char *proxy_name;     /* Services labelled for another proxy are left alone; NULL: only unlabelled ones are ours */
 };
 struct model *model_new(const struct model_options *o);

@@ -79,7 +79,7 @@ static int on_addr(struct nl_msg *msg, void *user)
 	if (w->addr_count < ADDRS_MAX)
 		w->addrs[w->addr_count++] = ip;
 	struct link *l = link_find(w, i->ifa_index);
-	if (l && !(w->o.cluster_cidr.addr.family && ip_prefix_contains(&w->o.cluster_cidr, &ip)))
+	if (l && !ip_ranges_contain(&w->o.cluster_cidr, &ip))
 		l->outward = true;
 	return NL_OK;
 }
@@ -123,12 +123,12 @@ static int look(struct node_watch *w, struct err *err)
 		nl_socket_free(s);
 	if (r < 0)
 		return err_set(err, EIO, "reading the node's addresses: %s", nl_geterror(r));
-	_cleanup_free_ unsigned *out = mem_new_n(unsigned, w->link_count + 1);
+	_cleanup_free_ struct engine_link *out = mem_new_n(struct engine_link, w->link_count + 1);
 	size_t n = 0;
 	for (size_t i = 0; i < w->link_count; i++)
 		if (w->links[i].usable && w->links[i].outward)
-			out[n++] = w->links[i].ifindex;
-	struct engine_node node = { .addrs = w->addrs, .addr_count = w->addr_count, .ifindexes = out, .if_count = n };
+			out[n++] = (struct engine_link){ .ifindex = w->links[i].ifindex, .kind = ENGINE_LINK_OUTSIDE, .ethernet = true };
+	struct engine_node node = { .addrs = w->addrs, .addr_count = w->addr_count, .links = out, .link_count = n };
 	w->fn(&node, w->user);
 	return 0;
 }

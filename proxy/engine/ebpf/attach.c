@@ -141,12 +141,17 @@ int ebpf_node_set(struct engine *engine, const struct engine_node *node, struct 
 {
 	struct ebpf *e = CONTAINER_OF(engine, struct ebpf, engine);
 	int r = node_addrs_write(e, node, err);
+	_cleanup_free_ unsigned *out = mem_new_n(unsigned, node->link_count + 1);
+	size_t n = 0;
+	for (size_t i = 0; i < node->link_count; i++)
+		if (node->links[i].kind == ENGINE_LINK_OUTSIDE && node->links[i].ethernet)
+			out[n++] = node->links[i].ifindex;
 	for (size_t i = 0; i < e->if_count; i++)
-		if (!has_ifindex(node->ifindexes, node->if_count, e->ifindexes[i]))
+		if (!has_ifindex(out, n, e->ifindexes[i]))
 			tc_detach_interface(e->ifindexes[i]);
 	free(e->ifindexes);
-	e->ifindexes = node->if_count ? mem_dup(node->ifindexes, node->if_count * sizeof(*node->ifindexes)) : NULL;
-	e->if_count = node->if_count;
+	e->ifindexes = n ? mem_dup(out, n * sizeof(*out)) : NULL;
+	e->if_count = n;
 	int a = e->attached ? ebpf_tc_attach(e, err) : 0;
 	return r < 0 ? r : a;
 }

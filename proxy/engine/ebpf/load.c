@@ -114,20 +114,28 @@ static uint64_t own_netns_cookie(void)
 	return cookie;
 }
 
+/* A family without a range has a mask of zeros, which programs take for "none". */
+static void write_range(const struct ip_prefix *p, uint32_t net[4], uint32_t mask[4])
+{
+	uint8_t m[16] = { 0 };
+	unsigned bits = !p->addr.family ? 0 : p->len + (p->addr.family == AF_INET ? 96 : 0);
+	for (unsigned i = 0; i < 16; i++)
+		m[i] = bits >= (i + 1) * 8 ? 0xff : bits <= i * 8 ? 0 : (uint8_t)(0xff << (8 - (bits - i * 8)));
+	memcpy(mask, m, sizeof(m));
+	if (p->addr.family)
+		ebpf_addr(&p->addr, net);
+}
+
 static void write_config(struct ebpf *e, const struct engine_options *o)
 {
 	struct abi_config *c = e->config;
 	c->node_netns = own_netns_cookie();
 	c->node_port_min = o->node_port_min;
 	c->node_port_max = o->node_port_max;
-	uint8_t mask[16];
-	unsigned bits = o->service_cidr.len + (o->service_cidr.addr.family == AF_INET ? 96 : 0);
-	for (unsigned i = 0; i < 16; i++)
-		mask[i] = bits >= (i + 1) * 8 ? 0xff : bits <= i * 8 ? 0 : (uint8_t)(0xff << (8 - (bits - i * 8)));
-	struct ip_prefix net = o->service_cidr;
-	ip_prefix_mask(&net);
-	memcpy(c->service_mask, mask, sizeof(mask));
-	ebpf_addr(&net.addr, c->service_net);
+	for (int i = 0; i < 2; i++) {
+		write_range(&o->service_cidr.v[i], c->service_net[i], c->service_mask[i]);
+		write_range(&o->cluster_cidr.v[i], c->pod_net[i], c->pod_mask[i]);
+	}
 }
 
 /* The maps' paths; the sizes of those that are pinned already are taken over. */
