@@ -53,7 +53,15 @@ struct abi_frontend_key {
 _Static_assert(sizeof(struct abi_frontend_key) == 20, "frontend key");
 
 enum {
-	ABI_FRONTEND_EXTERNAL = 1 << 0, /* may be reached from outside the cluster (tc looks only at these) */
+	ABI_FRONTEND_EXTERNAL = 1 << 0, /* may be reached by packets (tc and XDP look only at these): all but OWNED */
+	ABI_FRONTEND_CLUSTER = 1 << 1,  /* a Service's cluster address */
+	ABI_FRONTEND_DSR = 1 << 2,      /* remote backends get what comes from outside encapsulated, not SNATed */
+	ABI_FRONTEND_RANGES = 1 << 3,   /* only clients in `ranges` (under set_id, not outside_set_id) may use it */
+	/* What RANGES mean for sockets, whose own address may not be known yet. A pod's with neither of the last two is not
+	 * translated: tc_pods decides by the packet's source. */
+	ABI_FRONTEND_DENY_NODE = 1 << 4,  /* no address of this node is in the ranges */
+	ABI_FRONTEND_ALLOW_PODS = 1 << 5, /* all pods are */
+	ABI_FRONTEND_DENY_PODS = 1 << 6,  /* no pod is */
 };
 /* The last three fields repeat the key: an element freed under a reader may already hold another frontend. */
 struct abi_frontend {
@@ -97,6 +105,9 @@ struct abi_backend {
 	__u32 pad;
 };
 _Static_assert(sizeof(struct abi_backend) == 32, "backend");
+
+/* `loads`: connections each backend id has, an u32. The daemon zeroes it before an id is given out; programs lower it only
+ * while the flow's generation is still the backend's. */
 
 struct abi_stats { /* per set */
 	__u64 connections; /* connections and UDP flows given a backend */
@@ -212,6 +223,15 @@ struct abi_fragment {
 	__be16 sport, dport;
 };
 
+/* loadBalancerSourceRanges: longest prefix match, data after prefixlen; 32 bits of set id, then up to 128 of the
+ * client's address. Present: allowed. The value says nothing. */
+struct abi_range_key {
+	__u32 prefixlen; /* 32 + bits of the address (an IPv4 range's own + 96) */
+	__u32 set_id;    /* the frontend's set_id */
+	__u32 addr[4];
+};
+_Static_assert(sizeof(struct abi_range_key) == 24, "range key");
+
 /* Which nodes of the cluster may send us encapsulated packets (DSR): their addresses and tunnel addresses. */
 struct abi_peer_node_key {
 	__u32 addr[4];
@@ -228,6 +248,11 @@ struct abi_node_addr_key {
 	__u32 addr[4];
 };
 
+enum {
+	/* Flows are being copied from maps of another version: TCP in mid-flight without a flow may still get one, so it is
+	 * dropped in silence (its sender sends again), never rejected. */
+	ABI_CONFIG_MIGRATING = 1 << 0,
+};
 /* One element. Written by the daemon. Index 0: IPv4 (v4-mapped), 1: IPv6. A mask that begins with 0 means none. */
 struct abi_config {
 	__u64 node_netns;     /* cookie of the node's network namespace: its loopback serves NodePorts */
@@ -243,7 +268,7 @@ struct abi_config {
 	__u16 node_port_max;
 	__u16 snat_pod_min, snat_pod_max;
 	__u16 snat_node_min, snat_node_max;
-	__u16 flags;          /* none yet */
+	__u16 flags;          /* ABI_CONFIG_* */
 	__u16 pad;
 	__u32 backend_high;   /* ids below it may be in use; read when a daemon adopts the maps */
 	__u32 generation;     /* highest backend generation given out */
@@ -274,9 +299,11 @@ struct abi_trace_filter {
 	__u8 both_ways;            /* src and dst may be swapped */
 	__u8 pad;
 	__u32 set_id;              /* 0: any; else the Service port's set */
-	__u32 pad2;
+	__u32 set_id2;             /* and its set of local endpoints, when it has one */
+	/* CLOCK_MONOTONIC. The tracer moves it on while it lives; a program that finds it past sets config.trace to 0. */
+	__u64 deadline_ns;
 };
-_Static_assert(sizeof(struct abi_trace_filter) == 80, "trace filter");
+_Static_assert(sizeof(struct abi_trace_filter) == 88, "trace filter");
 struct abi_trace_event {
 	__u64 ns; /* CLOCK_MONOTONIC */
 	struct abi_tuple before, after;

@@ -27,7 +27,8 @@
 
 const char *const ebpf_map_names[EBPF_MAP_MAX] = {
 	"frontends", "sets", "slots", "backends", "stats", "affinity", "socks", "udp_peers",
-	"flows", "flow_replies", "sweeper", "node_addrs", "config", "counters",
+	"flows", "flow_replies", "sweeper", "node_addrs", "config", "counters", "loads", "ranges",
+	"peer_nodes", "fragments", "trace_filter", "trace_events",
 };
 static const struct {
 	const char *program;
