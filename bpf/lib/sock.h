@@ -8,6 +8,7 @@
 #define KEELSON_BPF_LIB_SOCK_H
 
 #include "bpf/lib/select.h"
+#include "bpf/lib/trace.h"
 
 #define SOCK_ECONNREFUSED 111
 #define SOCK_IPPROTO_MPTCP 262

@@ -138,9 +138,12 @@ struct abi_sock {
 	__u32 backend[4];
 	__be16 vip_port;
 	__be16 backend_port;
-	__u32 pad;
+	__u32 backend_id;
+	__u32 generation;
+	__u32 flags; /* enum below */
 };
-_Static_assert(sizeof(struct abi_sock) == 40, "sock");
+_Static_assert(sizeof(struct abi_sock) == 48, "sock");
+enum { ABI_SOCK_LOADED = 1 << 0 }; /* counted in `loads` of its backend */
 
 /* What an unconnected UDP socket talks to, both ways. */
 enum { ABI_PEER_FORWARD = 0, ABI_PEER_REPLY = 1 };
@@ -289,7 +292,8 @@ struct abi_tuple {
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct abi_tuple) == 40, "tuple");
-/* Matches a packet when it does so as it came or as it leaves, in either direction of its flow. */
+/* Matches a packet when it does so as it came or as it leaves, in either direction of its flow. A socket that is not bound
+ * does not know its source, and the event says zeros: what is unknown matches. */
 struct abi_trace_filter {
 	__u32 src[4], src_mask[4]; /* mask all zero: any */
 	__u32 dst[4], dst_mask[4];
@@ -346,6 +350,17 @@ enum abi_reason {
 	ABI_XDP_TRANSLATED,
 	ABI_REASON_MAX
 };
+/* After these the packet or the connection is no more: what drops_only of a trace filter is about. */
+#define ABI_REASON_IS_DROP(r)                                                                                      \
+	((1ULL << (r) & (1ULL << ABI_SOCK_REFUSED_NO_ENDPOINTS | 1ULL << ABI_SOCK_REFUSED_NO_PORT |                 \
+			 1ULL << ABI_SOCK_LEFT_LOCAL_POLICY | 1ULL << ABI_SOCK_OVERTAKEN |                          \
+			 1ULL << ABI_TC_REFUSED_NO_ENDPOINTS | 1ULL << ABI_TC_DROP_LOCAL_POLICY |                   \
+			 1ULL << ABI_TC_DROP_NO_BACKEND_ADDRESS | 1ULL << ABI_TC_DROP_FLOWS_FULL |                  \
+			 1ULL << ABI_TC_DROP_FLOW_COLLISION | 1ULL << ABI_TC_DROP_REWRITE |                         \
+			 1ULL << ABI_SOCK_DROP_SOURCE_RANGE | 1ULL << ABI_TC_DROP_SOURCE_RANGE |                    \
+			 1ULL << ABI_TC_DROP_SNAT_EXHAUSTED | 1ULL << ABI_TC_DROP_NO_SNAT_ADDRESS |                 \
+			 1ULL << ABI_TC_DROP_NO_ROUTE | 1ULL << ABI_TC_DROP_FRAGMENT |                              \
+			 1ULL << ABI_TC_DROP_MALFORMED | 1ULL << ABI_TC_DROP_ENCAP | 1ULL << ABI_TC_REJECTED)) != 0)
 #define ABI_REASON_NAMES                                                                                              \
 	{                                                                                                             \
 		"sock_translated", "sock_refused_no_endpoints", "sock_refused_no_such_port", "sock_left_local_policy", \
