@@ -7,6 +7,7 @@
 #define KEELSON_BPF_LIB_SELECT_H
 
 #include "bpf/lib/maps.h"
+#include "bpf/shared/hash.h"
 
 #define V4MAPPED bpf_htonl(0xffff)
 #define NSEC_PER_SEC 1000000000ULL
@@ -124,56 +125,121 @@ static __always_inline int backend_alive(__u32 id, __u32 generation)
 	return b && generation != 0 && *(volatile __u32 *)&b->generation == generation;
 }
 
+/* May this client use a frontend with ABI_FRONTEND_RANGES? set_id: the frontend's own, also for packets from outside. */
+static __always_inline int range_allows(__u32 set_id, const __u32 *client)
+{
+	struct abi_range_key key = { .prefixlen = 32 + 128, .set_id = set_id };
+	addr_copy(key.addr, client);
+	return bpf_map_lookup_elem(&ranges, &key) != 0;
+}
+
+/* Connections of a backend, for ABI_SET_LEAST. */
+static __always_inline __s32 load_get(__u32 id)
+{
+	__u32 *n = bpf_map_lookup_elem(&loads, &id);
+	return n ? (__s32)*(volatile __u32 *)n : 0;
+}
+
+static __always_inline void load_add(__u32 id)
+{
+	__u32 *n = bpf_map_lookup_elem(&loads, &id);
+	if (n)
+		__sync_fetch_and_add(n, 1);
+}
+
+/* The id may have become another backend's, and the daemon may have begun to count anew: never below zero. */
+static __always_inline void load_sub(__u32 id, __u32 generation)
+{
+	__u32 *n = bpf_map_lookup_elem(&loads, &id);
+	if (!n || !backend_alive(id, generation))
+		return;
+	if ((__s32)__sync_fetch_and_add(n, -1) <= 0)
+		__sync_fetch_and_add(n, 1);
+}
+
 struct select_result {
 	struct abi_backend backend;
 	__u32 id;
+	__u8 loaded; /* the caller counts the connection: load_add() now, load_sub() at its end */
 };
 enum select_verdict { SELECT_OK, SELECT_NONE, SELECT_DROP, SELECT_OVERTAKEN };
 
-static __always_inline int select_random(__u32 set_id, struct select_result *ret)
+static __always_inline __u64 set_word(__u32 set_id)
+{
+	__u64 *word = bpf_map_lookup_elem(&sets, &set_id);
+	return word ? *(volatile __u64 *)word : 0;
+}
+
+/* The slot that a number of 32 bits falls to; 0 when there is none. Multiply-shift: as even as a modulo and no division. */
+static __always_inline __u64 slot_at(__u64 set, __u32 number)
+{
+	__u32 at = ABI_SET_BASE(set) + (__u32)(((__u64)number * ABI_SET_COUNT(set)) >> 32);
+	__u64 *slot = bpf_map_lookup_elem(&slots, &at);
+	return slot ? *(volatile __u64 *)slot : 0;
+}
+
+static __always_inline __u64 slot_choose(__u64 set, const struct abi_flow_key *who)
+{
+	if (ABI_SET_FLAGS(set) & ABI_SET_HASH)
+		return slot_at(set, abi_hash_flow(who));
+	__u64 one = slot_at(set, bpf_get_prandom_u32());
+	if (!(ABI_SET_FLAGS(set) & ABI_SET_LEAST))
+		return one;
+	__u64 two = slot_at(set, bpf_get_prandom_u32());
+	return load_get(ABI_SLOT_BACKEND(two)) < load_get(ABI_SLOT_BACKEND(one)) ? two : one;
+}
+
+static __always_inline int select_slot(__u32 set_id, const struct abi_flow_key *who, struct select_result *ret)
 {
 	for (int i = 0; i < SELECT_TRIES; i++) {
-		__u64 *word = bpf_map_lookup_elem(&sets, &set_id);
-		if (!word)
-			return SELECT_NONE;
-		__u64 w = *(volatile __u64 *)word;
-		__u32 n = ABI_SET_COUNT(w);
-		if (n == 0)
-			return ABI_SET_FLAGS(w) & ABI_SET_DROP ? SELECT_DROP : SELECT_NONE;
-		/* Multiply-shift: as even as a modulo and no division. */
-		__u32 at = ABI_SET_BASE(w) + (__u32)(((__u64)bpf_get_prandom_u32() * n) >> 32);
-		__u64 *slot = bpf_map_lookup_elem(&slots, &at);
-		if (!slot)
-			continue;
-		__u64 s = *(volatile __u64 *)slot;
+		__u64 set = set_word(set_id);
+		if (ABI_SET_COUNT(set) == 0)
+			return ABI_SET_FLAGS(set) & ABI_SET_DROP ? SELECT_DROP : SELECT_NONE;
+		__u64 s = slot_choose(set, who);
 		ret->id = ABI_SLOT_BACKEND(s);
+		ret->loaded = !!(ABI_SET_FLAGS(set) & ABI_SET_LEAST);
 		if (backend_get(ret->id, ABI_SLOT_GENERATION(s), &ret->backend) && ret->backend.set_id == set_id)
 			return SELECT_OK;
 	}
 	return SELECT_OVERTAKEN;
 }
 
-/* client is read only when the frontend has affinity. */
-static __always_inline int select_backend(const struct abi_frontend *f, struct abi_affinity_key *client,
+static __always_inline void affinity_key(struct abi_affinity_key *key, __u32 set_id, const struct abi_flow_key *who, __u8 kind)
+{
+	key->client[0] = who->client[0];
+	key->client[1] = who->client[1];
+	key->client[2] = kind == ABI_CLIENT_ADDR ? who->client[2] : 0;
+	key->client[3] = kind == ABI_CLIENT_ADDR ? who->client[3] : 0;
+	key->set_id = set_id;
+	key->kind = kind;
+}
+
+/*
+ * who: client, frontend, ports and protocol of a packet (kind ABI_CLIENT_ADDR). A socket does not know its port yet: its
+ * client words are the cookies of its network namespace (0, 1) and its own (2, 3), its port 0 (kind ABI_CLIENT_NETNS).
+ */
+static __always_inline int select_backend(const struct abi_frontend *f, const struct abi_flow_key *who, __u8 kind,
 					  struct select_result *ret)
 {
 	if (!f->affinity_s)
-		return select_random(f->set_id, ret);
+		return select_slot(f->set_id, who, ret);
 
-	client->set_id = f->set_id;
+	struct abi_affinity_key client = {};
+	affinity_key(&client, f->set_id, who, kind);
 	__u64 now = bpf_ktime_get_ns();
-	struct abi_affinity *a = bpf_map_lookup_elem(&affinity, client);
+	struct abi_affinity *a = bpf_map_lookup_elem(&affinity, &client);
 	if (a && now - a->last_ns < (__u64)f->affinity_s * NSEC_PER_SEC &&
 	    backend_get(a->backend_id, a->generation, &ret->backend) && ret->backend.set_id == f->set_id &&
 	    ret->backend.flags & ABI_BACKEND_NEW) {
 		a->last_ns = now;
 		ret->id = a->backend_id;
+		ret->loaded = !!(ABI_SET_FLAGS(set_word(f->set_id)) & ABI_SET_LEAST);
 		return SELECT_OK;
 	}
-	int verdict = select_random(f->set_id, ret);
+	int verdict = select_slot(f->set_id, who, ret);
 	if (verdict == SELECT_OK) {
 		struct abi_affinity n = { .last_ns = now, .backend_id = ret->id, .generation = ret->backend.generation };
-		bpf_map_update_elem(&affinity, client, &n, BPF_ANY);
+		bpf_map_update_elem(&affinity, &client, &n, BPF_ANY);
 	}
 	return verdict;
 }

@@ -61,17 +61,28 @@ static __always_inline int sock_frontend(struct bpf_sock_addr *ctx, const struct
 	return 0;
 }
 
-static __always_inline int sock_select(struct bpf_sock_addr *ctx, const struct abi_frontend *f,
+/* Who asks, as far as the choice needs it. */
+static __always_inline void sock_client(struct bpf_sock_addr *ctx, const struct abi_frontend *f, const struct select_dst *dst,
+					struct abi_flow_key *ret)
+{
+	if (!f->affinity_s && !(ABI_SET_FLAGS(set_word(f->set_id)) & ABI_SET_HASH))
+		return;
+	__u64 netns = bpf_get_netns_cookie(ctx), own = bpf_get_socket_cookie(ctx);
+	ret->client[0] = (__u32)netns;
+	ret->client[1] = (__u32)(netns >> 32);
+	ret->client[2] = (__u32)own;
+	ret->client[3] = (__u32)(own >> 32);
+	addr_copy(ret->addr, dst->addr);
+	ret->port = dst->port;
+	ret->proto = dst->proto;
+}
+
+static __always_inline int sock_select(struct bpf_sock_addr *ctx, const struct abi_frontend *f, const struct select_dst *dst,
 				       struct select_result *ret)
 {
-	struct abi_affinity_key client = {};
-	if (f->affinity_s) {
-		__u64 cookie = bpf_get_netns_cookie(ctx);
-		client.client[0] = (__u32)cookie;
-		client.client[1] = (__u32)(cookie >> 32);
-		client.kind = ABI_CLIENT_NETNS;
-	}
-	switch (select_backend(f, &client, ret)) {
+	struct abi_flow_key who = {};
+	sock_client(ctx, f, dst, &who);
+	switch (select_backend(f, &who, ABI_CLIENT_NETNS, ret)) {
 	case SELECT_OK:
 		stats_connection(f->set_id);
 		count(ABI_SOCK_TRANSLATED);
@@ -96,7 +107,7 @@ static __always_inline int sock_connect(struct bpf_sock_addr *ctx, struct select
 	int verdict;
 	if (!sock_frontend(ctx, dst, &f, &verdict))
 		return verdict;
-	verdict = sock_select(ctx, &f, &r);
+	verdict = sock_select(ctx, &f, dst, &r);
 	if (verdict != SOCK_REWRITE)
 		return verdict;
 
@@ -137,7 +148,7 @@ static __always_inline int sock_sendmsg(struct bpf_sock_addr *ctx, struct select
 	} else {
 		if (known)
 			count(ABI_UDP_RESELECTED);
-		verdict = sock_select(ctx, &f, &r);
+		verdict = sock_select(ctx, &f, dst, &r);
 		if (verdict != SOCK_REWRITE)
 			return verdict;
 		addr_copy(reply.addr, r.backend.addr);

@@ -194,13 +194,11 @@ static __always_inline __u8 tc_state_bits(__u8 tcp_flags, __u8 fin_bit)
 /* Gives the flow its backend: both elements and the timer. TC_ACT_OK or TC_ACT_SHOT. */
 static __always_inline int tc_flow_create(struct abi_flow_key *key, const struct abi_frontend *fe, struct abi_flow *ret)
 {
-	struct abi_affinity_key client = { .kind = ABI_CLIENT_ADDR };
-	addr_copy(client.client, key->client);
 	struct select_result r;
 	struct abi_flow_key rkey;
 	int placed = 0;
 	for (int i = 0; i < TC_COLLISION_TRIES && !placed; i++) {
-		int verdict = select_backend(fe, &client, &r);
+		int verdict = select_backend(fe, key, ABI_CLIENT_ADDR, &r);
 		if (verdict == SELECT_DROP) {
 			count(ABI_TC_DROP_LOCAL_POLICY);
 			return TC_ACT_SHOT;
