@@ -8,41 +8,27 @@
 
 char _license[] SEC("license") = "GPL";
 
-#define SOCK_FORWARD(name, section, load, store, decide)      \
-	SEC(section)                                          \
-	int name(struct bpf_sock_addr *ctx)                   \
-	{                                                     \
-		struct select_dst dst = {};                   \
-		if (!sock_proto(ctx, &dst.proto))             \
-			return 1;                             \
-		load(ctx, &dst);                              \
-		int verdict = decide(ctx, &dst);              \
-		if (verdict == SOCK_REFUSE)                   \
-			return sock_refuse();                 \
-		if (verdict == SOCK_REWRITE)                  \
-			store(ctx, &dst);                     \
-		return 1;                                     \
+#define SOCK_PROGRAM(name, section, run, hook)      \
+	SEC(section)                                \
+	int name(struct bpf_sock_addr *ctx)         \
+	{                                           \
+		return run(ctx, hook);              \
 	}
 
-#define SOCK_REVERSE(name, section, load, store, unconnected) \
-	SEC(section)                                          \
-	int name(struct bpf_sock_addr *ctx)                   \
-	{                                                     \
-		struct select_dst peer = {};                  \
-		load(ctx, &peer);                             \
-		if (sock_reverse(ctx, &peer, unconnected))    \
-			store(ctx, &peer);                    \
-		return 1;                                     \
-	}
+SOCK_PROGRAM(connect4, "cgroup/connect4", sock_forward, SOCK_CONNECT4)
+SOCK_PROGRAM(connect6, "cgroup/connect6", sock_forward, SOCK_CONNECT6)
+SOCK_PROGRAM(sendmsg4, "cgroup/sendmsg4", sock_forward, SOCK_SENDMSG4)
+SOCK_PROGRAM(sendmsg6, "cgroup/sendmsg6", sock_forward, SOCK_SENDMSG6)
+SOCK_PROGRAM(recvmsg4, "cgroup/recvmsg4", sock_backward, SOCK_RECVMSG4)
+SOCK_PROGRAM(recvmsg6, "cgroup/recvmsg6", sock_backward, SOCK_RECVMSG6)
+SOCK_PROGRAM(getpeername4, "cgroup/getpeername4", sock_backward, SOCK_GETPEERNAME4)
+SOCK_PROGRAM(getpeername6, "cgroup/getpeername6", sock_backward, SOCK_GETPEERNAME6)
 
-SOCK_FORWARD(connect4, "cgroup/connect4", sock_load4, sock_store4, sock_connect)
-SOCK_FORWARD(connect6, "cgroup/connect6", sock_load6, sock_store6, sock_connect)
-SOCK_FORWARD(sendmsg4, "cgroup/sendmsg4", sock_load4, sock_store4, sock_sendmsg)
-SOCK_FORWARD(sendmsg6, "cgroup/sendmsg6", sock_load6, sock_store6, sock_sendmsg)
-SOCK_REVERSE(recvmsg4, "cgroup/recvmsg4", sock_load4, sock_store4, 1)
-SOCK_REVERSE(recvmsg6, "cgroup/recvmsg6", sock_load6, sock_store6, 1)
-SOCK_REVERSE(getpeername4, "cgroup/getpeername4", sock_load4, sock_store4, 0)
-SOCK_REVERSE(getpeername6, "cgroup/getpeername6", sock_load6, sock_store6, 0)
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock *sk)
+{
+	return sock_closed(sk);
+}
 
 SEC("tc")
 int tc_ingress(struct __sk_buff *skb)

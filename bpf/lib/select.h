@@ -218,7 +218,7 @@ static __always_inline void affinity_key(struct abi_affinity_key *key, __u32 set
  * who: client, frontend, ports and protocol of a packet (kind ABI_CLIENT_ADDR). A socket does not know its port yet: its
  * client words are the cookies of its network namespace (0, 1) and its own (2, 3), its port 0 (kind ABI_CLIENT_NETNS).
  */
-static __always_inline int select_backend(const struct abi_frontend *f, const struct abi_flow_key *who, __u8 kind,
+static __noinline int select_backend(const struct abi_frontend *f, const struct abi_flow_key *who, __u8 kind,
 					  struct select_result *ret)
 {
 	if (!f->affinity_s)

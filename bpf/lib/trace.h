@@ -34,42 +34,61 @@ static __always_inline int trace_port_fits(__be16 port, __be16 want)
 	return !want || !port || port == want;
 }
 
-static __always_inline int trace_tuple_fits(const struct abi_trace_filter *f, const struct abi_tuple *t)
+static __always_inline int trace_fits(const struct abi_trace_filter *f, const __u32 *saddr, const __u32 *daddr, __be16 sport,
+				      __be16 dport, __u8 proto)
 {
-	if (f->proto && f->proto != t->proto)
+	if (f->proto && f->proto != proto)
 		return 0;
-	if (trace_addr_fits(t->saddr, f->src, f->src_mask) && trace_addr_fits(t->daddr, f->dst, f->dst_mask) &&
-	    trace_port_fits(t->sport, f->sport) && trace_port_fits(t->dport, f->dport))
+	if (trace_addr_fits(saddr, f->src, f->src_mask) && trace_addr_fits(daddr, f->dst, f->dst_mask) &&
+	    trace_port_fits(sport, f->sport) && trace_port_fits(dport, f->dport))
 		return 1;
-	return f->both_ways && trace_addr_fits(t->daddr, f->src, f->src_mask) &&
-	       trace_addr_fits(t->saddr, f->dst, f->dst_mask) && trace_port_fits(t->dport, f->sport) &&
-	       trace_port_fits(t->sport, f->dport);
+	return f->both_ways && trace_addr_fits(daddr, f->src, f->src_mask) && trace_addr_fits(saddr, f->dst, f->dst_mask) &&
+	       trace_port_fits(dport, f->sport) && trace_port_fits(sport, f->dport);
 }
 
-/* Writes the event if the filter wants it. Only when trace_on(): a function of its own, off the packets' way. A full ring
- * loses events, never packets. A tracer that died without a word is noticed by its deadline. */
-static __noinline __attribute__((unused)) int trace_verdict(const struct trace_point *p)
+/* The filter, when an event of this kind may interest it. A tracer that died without a word is noticed by its deadline. */
+static __always_inline const struct abi_trace_filter *trace_wants(__u8 reason, __u32 set_id)
 {
 	__u32 zero = 0;
 	const struct abi_trace_filter *f = bpf_map_lookup_elem(&trace_filter, &zero);
 	struct abi_config *c = bpf_map_lookup_elem(&config, &zero);
 	if (!f || !c)
 		return 0;
-	__u64 now = bpf_ktime_get_ns();
-	if (now > f->deadline_ns) {
+	if (bpf_ktime_get_ns() > f->deadline_ns) {
 		c->trace = 0;
 		return 0;
 	}
-	if (f->drops_only && !ABI_REASON_IS_DROP(p->reason & 63))
+	if (f->drops_only && !ABI_REASON_IS_DROP(reason & 63))
 		return 0;
-	if (f->set_id && p->set_id != f->set_id && p->set_id != f->set_id2)
+	if (f->set_id && set_id != f->set_id && set_id != f->set_id2)
 		return 0;
-	if (!trace_tuple_fits(f, &p->before) && !trace_tuple_fits(f, &p->after))
+	return f;
+}
+
+static __always_inline void trace_tuple(struct abi_tuple *t, const __u32 *saddr, const __u32 *daddr, __be16 sport,
+					__be16 dport, __u8 proto)
+{
+	__builtin_memcpy(t->saddr, saddr, sizeof(t->saddr));
+	__builtin_memcpy(t->daddr, daddr, sizeof(t->daddr));
+	t->sport = sport;
+	t->dport = dport;
+	t->proto = proto;
+	t->pad[0] = t->pad[1] = t->pad[2] = 0;
+}
+
+/* Writes the event if the filter wants it. Only when trace_on(): a function of its own, off the packets' way. A full ring
+ * loses events, never packets. */
+static __noinline __attribute__((unused)) int trace_verdict(const struct trace_point *p)
+{
+	const struct abi_trace_filter *f = trace_wants(p->reason, p->set_id);
+	const struct abi_tuple *b = &p->before, *a = &p->after;
+	if (!f || !(trace_fits(f, b->saddr, b->daddr, b->sport, b->dport, b->proto) ||
+		    trace_fits(f, a->saddr, a->daddr, a->sport, a->dport, a->proto)))
 		return 0;
 	struct abi_trace_event *e = bpf_ringbuf_reserve(&trace_events, sizeof(*e), 0);
 	if (!e)
 		return 0;
-	e->ns = now;
+	e->ns = bpf_ktime_get_ns();
 	e->before = p->before;
 	e->after = p->after;
 	e->ifindex = p->ifindex;

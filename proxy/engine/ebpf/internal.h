@@ -53,7 +53,7 @@ enum ebpf_map {
 };
 extern const char *const ebpf_map_names[EBPF_MAP_MAX];
 
-enum { EBPF_HOOKS = 8 };
+enum { EBPF_HOOKS = 9 };
 struct ebpf {
 	struct engine engine;
 	char *pin_dir;

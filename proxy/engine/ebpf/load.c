@@ -35,6 +35,7 @@ static const struct {
 	enum bpf_attach_type type;
 } hooks[EBPF_HOOKS] = {
 	/* Those that undo come first: an answer is understood before the first question is translated. */
+	{ "sock_release", BPF_CGROUP_INET_SOCK_RELEASE },
 	{ "recvmsg4", BPF_CGROUP_UDP4_RECVMSG },          { "recvmsg6", BPF_CGROUP_UDP6_RECVMSG },
 	{ "getpeername4", BPF_CGROUP_INET4_GETPEERNAME }, { "getpeername6", BPF_CGROUP_INET6_GETPEERNAME },
 	{ "connect4", BPF_CGROUP_INET4_CONNECT },         { "connect6", BPF_CGROUP_INET6_CONNECT },
