@@ -334,6 +334,11 @@ static json_t *read_options(struct call *c)
 	const char *manager = query_get(&c->q, "fieldManager");
 	if (manager && strlen(manager) > 128)
 		field_errors_add(&e, "FieldValueTooLong", mem_strdup("fieldManager"), "Too long: may not be more than 128 bytes");
+	bool apply = c->u.verb == API_PATCH && str_eq(c->content_type, "application/apply-patch+yaml");
+	if (apply && str_empty(manager))
+		field_errors_add(&e, "FieldValueRequired", mem_strdup("fieldManager"), "Required value: is required for apply patch");
+	if (c->u.verb == API_PATCH && !apply && query_get(&c->q, "force"))
+		field_errors_add(&e, "FieldValueForbidden", mem_strdup("force"), "Forbidden: may not be specified for non-apply patch");
 	if (e.count)
 		status = field_errors_status(&e, "meta.k8s.io", kind, "");
 	field_errors_done(&e);

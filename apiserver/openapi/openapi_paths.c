@@ -65,7 +65,7 @@ static const struct {
 static const char *const media[] = { "application/json", "application/yaml", "application/vnd.kubernetes.protobuf",
 				     NULL };
 static const char *const patch_media[] = { "application/json-patch+json", "application/merge-patch+json",
-					   "application/strategic-merge-patch+json", NULL };
+					   "application/strategic-merge-patch+json", "application/apply-patch+yaml", NULL };
 
 #define META "io.k8s.apimachinery.pkg.apis.meta.v1."
 

@@ -8,10 +8,12 @@
 #ifndef KEELSON_APISERVER_REGISTRY_REGISTRY_H
 #define KEELSON_APISERVER_REGISTRY_REGISTRY_H
 
+#include "apiserver/apply/managed.h"
 #include "apiserver/http/call.h"
 #include "apiserver/http/status.h"
 #include "apiserver/registry/entry.h"
 #include "apiserver/watch/hub.h"
+#include "base/clock.h"
 #include "io/net.h"
 
 struct alloc;
@@ -89,6 +91,7 @@ struct write_options {
 	struct call *call;              /* for warnings; NULL */
 	const char *sub;                /* subresource, NULL */
 	bool no_admission;              /* the server's own objects */
+	bool applied;                   /* the object's managedFields are made already (server-side apply) */
 };
 /* Creates object (of the storage version, normalized and defaulted; changed in place). done is called later, never from inside;
  * also for dry runs. */
@@ -119,6 +122,15 @@ bool registry_updates_unconditionally(const struct schema_resource *storage);
 /* latest object of a name or a 404. *ret borrow. */
 json_t *registry_find(struct registry *g, const struct schema_resource *storage, const char *ns, const char *name,
 		      struct store_object **ret);
+
+/* ---- managers.c: who owns which field */
+struct managers {
+	struct managed_request q; /* borrows from the rest and from the call */
+	char name[MANAGED_MAX_NAME + 1], now[CLOCK_RFC3339_SIZE], api_version[96];
+};
+void managers_request(const struct call *c, struct managers *ret);
+/* Notes what the call changes (old NULL: it creates) in object's managedFields. */
+void managers_note(const struct call *c, const json_t *old, json_t *object);
 
 /* ---- wait.c */
 /* Calls the verb again when the store has reached the revision, or after 3 s. False: answer now (it waited already). */

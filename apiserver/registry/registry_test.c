@@ -212,13 +212,39 @@ static void test_create_update_delete(void **state)
 		{ "PATCH", CM "/a", JSONP, "[{\"op\":\"add\",\"path\":\"/data/j\",\"value\":\"2\"}]", 200, "\"j\":\"2\"", NULL },
 		{ "PATCH", CM "/a", SMP, "{\"metadata\":{\"labels\":{\"l\":\"1\"}}}", 200, "\"l\":\"1\"", NULL },
 		{ "PATCH", CM "/a", MERGE, "{\"metadata\":{\"resourceVersion\":\"1\"}}", 409, NULL, NULL },
-		{ "PATCH", CM "/a", "application/apply-patch+yaml", "{}", 415, "server-side apply", NULL },
+		{ "PATCH", CM "/a", "application/apply-patch+yaml", "{}", 422, "fieldManager: Required value", NULL },
 		{ "PATCH", CM "/a", "text/plain", "{}", 415, NULL, NULL },
 		{ "DELETE", CM "/a", NULL, "{\"preconditions\":{\"uid\":\"x\"}}", 409, "UID in the precondition (x)", NULL },
 		{ "DELETE", CM "/a", NULL, NULL, 200, "\"status\":\"Success\"", NULL },
 		{ "DELETE", CM "/a", NULL, NULL, 404, NULL, NULL },
 		{ "DELETE", CM, NULL, NULL, 200, "ConfigMapList", NULL },
 		{ "GET", CM, NULL, NULL, 200, "\"items\":[]", NULL },
+	};
+	WALK(*state, steps);
+}
+
+#define APPLY "application/apply-patch+yaml"
+static void test_server_side_apply(void **state)
+{
+	static const struct step steps[] = {
+		{ "PATCH", CM "/s?fieldManager=a", APPLY, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\ndata: {k: v, l: w}\n", 201,
+		  "\"manager\":\"a\",\"operation\":\"Apply\"", NULL },
+		{ "PATCH", CM "/s?fieldManager=a", APPLY, "apiVersion: v1\nkind: ConfigMap\ndata: {k: v}\n", 200, "\"data\":{\"k\":\"v\"}", NULL },
+		{ "PATCH", CM "/s?fieldManager=b", APPLY, "apiVersion: v1\nkind: ConfigMap\ndata: {k: x}\n", 409,
+		  "conflict with \\\"a\\\": .data.k", NULL },
+		{ "PATCH", CM "/s?fieldManager=b&force=true", APPLY, "apiVersion: v1\nkind: ConfigMap\ndata: {k: x}\n", 200,
+		  "\"k\":\"x\"", NULL },
+		{ "PUT", CM "/s", NULL, "{\"metadata\":{\"name\":\"s\"},\"data\":{\"k\":\"y\"}}", 200,
+		  "\"manager\":\"registry-test\",\"operation\":\"Update\"", NULL },
+		{ "PATCH", CM "/s?fieldManager=a", APPLY, "kind: ConfigMap\n", 400, "needs apiVersion and kind", NULL },
+		{ "PATCH", CM "/s?fieldManager=a", APPLY, "apiVersion: v1\nkind: Secret\n", 400, NULL, NULL },
+		{ "PATCH", CM "/s?fieldManager=a", APPLY, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: t}\n", 400,
+		  "does not match the name on the URL", NULL },
+		{ "PATCH", CM "/s?fieldManager=a", APPLY, "apiVersion: v1\nkind: ConfigMap\nmetadata: {managedFields: [{manager: x}]}\n", 400,
+		  "metadata.managedFields must be nil", NULL },
+		{ "PATCH", CM "/s?fieldManager=a", APPLY, "{oops", 400, NULL, NULL },
+		{ "PATCH", CM "/s?force=true", MERGE, "{}", 422, "may not be specified for non-apply patch", NULL },
+		{ "DELETE", CM "/s", NULL, NULL, 200, NULL, NULL },
 	};
 	WALK(*state, steps);
 }
@@ -306,7 +332,7 @@ static void test_service_addresses(void **state)
 		{ "POST", SVC, NULL,
 		  "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":30006}]}}", 201, NULL,
 		  NULL },
-		{ "PATCH", SVC "/n", SMP, "{\"spec\":{\"type\":\"ClusterIP\"}}", 200, NULL, "nodePort" },
+		{ "PATCH", SVC "/n", SMP, "{\"spec\":{\"type\":\"ClusterIP\"}}", 200, NULL, "\"nodePort\"" },
 		{ "PATCH", SVC "/m", JSONP, "[{\"op\":\"replace\",\"path\":\"/spec/ports/0/nodePort\",\"value\":30005}]", 200,
 		  "\"nodePort\":30005", NULL },
 		{ "PATCH", SVC "/m", MERGE, "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}", 200, "\"nodePort\":30005", NULL },
@@ -469,8 +495,8 @@ static void test_versions_of_one_kind(void **state)
 		  "{\"metadata\":{\"name\":\"e\"},\"eventTime\":\"2026-11-21T20:00:00.000000Z\",\"reportingController\":\"x.y/z\","
 		  "\"reportingInstance\":\"i\",\"action\":\"a\",\"reason\":\"r\",\"type\":\"Normal\",\"note\":\"hello\","
 		  "\"regarding\":{\"kind\":\"Pod\",\"name\":\"p\",\"namespace\":\"default\"}}",
-		  201, "\"note\":\"hello\"", "message" },
-		{ "GET", "/api/v1/namespaces/default/events/e", NULL, NULL, 200, "\"message\":\"hello\"", "regarding" },
+		  201, "\"note\":\"hello\"", "\"message\"" },
+		{ "GET", "/api/v1/namespaces/default/events/e", NULL, NULL, 200, "\"message\":\"hello\"", "\"regarding\"" },
 		{ "GET", "/apis/events.k8s.io/v1/events?fieldSelector=regarding.name%3Dp", NULL, NULL, 200, "\"note\":\"hello\"", NULL },
 		{ "POST", "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers", NULL,
 		  "{\"metadata\":{\"name\":\"h\"},\"spec\":{\"maxReplicas\":3,\"targetCPUUtilizationPercentage\":70,"
@@ -792,7 +818,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_create_update_delete), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
+		TEST(test_create_update_delete), TEST(test_server_side_apply), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
 		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),

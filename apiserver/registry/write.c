@@ -161,13 +161,6 @@ static json_t *metadata_of(json_t *object)
 	return m;
 }
 
-/* Upstream keeps a record of who set which field; without server-side apply nobody reads it, so it is not kept. */
-static void drop_managed_fields(json_t *metadata)
-{
-	json_object_del(metadata, "managedFields");
-	json_object_del(metadata, "selfLink");
-}
-
 static json_t *set_namespace(const struct schema_resource *storage, json_t *metadata, const char *ns)
 {
 	const char *own = json_string_value(json_object_get(metadata, "namespace"));
@@ -194,7 +187,7 @@ static void stamp(json_t *metadata)
 	json_object_del(metadata, "deletionGracePeriodSeconds");
 	json_object_del(metadata, "generation");
 	json_object_del(metadata, "resourceVersion");
-	drop_managed_fields(metadata);
+	json_object_del(metadata, "selfLink");
 }
 
 /* A free name from generateName. False: after all tries there was none; the last is set. */
@@ -253,6 +246,8 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	stamp(metadata);
 	if (generated)
 		unique = generate_name(g, storage, metadata, ns);
+	if (o->call && !o->applied)
+		managers_note(o->call, NULL, object);
 	_cleanup_free_ char *key = entry_key(storage, ns, object_name(object));
 	if (!unique)
 		return clash(storage, object_name(object));
@@ -346,7 +341,7 @@ static void restore_metadata(json_t *metadata, const json_t *old_metadata)
 		"deletionGracePeriodSeconds", "resourceVersion" };
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 		keep(metadata, old_metadata, kept[i]);
-	drop_managed_fields(metadata);
+	json_object_del(metadata, "selfLink");
 }
 
 /* The write that takes the last finalizer of a deleting object removes it. */
@@ -393,6 +388,8 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 	if (str_empty(object_name(object)))
 		json_object_set_new(metadata, "name", json_string(name));
 	restore_metadata(metadata, json_object_get(old, "metadata"));
+	if (o->call && !o->applied)
+		managers_note(o->call, old, object);
 	strategy_prepare_update(storage, o->sub, object, old);
 	if (o->user)
 		status = rbac_check_grant(g, o->user, storage, ns, object);
