@@ -369,6 +369,22 @@ static json_t *less_last_applied(const struct managed_request *q, const json_t *
 	return rest;
 }
 
+/* Whoever goes back to client-side apply compares with the annotation: kubectl's own configuration keeps it up to date. */
+static void refresh_last_applied(const struct managed_request *q, const json_t *config, json_t *object)
+{
+	json_t *annotations = json_at(object, "metadata.annotations");
+	if (!str_eq(q->manager, "kubectl") || !str_empty(q->sub) || !json_object_get(annotations, LAST_APPLIED))
+		return;
+	_cleanup_json_ json_t *c = json_deep_copy(config);
+	json_t *own = json_at(c, "metadata.annotations");
+	if (!json_is_object(own))
+		json_set(c, "metadata.annotations", json_object());
+	json_object_del(own, LAST_APPLIED);
+	_cleanup_free_ char *text = json_dumps(c, JSON_COMPACT | JSON_SORT_KEYS);
+	if (text)
+		json_object_set_new(annotations, LAST_APPLIED, json_sprintf("%s\n", text));
+}
+
 static json_t *merged(const struct managed_request *q, json_t *list, const json_t *live, const json_t *config, json_t *set)
 {
 	json_t *mine = entry_find(list, q, true), *last = mine ? json_incref(entry_set(mine)) : NULL;
@@ -424,6 +440,7 @@ json_t *managed_apply(const struct managed_request *q, const json_t *live, const
 			return NULL;
 	}
 	take_from_others(list, mine, changed, removed);
+	refresh_last_applied(q, config, object);
 	if (!fieldset_empty(changed) || !fieldset_empty(removed))
 		json_object_set_new(mine, "time", json_string(q->now));
 	drop_if_empty(list, mine);

@@ -79,6 +79,34 @@ scenario() { # NAMESPACE: everything in a namespace of its own
 	refuses "the namespace is gone" K get namespace "$ns"
 }
 
+# Server-side apply: created, conflicting, forced, and the way to it from client-side apply and back.
+applying() { # NAMESPACE
+	local ns=$1 file=$work/apply.yaml
+	n() { K -n "$ns" "$@"; }
+	check "a namespace for applying" K create namespace "$ns"
+	cat >"$file" <<-END
+	apiVersion: v1
+	kind: ConfigMap
+	metadata: {name: settings}
+	data: {color: red, size: "1"}
+	END
+	is "apply --server-side creates" "configmap/settings serverside-applied" n apply --server-side -f "$file"
+	is "and again changes nothing" "configmap/settings serverside-applied" n apply --server-side -f "$file"
+	check "another manager changes a field" n patch configmap settings --type=merge -p '{"data":{"size":"2"}}' --field-manager=other
+	says "which is then a conflict" "conflict with \"other\" using v1: .data.size" n apply --server-side -f "$file"
+	check "forced" n apply --server-side --force-conflicts -f "$file"
+	is "it is ours again" 1 n get configmap settings -o 'jsonpath={.data.size}'
+	sed -i 's/color: red, //' "$file"
+	check "a field no longer applied" n apply --server-side -f "$file"
+	is "is gone" '{"size":"1"}' n get configmap settings -o 'jsonpath={.data}'
+	sed -i 's/settings/moved/' "$file"
+	check "applied by the client" n apply -f "$file"
+	sed -i 's/"1"/"3"/' "$file"
+	is "then by the server" "configmap/moved serverside-applied" n apply --server-side -f "$file"
+	is "then by the client again" "configmap/moved unchanged" n apply -f "$file"
+	check "delete it all" K delete namespace "$ns"
+}
+
 bad_input() {
 	says "a wrong field is refused by name" "unknown field .*replicaz" K create -f - <<<'{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bad"},"spec":{"replicaz":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}}}'
 	says "a wrong name is refused" "is invalid: metadata.name: Invalid value: \"Bad_Name\"" K create configmap Bad_Name
@@ -100,5 +128,6 @@ for kubectl in "$old" "$new"; do
 	echo "# kubectl: $("$kubectl" version --client 2>/dev/null | head -n 1)"
 	scenario "e2e-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
 	bad_input
+	applying "apply-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
 done
 finish
