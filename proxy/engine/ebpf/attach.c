@@ -1,26 +1,62 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tc filters on the node's outward interfaces, and the node's own addresses. Filters have a fixed handle and priority
- * in clsact and are replaced in place; a clsact that holds no filter of anybody is removed with the last of ours.
+ * The programs on the node's interfaces. tc filters have a fixed handle and priority and are replaced in place; a clsact
+ * that holds no filter of anybody is removed with the last of ours. XDP, where a driver runs it itself, is a pinned link:
+ * it too goes on without a daemon. Saying the same links again costs a question each and heals what somebody removed.
  */
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
-#include <net/if.h>
-#include <netlink/attr.h>
-#include <netlink/msg.h>
-#include <netlink/netlink.h>
+#include <linux/if_link.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <stdio.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "proxy/engine/ebpf/internal.h"
 
-enum { TC_HANDLE = 0x6b65, TC_PRIORITY = 0x6b65 };
+enum { TC_HANDLE = 0x6b65, TC_PRIORITY = 0x6b65, NO_PROGRAM = -1 };
+#define XDP_PIN "xdp_"
 
+static const struct {
+	int ingress, egress, xdp; /* enum ebpf_program */
+} kinds[] = {
+	[ENGINE_LINK_OUTSIDE] = { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_XDP_INGRESS },
+	[ENGINE_LINK_PODS] = { EBPF_TC_PODS, NO_PROGRAM, NO_PROGRAM },
+	[ENGINE_LINK_TUNNEL] = { EBPF_TC_TUNNEL, NO_PROGRAM, NO_PROGRAM },
+};
+
+static const char *link_name(unsigned ifindex, char name[static IF_NAMESIZE])
+{
+	if (!if_indextoname(ifindex, name))
+		snprintf(name, IF_NAMESIZE, "#%u", ifindex);
+	return name;
+}
+
+static uint32_t program_id(int fd)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+	return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+/* Makes prog_fd the filter there, or nobody ours when it is negative. */
 static int tc_attach_one(unsigned ifindex, enum bpf_tc_attach_point point, int prog_fd)
 {
 	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, there, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	bool have = bpf_tc_query(&hook, &there) == 0;
+	if (prog_fd < 0) {
+		DECLARE_LIBBPF_OPTS(bpf_tc_opts, gone, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+		return have ? bpf_tc_detach(&hook, &gone) : 0;
+	}
+	if (have && there.prog_id == program_id(prog_fd))
+		return 0;
 	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY, .prog_fd = prog_fd,
 			    .flags = BPF_TC_F_REPLACE);
 	int r = bpf_tc_hook_create(&hook);
@@ -72,6 +108,137 @@ static void tc_detach_interface(unsigned ifindex)
 	bpf_tc_hook_destroy(&both);
 }
 
+static char *xdp_pin(const struct ebpf *e, unsigned ifindex)
+{
+	return str_printf("%s/links/" XDP_PIN "%u", e->pin_dir, ifindex);
+}
+
+/* Also for a link whose interface is gone. */
+static void xdp_detach(const char *path)
+{
+	_cleanup_close_ int fd = bpf_obj_get(path);
+	if (fd < 0)
+		return;
+	bpf_link_detach(fd);
+	unlink(path);
+}
+
+/* A driver that refuses is no error: tc sees the packets too. */
+static void xdp_attach(struct ebpf *e, struct elink *l, int prog_fd)
+{
+	_cleanup_free_ char *path = xdp_pin(e, l->link.ifindex);
+	char name[IF_NAMESIZE];
+	_cleanup_close_ int old = bpf_obj_get(path);
+	if (old >= 0) {
+		struct bpf_link_info info = { 0 };
+		uint32_t len = sizeof(info);
+		if (bpf_obj_get_info_by_fd(old, &info, &len) == 0 && info.type == BPF_LINK_TYPE_XDP &&
+		    info.xdp.ifindex == l->link.ifindex && bpf_link_update(old, prog_fd, NULL) == 0)
+			return;
+		xdp_detach(path);
+	}
+	DECLARE_LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_DRV_MODE);
+	_cleanup_close_ int fd = bpf_link_create(prog_fd, (int)l->link.ifindex, BPF_XDP, &opts);
+	if (fd >= 0 && ebpf_link_pin(fd, path, NULL) == 0)
+		return;
+	if (!l->said)
+		log_info("no XDP on %s, tc serves it why=%s", link_name(l->link.ifindex, name), strerror(errno));
+	l->said = true;
+}
+
+static int link_attach(struct ebpf *e, struct elink *l)
+{
+	unsigned ifindex = l->link.ifindex;
+	char name[IF_NAMESIZE];
+	if (l->link.kind >= ARRAY_SIZE(kinds))
+		return 0;
+	if (!l->link.ethernet) {
+		if (!l->said)
+			log_warn("interface %s has no Ethernet header and gets no program: Services are not reachable through it",
+				 link_name(ifindex, name));
+		l->said = true;
+		return 0;
+	}
+	int egress = kinds[l->link.kind].egress, xdp = kinds[l->link.kind].xdp;
+	/* What undoes comes first: an answer is understood before the first question is translated. */
+	int r = tc_attach_one(ifindex, BPF_TC_EGRESS, egress == NO_PROGRAM ? -1 : e->programs[egress]);
+	if (r == 0)
+		r = tc_attach_one(ifindex, BPF_TC_INGRESS, e->programs[kinds[l->link.kind].ingress]);
+	if (r == 0 && xdp != NO_PROGRAM && l->link.xdp && !e->no_xdp && e->programs[xdp] >= 0) {
+		xdp_attach(e, l, e->programs[xdp]);
+	} else {
+		_cleanup_free_ char *path = xdp_pin(e, ifindex);
+		xdp_detach(path);
+	}
+	return r;
+}
+
+static struct elink *link_find(struct elink *links, size_t n, unsigned ifindex)
+{
+	for (size_t i = 0; i < n; i++)
+		if (links[i].link.ifindex == ifindex)
+			return &links[i];
+	return NULL;
+}
+
+void ebpf_links_set(struct ebpf *e, const struct engine_link *links, size_t count)
+{
+	struct elink *fresh = mem_new_n(struct elink, count + 1);
+	for (size_t i = 0; i < count; i++) {
+		const struct elink *was = link_find(e->links, e->link_count, links[i].ifindex);
+		fresh[i].link = links[i];
+		fresh[i].said = was && was->said && was->link.kind == links[i].kind;
+	}
+	for (size_t i = 0; i < e->link_count && e->attached; i++) {
+		unsigned ifindex = e->links[i].link.ifindex;
+		_cleanup_free_ char *path = xdp_pin(e, ifindex);
+		if (link_find(fresh, count, ifindex))
+			continue;
+		tc_detach_interface(ifindex);
+		xdp_detach(path);
+	}
+	free(e->links);
+	e->links = fresh;
+	e->link_count = count;
+}
+
+int ebpf_links_attach(struct ebpf *e, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; i < e->link_count; i++) {
+		char name[IF_NAMESIZE];
+		unsigned ifindex = e->links[i].link.ifindex;
+		int a = link_attach(e, &e->links[i]);
+		if (a >= 0 || !if_indextoname(ifindex, name))
+			continue; /* gone in between: the next look will tell */
+		r = err_set(err, -a, "tc filter on %s: %s (Services do not answer there)", name, strerror(-a));
+	}
+	return r;
+}
+
+void ebpf_links_sweep(struct ebpf *e)
+{
+	struct if_nameindex *list = if_nameindex();
+	for (struct if_nameindex *i = list; i && i->if_index; i++)
+		if (!link_find(e->links, e->link_count, i->if_index))
+			tc_detach_interface(i->if_index);
+	if (list)
+		if_freenameindex(list);
+	_cleanup_free_ char *dir = str_printf("%s/links", e->pin_dir);
+	DIR *d = opendir(dir);
+	for (struct dirent *n; d && (n = readdir(d));) {
+		const char *index = str_after(n->d_name, XDP_PIN);
+		uint64_t ifindex;
+		if (!index || (str_to_u64(index, UINT32_MAX, &ifindex) == 0 &&
+			       link_find(e->links, e->link_count, (unsigned)ifindex)))
+			continue;
+		_cleanup_free_ char *path = str_printf("%s/%s", dir, n->d_name);
+		xdp_detach(path);
+	}
+	if (d)
+		closedir(d);
+}
+
 int ebpf_tc_detach_all(struct err *err)
 {
 	struct if_nameindex *list = if_nameindex();
@@ -81,77 +248,4 @@ int ebpf_tc_detach_all(struct err *err)
 		tc_detach_interface(i->if_index);
 	if_freenameindex(list);
 	return 0;
-}
-
-static bool has_ifindex(const unsigned *list, size_t n, unsigned ifindex)
-{
-	for (size_t i = 0; i < n; i++)
-		if (list[i] == ifindex)
-			return true;
-	return false;
-}
-
-/* Replaces the kernel's list: what is new first, then what is gone. */
-static int node_addrs_write(struct ebpf *e, const struct engine_node *node, struct err *err)
-{
-	int fd = e->maps[EBPF_NODE_ADDRS];
-	uint32_t one = 1;
-	for (size_t i = 0; i < node->addr_count; i++) {
-		struct abi_node_addr_key key;
-		ebpf_addr(&node->addrs[i], key.addr);
-		if (bpf_map_update_elem(fd, &key, &one, BPF_ANY) < 0)
-			return err_set(err, errno, "writing the node's addresses: %s", strerror(errno));
-	}
-	struct abi_node_addr_key key, next, stale[ABI_MAX_NODE_ADDRS];
-	size_t stale_count = 0;
-	for (void *at = NULL; bpf_map_get_next_key(fd, at, &next) == 0; key = next, at = &key) {
-		bool wanted = false;
-		for (size_t i = 0; i < node->addr_count && !wanted; i++) {
-			struct abi_node_addr_key w;
-			ebpf_addr(&node->addrs[i], w.addr);
-			wanted = memcmp(&w, &next, sizeof(w)) == 0;
-		}
-		if (!wanted && stale_count < ARRAY_SIZE(stale))
-			stale[stale_count++] = next;
-		key = next;
-	}
-	for (size_t i = 0; i < stale_count; i++)
-		bpf_map_delete_elem(fd, &stale[i]);
-	return 0;
-}
-
-/* Attaching again is cheap and heals what somebody removed. */
-int ebpf_tc_attach(struct ebpf *e, struct err *err)
-{
-	int r = 0;
-	for (size_t i = 0; i < e->if_count; i++) {
-		int a = tc_attach_one(e->ifindexes[i], BPF_TC_EGRESS, e->tc_egress);
-		if (a == 0)
-			a = tc_attach_one(e->ifindexes[i], BPF_TC_INGRESS, e->tc_ingress);
-		if (a == -ENODEV || a >= 0)
-			continue; /* gone in between: the next look will tell */
-		char name[IF_NAMESIZE] = "?";
-		if_indextoname(e->ifindexes[i], name);
-		r = err_set(err, -a, "tc filter on %s: %s (NodePorts do not answer there)", name, strerror(-a));
-	}
-	return r;
-}
-
-int ebpf_node_set(struct engine *engine, const struct engine_node *node, struct err *err)
-{
-	struct ebpf *e = CONTAINER_OF(engine, struct ebpf, engine);
-	int r = node_addrs_write(e, node, err);
-	_cleanup_free_ unsigned *out = mem_new_n(unsigned, node->link_count + 1);
-	size_t n = 0;
-	for (size_t i = 0; i < node->link_count; i++)
-		if (node->links[i].kind == ENGINE_LINK_OUTSIDE && node->links[i].ethernet)
-			out[n++] = node->links[i].ifindex;
-	for (size_t i = 0; i < e->if_count; i++)
-		if (!has_ifindex(out, n, e->ifindexes[i]))
-			tc_detach_interface(e->ifindexes[i]);
-	free(e->ifindexes);
-	e->ifindexes = n ? mem_dup(out, n * sizeof(*out)) : NULL;
-	e->if_count = n;
-	int a = e->attached ? ebpf_tc_attach(e, err) : 0;
-	return r < 0 ? r : a;
 }

@@ -68,6 +68,7 @@ static void ebpf_free(struct engine *engine)
 	marray_done(&e->slots);
 	marray_done(&e->backends);
 	marray_done(&e->stats);
+	marray_done(&e->loads);
 	if (e->config)
 		munmap(e->config, 4096);
 	for (size_t i = 0; i < EBPF_MAP_MAX; i++)
@@ -78,11 +79,12 @@ static void ebpf_free(struct engine *engine)
 			close(e->hooks[i]);
 	if (e->cgroup >= 0)
 		close(e->cgroup);
-	if (e->tc_ingress >= 0)
-		close(e->tc_ingress);
-	if (e->tc_egress >= 0)
-		close(e->tc_egress);
-	free(e->ifindexes);
+	for (size_t i = 0; i < EBPF_PROGRAM_MAX; i++)
+		if (e->programs[i] >= 0)
+			close(e->programs[i]);
+	free(e->links);
+	free(e->node_addrs);
+	free(e->peers);
 	free(e->pin_dir);
 	free(e);
 }
@@ -96,7 +98,8 @@ static int ebpf_synced_and_attach(struct engine *engine, struct err *err)
 	if (r < 0)
 		return r;
 	e->attached = true;
-	ebpf_tc_attach(e, err);
+	ebpf_links_attach(e, err);
+	ebpf_links_sweep(e);
 	ebpf_retire_other_versions(e->pin_dir);
 	return 0;
 }
@@ -115,13 +118,17 @@ struct engine *engine_ebpf_new(const struct engine_options *o, struct err *err)
 {
 	struct ebpf *e = mem_new(struct ebpf);
 	e->engine.ops = &ops;
-	e->tc_ingress = e->tc_egress = e->cgroup = -1;
+	e->cgroup = -1;
+	for (size_t i = 0; i < EBPF_PROGRAM_MAX; i++)
+		e->programs[i] = -1;
 	for (size_t i = 0; i < EBPF_HOOKS; i++)
 		e->hooks[i] = -1;
 	for (size_t i = 0; i < EBPF_MAP_MAX; i++)
 		e->maps[i] = -1;
 	e->ports = ebpf_ports_new();
 	e->pin_dir = mem_strdup(o->pin_dir);
+	e->no_xdp = o->no_xdp;
+	e->cluster_cidr = o->cluster_cidr;
 	if (ebpf_load(e, o, err) < 0) {
 		ebpf_free(&e->engine);
 		return NULL;

@@ -31,11 +31,14 @@ struct eset {
 };
 struct efrontend {
 	struct abi_frontend_key key;
-	uint8_t flags, inside, outside, owned;
+	uint8_t flags, inside, outside, owned, ranged;
 };
 struct eport {
 	uint32_t id;
 	uint32_t affinity_s;
+	struct ip_prefix *ranges; /* own; whom ranged frontends serve */
+	uint32_t range_count;
+	uint8_t family;
 	uint32_t sets[MODEL_SET_MAX]; /* 0: none */
 	uint16_t frontend_count;
 	char *name; /* "namespace/service:port" */
@@ -46,6 +49,10 @@ struct found { /* a frontend found in the kernel at the start */
 	uint32_t set_id, outside_set_id;
 	bool claimed;
 };
+struct found_range {
+	struct abi_range_key key;
+	bool claimed;
+};
 enum ebpf_map {
 	EBPF_FRONTENDS, EBPF_SETS, EBPF_SLOTS, EBPF_BACKENDS, EBPF_STATS, EBPF_AFFINITY, EBPF_SOCKS, EBPF_UDP_PEERS,
 	EBPF_FLOWS, EBPF_FLOW_REPLIES, EBPF_SWEEPER, EBPF_NODE_ADDRS, EBPF_CONFIG, EBPF_COUNTERS, EBPF_LOADS, EBPF_RANGES,
@@ -54,15 +61,23 @@ enum ebpf_map {
 extern const char *const ebpf_map_names[EBPF_MAP_MAX];
 
 enum { EBPF_HOOKS = 9 };
+enum ebpf_program { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_TC_PODS, EBPF_TC_TUNNEL, EBPF_XDP_INGRESS, EBPF_PROGRAM_MAX };
+/* What the bpffs is called in /proc/mounts when it was mounted here: the mark that --cleanup may unmount it. */
+#define EBPF_OWN_MOUNT "keelson"
+
+struct elink {
+	struct engine_link link;
+	bool said; /* that it gets no program, or no XDP */
+};
 struct ebpf {
 	struct engine engine;
 	char *pin_dir;
 	int maps[EBPF_MAP_MAX];
 	uint32_t max_entries[EBPF_MAP_MAX];
-	int hooks[EBPF_HOOKS], tc_ingress, tc_egress; /* program fds */
+	int hooks[EBPF_HOOKS], programs[EBPF_PROGRAM_MAX]; /* fds; -1: the object has none such */
 	int cgroup;
-	bool attached;
-	struct marray sets, slots, backends, stats;
+	bool attached, no_xdp;
+	struct marray sets, slots, backends, stats, loads;
 	struct abi_config *config; /* mapped */
 	struct idpool set_ids, backend_ids;
 	struct runpool runs;
@@ -79,14 +94,32 @@ struct ebpf {
 	size_t down_count, down_cap;
 	uint32_t *dropped;         /* sets that no frontend names after the commit */
 	size_t dropped_count, dropped_cap;
-	unsigned *ifindexes;
-	size_t if_count;
+	/* The node as it was last said. */
+	struct elink *links;
+	size_t link_count;
+	struct ip_addr *node_addrs;
+	size_t node_addr_count;
+	struct abi_peer_node_key *peers; /* as written, sorted; NULL: unknown */
+	size_t peer_count;
+	struct ip_ranges cluster_cidr;
+	struct found_range *found_ranges; /* sorted; freed when synced */
+	size_t found_range_count;
+	struct abi_range_key *stale_ranges; /* to be removed after the commit */
+	size_t stale_range_count, stale_range_cap;
 	uint64_t full_errors;
 };
 
 /* load.c */
 int ebpf_load(struct ebpf *e, const struct engine_options *o, struct err *err);
+void ebpf_libbpf_quiet(void); /* its complaints are kept for our own error messages */
+bool ebpf_is_bpffs(const char *path);
+/* hooks.c */
+const char *ebpf_hook_name(size_t i); /* of EBPF_HOOKS; program and pin */
+int ebpf_open_cgroup(const char *path, struct err *err);
 int ebpf_attach_hooks(struct ebpf *e, struct err *err);
+/* Puts a new link in the place of an old pin in one step, so that the path always names a live link. */
+int ebpf_link_pin(int fd, const char *path, struct err *err);
+/* cleanup.c */
 void ebpf_retire_other_versions(const char *pin_dir);
 /* state.c */
 int ebpf_adopt(struct ebpf *e, struct err *err);
@@ -94,6 +127,8 @@ int ebpf_port_set(struct engine *engine, const struct model_port *port, struct e
 void ebpf_port_gone(struct engine *engine, uint32_t id);
 int ebpf_commit(struct engine *engine, struct err *err);
 void ebpf_synced(struct engine *engine);
+/* The flags of ranged frontends follow the node's addresses. */
+void ebpf_ports_reflag(struct ebpf *e);
 struct map *ebpf_ports_new(void);
 void ebpf_state_done(struct ebpf *e);
 /* sets.c */
@@ -104,9 +139,22 @@ int ebpf_set_update(struct ebpf *e, uint32_t set_id, const struct model_port *po
 void ebpf_set_drop(struct ebpf *e, uint32_t set_id);
 void ebpf_sets_free_dropped(struct ebpf *e);
 void ebpf_addr(const struct ip_addr *a, uint32_t out[4]);
-/* attach.c */
+/* ranges.c */
+void ebpf_ranges_adopt(struct ebpf *e);
+/* Writes what p->ranges has and `old` (may be NULL) had not; what only old had goes with the next commit. What the kernel
+ * does not take leaves p->ranges: clients there are shut out. */
+int ebpf_ranges_update(struct ebpf *e, struct eport *p, const struct eport *old, struct err *err);
+void ebpf_ranges_drop(struct ebpf *e, const struct eport *p); /* all of them, with the next commit */
+void ebpf_ranges_commit(struct ebpf *e);
+void ebpf_ranges_synced(struct ebpf *e);
+/* The ABI_FRONTEND_* that say what p->ranges mean for sockets. */
+uint8_t ebpf_ranges_flags(const struct ebpf *e, const struct eport *p);
+/* node.c */
 int ebpf_node_set(struct engine *engine, const struct engine_node *node, struct err *err);
-int ebpf_tc_attach(struct ebpf *e, struct err *err); /* on every interface known */
+/* attach.c */
+void ebpf_links_set(struct ebpf *e, const struct engine_link *links, size_t count);
+int ebpf_links_attach(struct ebpf *e, struct err *err); /* programs on every link known; heals */
+void ebpf_links_sweep(struct ebpf *e);                  /* removes an earlier daemon's from all other interfaces */
 int ebpf_tc_detach_all(struct err *err);
 /* ebpf.c */
 void ebpf_metrics(struct engine *engine, struct strbuf *out);

@@ -30,19 +30,9 @@ const char *const ebpf_map_names[EBPF_MAP_MAX] = {
 	"flows", "flow_replies", "sweeper", "node_addrs", "config", "counters", "loads", "ranges",
 	"peer_nodes", "fragments", "trace_filter", "trace_events",
 };
-static const struct {
-	const char *program;
-	enum bpf_attach_type type;
-} hooks[EBPF_HOOKS] = {
-	/* Those that undo come first: an answer is understood before the first question is translated. */
-	{ "sock_release", BPF_CGROUP_INET_SOCK_RELEASE },
-	{ "recvmsg4", BPF_CGROUP_UDP4_RECVMSG },          { "recvmsg6", BPF_CGROUP_UDP6_RECVMSG },
-	{ "getpeername4", BPF_CGROUP_INET4_GETPEERNAME }, { "getpeername6", BPF_CGROUP_INET6_GETPEERNAME },
-	{ "connect4", BPF_CGROUP_INET4_CONNECT },         { "connect6", BPF_CGROUP_INET6_CONNECT },
-	{ "sendmsg4", BPF_CGROUP_UDP4_SENDMSG },          { "sendmsg6", BPF_CGROUP_UDP6_SENDMSG },
+static const char *const program_names[EBPF_PROGRAM_MAX] = {
+	"tc_ingress", "tc_egress", "tc_pods", "tc_tunnel", "xdp_ingress",
 };
-/* What the bpffs is called in /proc/mounts when it was mounted here: the mark that --cleanup may unmount it. */
-#define OWN_MOUNT_SOURCE "keelson"
 
 static char last_libbpf[256];
 
@@ -53,6 +43,12 @@ static int keep_last_message(enum libbpf_print_level level, const char *fmt, va_
 	vsnprintf(last_libbpf, sizeof(last_libbpf), fmt, ap);
 	last_libbpf[strcspn(last_libbpf, "\n")] = 0;
 	return 0;
+}
+
+void ebpf_libbpf_quiet(void)
+{
+	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+	libbpf_set_print(keep_last_message);
 }
 
 /* Each refusal names the feature. */
@@ -76,7 +72,7 @@ static int features(struct err *err)
 	return err_set(err, EOPNOTSUPP, "this kernel (Linux %s) lacks a feature that the eBPF engine needs: %s", u.release, lacks);
 }
 
-static bool is_bpffs(const char *path)
+bool ebpf_is_bpffs(const char *path)
 {
 	struct statfs fs;
 	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
@@ -85,8 +81,8 @@ static bool is_bpffs(const char *path)
 /* Makes the pin directory; mounts a bpffs at the usual place when the host has none. */
 static int ensure_pin_dir(const char *pin_dir, struct err *err)
 {
-	if ((str_starts(pin_dir, "/sys/fs/bpf/") || str_eq(pin_dir, "/sys/fs/bpf")) && !is_bpffs("/sys/fs/bpf")) {
-		if (mount(OWN_MOUNT_SOURCE, "/sys/fs/bpf", "bpf", 0, "mode=0700") < 0)
+	if ((str_starts(pin_dir, "/sys/fs/bpf/") || str_eq(pin_dir, "/sys/fs/bpf")) && !ebpf_is_bpffs("/sys/fs/bpf")) {
+		if (mount(EBPF_OWN_MOUNT, "/sys/fs/bpf", "bpf", 0, "mode=0700") < 0)
 			return err_set(err, errno, "mounting a bpffs on /sys/fs/bpf: %s", strerror(errno));
 	}
 	_cleanup_free_ char *links = str_printf("%s/links", pin_dir), *maps = str_printf("%s/v%d", pin_dir, ABI_VERSION);
@@ -95,7 +91,7 @@ static int ensure_pin_dir(const char *pin_dir, struct err *err)
 		r = file_mkdir_p(maps, 0700);
 	if (r < 0)
 		return err_set(err, -r, "making %s: %s", maps, strerror(-r));
-	if (!is_bpffs(maps))
+	if (!ebpf_is_bpffs(maps))
 		return err_set(err, EINVAL, "--pin-dir %s is not in a bpffs (mount -t bpf)", pin_dir);
 	return 0;
 }
@@ -161,60 +157,6 @@ static int set_pin_paths(struct bpf_object *obj, const char *pin_dir, struct err
 	return 0;
 }
 
-/* Puts a new link in the place of an old pin in one step, so that the path always names a live link. */
-static int pin_link(int fd, const char *path, struct err *err)
-{
-	_cleanup_free_ char *fresh = str_printf("%s_new", path);
-	unlink(fresh);
-	if (bpf_obj_pin(fd, fresh) < 0 || rename(fresh, path) < 0)
-		return err_set(err, errno, "pinning %s: %s", path, strerror(errno));
-	return 0;
-}
-
-static int attach_hook(int cgroup_fd, uint64_t cgroup_id, int prog_fd, enum bpf_attach_type type, const char *path,
-		       struct err *err)
-{
-	_cleanup_close_ int old = bpf_obj_get(path);
-	if (old >= 0) {
-		struct bpf_link_info info = { 0 };
-		uint32_t len = sizeof(info);
-		bool ours = bpf_obj_get_info_by_fd(old, &info, &len) == 0 && info.type == BPF_LINK_TYPE_CGROUP &&
-			    info.cgroup.cgroup_id == cgroup_id;
-		if (ours && bpf_link_update(old, prog_fd, NULL) == 0)
-			return 0;
-	}
-	_cleanup_close_ int link = bpf_link_create(prog_fd, cgroup_fd, type, NULL);
-	if (link < 0)
-		return err_set(err, errno, "attaching %s to the cgroup: %s", strrchr(path, '/') + 1, strerror(errno));
-	return pin_link(link, path, err);
-}
-
-static int open_cgroup(const char *path, struct err *err)
-{
-	struct statfs fs;
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(err, errno, "--cgroup %s: %s", path, strerror(errno));
-	if (fstatfs(fd, &fs) == 0 && (unsigned long)fs.f_type == CGROUP2_SUPER_MAGIC)
-		return fd;
-	close(fd);
-	return err_set(err, EINVAL, "--cgroup %s is not in a cgroup2 mount; socket hooks need one", path);
-}
-
-int ebpf_attach_hooks(struct ebpf *e, struct err *err)
-{
-	struct stat st;
-	if (fstat(e->cgroup, &st) < 0)
-		return err_set(err, errno, "cgroup: %s", strerror(errno));
-	for (size_t i = 0; i < EBPF_HOOKS; i++) {
-		_cleanup_free_ char *path = str_printf("%s/links/%s", e->pin_dir, hooks[i].program);
-		int r = attach_hook(e->cgroup, st.st_ino, e->hooks[i], hooks[i].type, path, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int take_fds(struct ebpf *e, struct proxy_bpf *skel, struct err *err)
 {
 	for (size_t i = 0; i < EBPF_MAP_MAX; i++) {
@@ -225,17 +167,20 @@ static int take_fds(struct ebpf *e, struct proxy_bpf *skel, struct err *err)
 			return err_set(err, errno, "map %s: %s", ebpf_map_names[i], strerror(errno));
 	}
 	for (size_t i = 0; i < EBPF_HOOKS; i++) {
-		struct bpf_program *p = bpf_object__find_program_by_name(skel->obj, hooks[i].program);
+		struct bpf_program *p = bpf_object__find_program_by_name(skel->obj, ebpf_hook_name(i));
 		BUG_ON(!p);
 		e->hooks[i] = fcntl(bpf_program__fd(p), F_DUPFD_CLOEXEC, 3);
 	}
-	e->tc_ingress = fcntl(bpf_program__fd(skel->progs.tc_ingress), F_DUPFD_CLOEXEC, 3);
-	e->tc_egress = fcntl(bpf_program__fd(skel->progs.tc_egress), F_DUPFD_CLOEXEC, 3);
+	for (size_t i = 0; i < EBPF_PROGRAM_MAX; i++) {
+		struct bpf_program *p = bpf_object__find_program_by_name(skel->obj, program_names[i]);
+		e->programs[i] = p ? fcntl(bpf_program__fd(p), F_DUPFD_CLOEXEC, 3) : -1;
+	}
 	int r = 0;
 	r |= marray_init(&e->sets, e->maps[EBPF_SETS], sizeof(uint64_t), e->max_entries[EBPF_SETS]);
 	r |= marray_init(&e->slots, e->maps[EBPF_SLOTS], sizeof(uint64_t), e->max_entries[EBPF_SLOTS]);
 	r |= marray_init(&e->backends, e->maps[EBPF_BACKENDS], sizeof(struct abi_backend), e->max_entries[EBPF_BACKENDS]);
 	r |= marray_init(&e->stats, e->maps[EBPF_STATS], sizeof(struct abi_stats), e->max_entries[EBPF_STATS]);
+	r |= marray_init(&e->loads, e->maps[EBPF_LOADS], sizeof(uint32_t), e->max_entries[EBPF_LOADS]);
 	BUG_ON(r != 0);
 	e->config = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, e->maps[EBPF_CONFIG], 0);
 	if (e->config == MAP_FAILED) {
@@ -270,11 +215,10 @@ static int load(struct ebpf *e, struct proxy_bpf *skel, const struct engine_opti
 
 int ebpf_load(struct ebpf *e, const struct engine_options *o, struct err *err)
 {
-	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
-	libbpf_set_print(keep_last_message);
+	ebpf_libbpf_quiet();
 	int r = features(err);
 	if (r == 0)
-		r = e->cgroup = open_cgroup(o->cgroup, err);
+		r = e->cgroup = ebpf_open_cgroup(o->cgroup, err);
 	if (r >= 0)
 		r = ensure_pin_dir(o->pin_dir, err);
 	if (r < 0)
@@ -285,75 +229,5 @@ int ebpf_load(struct ebpf *e, const struct engine_options *o, struct err *err)
 	r = load(e, skel, o, err);
 	proxy_bpf__destroy(skel); /* the fds taken, the pins and the links keep what is needed */
 	malloc_trim(0);
-	return r;
-}
-
-static void remove_tree(const char *dir)
-{
-	_cleanup_(strlist_done) struct strlist names = { 0 };
-	DIR *d = opendir(dir);
-	if (!d)
-		return;
-	for (struct dirent *n; (n = readdir(d));)
-		if (!str_eq(n->d_name, ".") && !str_eq(n->d_name, ".."))
-			strlist_addf(&names, "%s/%s", dir, n->d_name);
-	closedir(d);
-	for (size_t i = 0; i < names.count; i++)
-		if (unlink(names.items[i]) < 0 && (errno == EISDIR || errno == EPERM))
-			remove_tree(names.items[i]);
-	rmdir(dir);
-}
-
-void ebpf_retire_other_versions(const char *pin_dir)
-{
-	_cleanup_free_ char *own = str_printf("v%d", ABI_VERSION);
-	DIR *d = opendir(pin_dir);
-	if (!d)
-		return;
-	for (struct dirent *n; (n = readdir(d));)
-		if (n->d_name[0] == 'v' && !str_eq(n->d_name, own)) {
-			_cleanup_free_ char *path = str_printf("%s/%s", pin_dir, n->d_name);
-			remove_tree(path);
-		}
-	closedir(d);
-}
-
-/* Unmounts the bpffs when it was mounted by ensure_pin_dir() and nothing is left in it. */
-static void unmount_own(void)
-{
-	_cleanup_strbuf_ struct strbuf mounts = { 0 };
-	if (rmdir("/sys/fs/bpf/keelson") < 0 && errno != ENOENT)
-		return;
-	if (file_read("/proc/self/mounts", 1 << 22, &mounts) < 0 || !mounts.data)
-		return;
-	if (!strstr(mounts.data, OWN_MOUNT_SOURCE " /sys/fs/bpf bpf "))
-		return;
-	DIR *d = opendir("/sys/fs/bpf");
-	size_t entries = 0;
-	for (struct dirent *n; d && (n = readdir(d));) /* the kernel itself puts maps.debug and progs.debug there */
-		entries += n->d_name[0] != '.' && !str_ends(n->d_name, ".debug");
-	if (d)
-		closedir(d);
-	if (d && entries == 0)
-		umount2("/sys/fs/bpf", 0);
-}
-
-int engine_ebpf_cleanup(const char *pin_dir, struct err *err)
-{
-	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
-	libbpf_set_print(keep_last_message);
-	int r = ebpf_tc_detach_all(err);
-	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
-		_cleanup_free_ char *path = str_printf("%s/links/%s", pin_dir, hooks[i].program);
-		_cleanup_close_ int fd = bpf_obj_get(path);
-		if (fd >= 0)
-			bpf_link_detach(fd); /* at once, whoever else holds the link */
-	}
-	if (is_bpffs(pin_dir))
-		remove_tree(pin_dir);
-	if (str_starts(pin_dir, "/sys/fs/bpf/keelson/"))
-		unmount_own();
-	if (r == 0 && file_exists(pin_dir) && is_bpffs(pin_dir))
-		return err_set(err, EBUSY, "%s could not be removed", pin_dir);
 	return r;
 }

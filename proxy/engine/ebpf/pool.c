@@ -74,11 +74,53 @@ uint32_t runpool_size(uint32_t count)
 	return 1u << class_of(count);
 }
 
-uint32_t runpool_get(struct runpool *p, uint32_t count)
+struct run {
+	uint32_t start, size;
+};
+
+static int run_cmp(const void *a, const void *b)
 {
-	unsigned c = class_of(count);
-	if (c >= RUNPOOL_CLASSES)
-		return POOL_NONE;
+	const struct run *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Free runs for [start, end), the largest that fit. */
+static void give_back(struct runpool *p, uint32_t start, uint32_t end)
+{
+	while (start < end) {
+		unsigned c = 0;
+		while (c + 1 < RUNPOOL_CLASSES && (2u << c) <= end - start)
+			c++;
+		idpool_put(&p->classes[c], start);
+		start += 1u << c;
+	}
+}
+
+/* Joins free neighbours. */
+static void coalesce(struct runpool *p)
+{
+	size_t count = 0, n = 0;
+	for (unsigned c = 0; c < RUNPOOL_CLASSES; c++)
+		count += p->classes[c].count;
+	struct run *runs = mem_new_n(struct run, count + 1);
+	for (unsigned c = 0; c < RUNPOOL_CLASSES; c++)
+		while (p->classes[c].count)
+			runs[n++] = (struct run){ idpool_pop(&p->classes[c]), 1u << c };
+	qsort(runs, n, sizeof(*runs), run_cmp);
+	for (size_t i = 0; i < n;) {
+		uint32_t start = runs[i].start, end = start + runs[i].size;
+		for (i++; i < n && runs[i].start == end; i++)
+			end += runs[i].size;
+		if (end == p->next)
+			p->next = start;
+		else
+			give_back(p, start, end);
+	}
+	free(runs);
+}
+
+static uint32_t runpool_find(struct runpool *p, unsigned c)
+{
 	uint32_t size = 1u << c;
 	struct idpool *q = &p->classes[c];
 	if (q->count > POOL_REST)
@@ -102,8 +144,24 @@ uint32_t runpool_get(struct runpool *p, uint32_t count)
 	return POOL_NONE;
 }
 
+uint32_t runpool_get(struct runpool *p, uint32_t count)
+{
+	unsigned c = class_of(count);
+	if (c >= RUNPOOL_CLASSES)
+		return POOL_NONE;
+	uint32_t start = runpool_find(p, c);
+	/* Joining is worth its cost only when enough came free since it was last tried. */
+	if (start == POOL_NONE && p->freed >= 1u << c) {
+		p->freed = 0;
+		coalesce(p);
+		start = runpool_find(p, c);
+	}
+	return start;
+}
+
 void runpool_put(struct runpool *p, uint32_t start, uint32_t count)
 {
+	p->freed += runpool_size(count);
 	idpool_put(&p->classes[class_of(count)], start);
 }
 
@@ -112,14 +170,8 @@ bool runpool_take(struct runpool *p, uint32_t start, uint32_t count)
 	uint32_t size = runpool_size(count);
 	if (start < p->next || size > p->max || start > p->max - size)
 		return false;
-	/* The gap becomes free runs, the largest that fit. */
-	while (p->next < start) {
-		unsigned c = 0;
-		while (c + 1 < RUNPOOL_CLASSES && (2u << c) <= start - p->next)
-			c++;
-		idpool_put(&p->classes[c], p->next);
-		p->next += 1u << c;
-	}
+	give_back(p, p->next, start);
+	p->freed += start - p->next;
 	p->next = start + size;
 	return true;
 }

@@ -23,10 +23,11 @@ void idpool_done(struct idpool *p);
 uint32_t idpool_get(struct idpool *p); /* POOL_NONE when all are in use */
 void idpool_put(struct idpool *p, uint32_t id);
 
-/* Runs have sizes of powers of two. */
+/* Runs have sizes of powers of two. Free ones are split when a size runs out, and joined again when that is not enough. */
 enum { RUNPOOL_CLASSES = 24 };
 struct runpool {
 	uint32_t next, max;
+	uint64_t freed; /* slots freed since neighbours were last joined */
 	struct idpool classes[RUNPOOL_CLASSES]; /* only their queues are used: start indexes */
 };
 void runpool_init(struct runpool *p, uint32_t max);

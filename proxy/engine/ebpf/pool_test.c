@@ -105,12 +105,36 @@ static void test_adoption(void **state)
 	runpool_done(&p);
 }
 
+/* Everything in small runs, freed: one large run fits again. */
+static void test_neighbours_join(void **state)
+{
+	(void)state;
+	struct runpool p;
+	uint32_t starts[PLACES / 4];
+	runpool_init(&p, PLACES);
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < ARRAY_SIZE(starts); i++)
+			assert_int_not_equal(starts[i] = runpool_get(&p, 3), POOL_NONE);
+		assert_int_equal(runpool_get(&p, 512), POOL_NONE);
+		for (size_t i = 0; i < ARRAY_SIZE(starts); i++)
+			runpool_put(&p, starts[(i * 77) % ARRAY_SIZE(starts)], 3);
+		uint32_t a = runpool_get(&p, 512), b = runpool_get(&p, 300);
+		assert_int_not_equal(a, POOL_NONE);
+		assert_int_not_equal(b, POOL_NONE);
+		assert_int_equal(runpool_get(&p, 1), POOL_NONE);
+		runpool_put(&p, a, 512);
+		runpool_put(&p, b, 300);
+	}
+	runpool_done(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_runs_at_random),
 		cmocka_unit_test(test_adoption),
+		cmocka_unit_test(test_neighbours_join),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

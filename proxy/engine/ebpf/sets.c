@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "proxy/engine/ebpf/internal.h"
+#include "proxy/engine/ebpf/slots.h"
 
 int marray_init(struct marray *a, int fd, uint32_t elem_bytes, uint32_t max)
 {
@@ -100,7 +101,8 @@ static uint32_t backend_new(struct ebpf *e, uint32_t set_id, const uint32_t addr
 	if (id == POOL_NONE)
 		return id;
 	struct abi_backend *b = marray_at(&e->backends, id);
-	if (!b) {
+	uint32_t *load = marray_at(&e->loads, id);
+	if (!b || !load) {
 		idpool_put(&e->backend_ids, id);
 		return POOL_NONE;
 	}
@@ -115,6 +117,7 @@ static uint32_t backend_new(struct ebpf *e, uint32_t set_id, const uint32_t addr
 	b->flags = flags;
 	b->set_id = set_id;
 	b->pad = 0;
+	*load = 0;
 	__atomic_store_n(&b->generation, e->config->generation, __ATOMIC_RELEASE);
 	return id;
 }
@@ -133,9 +136,15 @@ static int addr_cmp(const uint32_t a[4], uint16_t a_port, const uint32_t b[4], u
 	return c ? c : (int)ntohs(a_port) - (int)ntohs(b_port);
 }
 
-static uint8_t abi_flags(uint8_t flags, enum model_set which)
+/* Does the backend get new connections in this set? */
+static bool takes_new(const struct model_backend *b, enum model_set which)
 {
-	return (flags & 1 << which ? ABI_BACKEND_NEW : 0) | (flags & MODEL_BACKEND_HERE ? ABI_BACKEND_LOCAL : 0);
+	return b->flags & 1 << which && b->weight;
+}
+
+static uint8_t abi_flags(const struct model_backend *b, enum model_set which)
+{
+	return (takes_new(b, which) ? ABI_BACKEND_NEW : 0) | (b->flags & MODEL_BACKEND_HERE ? ABI_BACKEND_LOCAL : 0);
 }
 
 struct change {
@@ -179,10 +188,10 @@ static int set_diff(struct ebpf *e, uint32_t set_id, const struct model_port *po
 		if (i < s->count && cmp == 0) {
 			c->ids[c->count++] = s->ids[i++];
 			/* New connections may come before the switch; they stop only after it. */
-			have->flags |= abi_flags(want->flags, which);
+			have->flags |= abi_flags(want, which);
 			continue;
 		}
-		uint32_t id = backend_new(e, set_id, addr, htons(want->port), port->proto, abi_flags(want->flags, which));
+		uint32_t id = backend_new(e, set_id, addr, htons(want->port), port->proto, abi_flags(want, which));
 		if (id == POOL_NONE)
 			return -ENOSPC;
 		c->created[c->created_count++] = id;
@@ -193,43 +202,71 @@ static int set_diff(struct ebpf *e, uint32_t set_id, const struct model_port *po
 	return 0;
 }
 
+/* The words that the set's slots should hold; *ret own, NULL without any. */
+static uint32_t slot_words(struct ebpf *e, const struct change *c, const struct model_port *port, enum model_set which,
+			   uint64_t **ret)
+{
+	_cleanup_free_ struct slot_backend *members = mem_new_n(struct slot_backend, c->count + 1);
+	_cleanup_free_ uint32_t *table = NULL;
+	uint32_t at = 0;
+
+	for (size_t k = 0; k < port->backend_count; k++) {
+		const struct model_backend *m = &port->backends[k];
+		if (which == MODEL_SET_LOCAL && !(m->flags & MODEL_BACKEND_HERE))
+			continue;
+		struct slot_backend *b = &members[at++];
+		ebpf_addr(&m->addr, b->addr);
+		b->port_be = htons(m->port);
+		b->weight = takes_new(m, which) ? m->weight : 0;
+	}
+	uint32_t n = slots_build(port->algorithm == MODEL_MAGLEV ? SLOTS_MAGLEV : SLOTS_SHARES, members, at, &table);
+	*ret = n ? mem_new_n(uint64_t, n) : NULL;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t id = c->ids[table[i]];
+		(*ret)[i] = ABI_SLOT_WORD(id, ((struct abi_backend *)marray_at(&e->backends, id))->generation);
+	}
+	return n;
+}
+
+static uint8_t set_flags(const struct model_port *port, enum model_set which, uint32_t slot_count)
+{
+	if (!slot_count)
+		return which == MODEL_SET_LOCAL && port->local_drop ? ABI_SET_DROP : 0;
+	return port->algorithm == MODEL_MAGLEV ? ABI_SET_HASH : port->algorithm == MODEL_LEAST ? ABI_SET_LEAST : 0;
+}
+
 /* Writes the slots when they change and switches the set's word. */
 static int set_switch(struct ebpf *e, uint32_t set_id, const struct change *c, const struct model_port *port,
 		      enum model_set which)
 {
 	struct eset *s = ebpf_eset(e, set_id);
 	uint64_t *word = marray_at(&e->sets, set_id);
-	bool drop = which == MODEL_SET_LOCAL && port->local_drop;
-	uint64_t empty = ABI_SET_WORD(0, 0, drop ? ABI_SET_DROP : 0);
-	_cleanup_free_ uint64_t *want = mem_new_n(uint64_t, c->count + 1);
-	uint32_t n = 0, at = 0;
-
-	for (size_t k = 0; k < port->backend_count; k++) {
-		if (which == MODEL_SET_LOCAL && !(port->backends[k].flags & MODEL_BACKEND_HERE))
-			continue;
-		uint32_t id = c->ids[at++];
-		if (port->backends[k].flags & 1 << which)
-			want[n++] = ABI_SLOT_WORD(id, ((struct abi_backend *)marray_at(&e->backends, id))->generation);
-	}
+	_cleanup_free_ uint64_t *want = NULL;
+	uint32_t n = slot_words(e, c, port, which, &want), base = 0;
+	uint8_t flags = set_flags(port, which, n);
 	bool same = n == s->slot_count;
 	for (uint32_t i = 0; same && i < n; i++)
 		same = *(uint64_t *)marray_at(&e->slots, s->base + i) == want[i];
-	if (same && (n ? *word == ABI_SET_WORD(s->base, n, 0) : *word == empty))
+	if (same) {
+		uint64_t value = ABI_SET_WORD(n ? s->base : 0, n, flags);
+		if (*word != value)
+			word_store(word, value);
 		return 0;
-
-	uint32_t base = 0;
+	}
 	if (n) {
 		base = runpool_get(&e->runs, n);
 		if (base == POOL_NONE)
 			return -ENOSPC;
 		for (uint32_t i = 0; i < n; i++) {
 			uint64_t *slot = marray_at(&e->slots, base + i);
-			if (!slot)
+			if (!slot) {
+				runpool_put(&e->runs, base, n);
 				return -ENOMEM;
+			}
 			*slot = want[i];
 		}
 	}
-	word_store(word, n ? ABI_SET_WORD(base, n, 0) : empty);
+	word_store(word, ABI_SET_WORD(base, n, flags));
 	if (s->slot_count)
 		runpool_put(&e->runs, s->base, s->slot_count);
 	s->base = base;
@@ -255,7 +292,7 @@ int ebpf_set_update(struct ebpf *e, uint32_t set_id, const struct model_port *po
 	for (size_t k = 0; k < port->backend_count; k++) {
 		if (which == MODEL_SET_LOCAL && !(port->backends[k].flags & MODEL_BACKEND_HERE))
 			continue;
-		((struct abi_backend *)marray_at(&e->backends, c.ids[at++]))->flags = abi_flags(port->backends[k].flags, which);
+		((struct abi_backend *)marray_at(&e->backends, c.ids[at++]))->flags = abi_flags(&port->backends[k], which);
 	}
 	for (uint32_t i = 0; i < c.left_count; i++)
 		backend_free(e, c.left[i]);

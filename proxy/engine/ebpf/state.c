@@ -35,31 +35,26 @@ static struct found *found_get(const struct ebpf *e, const struct abi_frontend_k
 	return e->found_count ? bsearch(key, e->found, e->found_count, sizeof(*e->found), key_cmp) : NULL;
 }
 
-static void frontend_of(const struct model_frontend *f, uint8_t family, struct efrontend *ret)
+/* p->ranges must be what the port has. */
+static void frontend_of(const struct ebpf *e, const struct eport *p, const struct model_port *port,
+			const struct model_frontend *f, struct efrontend *ret)
 {
 	*ret = (struct efrontend){ .inside = f->inside, .outside = f->outside };
 	struct ip_addr a = f->addr;
 	if (!a.family)
-		a.family = family;
+		a.family = port->family;
 	ebpf_addr(&a, ret->key.addr);
 	ret->key.port = htons(f->port);
 	ret->key.proto = f->proto;
-	switch (f->kind) {
-	case MODEL_NODE_PORT:
-		ret->key.scope = ABI_SCOPE_NODE_PORT;
-		ret->flags = ABI_FRONTEND_EXTERNAL;
-		break;
-	case MODEL_OWNED:
+	if (f->kind == MODEL_OWNED) {
 		ret->key.scope = ABI_SCOPE_OWNED;
 		ret->owned = 1;
-		break;
-	case MODEL_EXTERNAL_IP:
-	case MODEL_LOAD_BALANCER:
-		ret->flags = ABI_FRONTEND_EXTERNAL;
-		break;
-	default:
-		break;
+		return;
 	}
+	ret->key.scope = f->kind == MODEL_NODE_PORT ? ABI_SCOPE_NODE_PORT : ABI_SCOPE_ADDRESS;
+	ret->ranged = f->ranged;
+	ret->flags = ABI_FRONTEND_EXTERNAL | (f->kind == MODEL_CLUSTER_IP ? ABI_FRONTEND_CLUSTER : 0) |
+		     (port->dsr ? ABI_FRONTEND_DSR : 0) | (f->ranged ? ebpf_ranges_flags(e, p) : 0);
 }
 
 static void queue_up(struct ebpf *e, const struct efrontend *f, const struct eport *p)
@@ -133,36 +128,32 @@ static bool frontend_same(const struct efrontend *a, const struct efrontend *b)
 static void port_free(void *v)
 {
 	struct eport *p = v;
-	if (p)
-		free(p->name);
+	if (!p)
+		return;
+	free(p->ranges);
+	free(p->name);
 	free(p);
 }
 
-int ebpf_port_set(struct engine *engine, const struct model_port *port, struct err *err)
+static struct eport *port_new(const struct model_port *port, struct eport *old)
 {
-	struct ebpf *e = CONTAINER_OF(engine, struct ebpf, engine);
-	struct eport *old = port_get(e, port->id);
 	struct eport *p = mem_zalloc(sizeof(*p) + port->frontend_count * sizeof(p->frontends[0]));
 	p->id = port->id;
+	p->family = port->family;
 	p->affinity_s = port->affinity_s;
 	p->frontend_count = (uint16_t)port->frontend_count;
-	for (size_t i = 0; i < port->frontend_count; i++)
-		frontend_of(&port->frontends[i], port->family, &p->frontends[i]);
-	if (old) {
+	p->range_count = (uint32_t)port->range_count;
+	p->ranges = p->range_count ? mem_dup(port->ranges, p->range_count * sizeof(*p->ranges)) : NULL;
+	if (old)
 		memcpy(p->sets, old->sets, sizeof(p->sets));
-		p->name = TAKE(old->name);
-	}
-	if (!p->name || !old)
-		p->name = str_printf("%s/%s:%s", port->ns, port->service, port->name);
-	uint32_t before[MODEL_SET_MAX];
-	memcpy(before, p->sets, sizeof(before));
-	int r = sets_update(e, p, port, err);
+	p->name = old ? TAKE(old->name) : str_printf("%s/%s:%s", port->ns, port->service, port->name);
+	return p;
+}
 
-	/* Without a set of its own a port must not have frontends; one whose update failed keeps what it had. */
-	bool complete = p->sets[MODEL_SET_ALL] && (!port->uses_local || p->sets[MODEL_SET_LOCAL]);
-	if (!complete)
-		p->frontend_count = 0;
-	bool moved = !old || old->affinity_s != p->affinity_s || memcmp(before, p->sets, sizeof(before)) != 0;
+/* Gathers the frontends that are new or say something else, and those that are no more. */
+static void frontends_update(struct ebpf *e, const struct eport *p, const struct eport *old)
+{
+	bool moved = !old || old->affinity_s != p->affinity_s || memcmp(old->sets, p->sets, sizeof(p->sets)) != 0;
 	for (size_t i = 0; i < p->frontend_count; i++) {
 		bool same = false;
 		for (size_t k = 0; !moved && !same && k < old->frontend_count; k++)
@@ -178,14 +169,50 @@ int ebpf_port_set(struct engine *engine, const struct model_port *port, struct e
 		for (size_t i = 0; !kept && i < p->frontend_count; i++)
 			kept = key_cmp(&p->frontends[i].key, &old->frontends[k].key) == 0;
 		if (!kept)
-			queue_down(e, &old->frontends[k].key, before[old->frontends[k].inside]);
+			queue_down(e, &old->frontends[k].key, old->sets[old->frontends[k].inside]);
 	}
+}
+
+int ebpf_port_set(struct engine *engine, const struct model_port *port, struct err *err)
+{
+	struct ebpf *e = CONTAINER_OF(engine, struct ebpf, engine);
+	struct eport *old = port_get(e, port->id), *p = port_new(port, old);
+	for (size_t i = 0; i < port->frontend_count; i++)
+		frontend_of(e, p, port, &port->frontends[i], &p->frontends[i]);
+	int r = sets_update(e, p, port, err);
+	/* Without a set of its own a port must not have frontends; one whose update failed keeps what it had. */
+	if (!p->sets[MODEL_SET_ALL] || (port->uses_local && !p->sets[MODEL_SET_LOCAL]))
+		p->frontend_count = 0;
+	int q = p->sets[MODEL_SET_ALL] ? ebpf_ranges_update(e, p, old, err) : 0;
+	if (q < 0)
+		e->full_errors++;
+	frontends_update(e, p, old);
 	if (p->sets[MODEL_SET_LOCAL] && !port->uses_local && r == 0) {
 		ebpf_set_drop(e, p->sets[MODEL_SET_LOCAL]);
 		p->sets[MODEL_SET_LOCAL] = 0;
 	}
 	port_put(e, p);
-	return r;
+	return r < 0 ? r : q;
+}
+
+void ebpf_ports_reflag(struct ebpf *e)
+{
+	size_t it = 0;
+	void *value;
+	while (map_next(e->ports, &it, NULL, &value)) {
+		struct eport *p = value;
+		uint8_t flags = p->range_count ? ebpf_ranges_flags(e, p) : 0;
+		for (size_t i = 0; flags && i < p->frontend_count; i++) {
+			struct efrontend *f = &p->frontends[i];
+			uint8_t now = (uint8_t)((f->flags & ~ABI_FRONTEND_DENY_NODE) | (flags & ABI_FRONTEND_DENY_NODE));
+			if (!f->ranged || f->flags == now)
+				continue;
+			f->flags = now;
+			queue_up(e, f, p);
+		}
+	}
+	if (e->up_count)
+		ebpf_commit(&e->engine, NULL);
 }
 
 void ebpf_port_gone(struct engine *engine, uint32_t id)
@@ -197,6 +224,7 @@ void ebpf_port_gone(struct engine *engine, uint32_t id)
 		return;
 	for (size_t i = 0; i < p->frontend_count; i++)
 		queue_down(e, &p->frontends[i].key, p->sets[p->frontends[i].inside]);
+	ebpf_ranges_drop(e, p);
 	for (int w = 0; w < MODEL_SET_MAX; w++)
 		if (p->sets[w])
 			ebpf_set_drop(e, p->sets[w]);
@@ -248,6 +276,7 @@ int ebpf_commit(struct engine *engine, struct err *err)
 		if (bpf_map_lookup_elem(e->maps[EBPF_FRONTENDS], &e->down[i].key, &v) == 0 && v.set_id == e->down[i].set_id)
 			bpf_map_delete_elem(e->maps[EBPF_FRONTENDS], &e->down[i].key);
 	}
+	ebpf_ranges_commit(e);
 	ebpf_sets_free_dropped(e);
 	e->down_count = 0;
 	if (!e->up_count && e->up_key_cap > 1024) { /* the first bulk is not a measure for what follows */
@@ -362,6 +391,7 @@ int ebpf_adopt(struct ebpf *e, struct err *err)
 	for (uint32_t id = 1; id <= highest; id++)
 		if (e->esets[id].count > 1)
 			qsort(e->esets[id].ids, e->esets[id].count, sizeof(uint32_t), backend_cmp);
+	ebpf_ranges_adopt(e);
 	return 0;
 }
 
@@ -379,6 +409,7 @@ void ebpf_synced(struct engine *engine)
 	e->found = NULL;
 	e->found_count = 0;
 	ebpf_commit(engine, NULL);
+	ebpf_ranges_synced(e);
 }
 
 void ebpf_state_done(struct ebpf *e)
@@ -388,6 +419,8 @@ void ebpf_state_done(struct ebpf *e)
 		free(e->esets[i].ids);
 	free(e->esets);
 	free(e->found);
+	free(e->found_ranges);
+	free(e->stale_ranges);
 	free(e->up_keys);
 	free(e->up_values);
 	free(e->down);
