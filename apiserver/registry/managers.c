@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What the record of managers (apiserver/apply) needs of a request. */
+#include <stdio.h>
 #include <string.h>
 
 #include "apiserver/registry/registry.h"
@@ -10,12 +11,13 @@
 static void manager_name(const struct call *c, char out[static MANAGED_MAX_NAME + 1])
 {
 	const char *given = query_get(&c->q, "fieldManager");
-	size_t len = str_empty(given) ? strcspn(c->user_agent, "/") : strlen(given);
-	len = MIN(len, (size_t)MANAGED_MAX_NAME);
-	memcpy(out, str_empty(given) ? c->user_agent : given, len);
-	out[len] = '\0';
-	if (!len)
-		strcpy(out, "unknown");
+	const char *name = str_empty(given) ? c->user_agent : given;
+	size_t len = str_empty(given) ? strcspn(name, "/") : strlen(name);
+	if (!len) {
+		name = "unknown";
+		len = strlen(name);
+	}
+	snprintf(out, MANAGED_MAX_NAME + 1, "%.*s", (int)MIN(len, (size_t)MANAGED_MAX_NAME), name);
 }
 
 void managers_request(const struct call *c, struct managers *ret)

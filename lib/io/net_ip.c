@@ -57,7 +57,7 @@ int ip_ranges_parse(const char *s, struct ip_ranges *ret, unsigned *ret_first)
 
 	if (!s || strlen(s) >= sizeof(text) || s[0] == ',' || strstr(s, ",,") || (*s && s[strlen(s) - 1] == ','))
 		return -EINVAL;
-	strcpy(text, s);
+	memcpy(text, s, strlen(s) + 1);
 	for (char *p = strtok_r(text, ",", &save); p; p = strtok_r(NULL, ",", &save), first = false) {
 		struct ip_prefix one;
 

@@ -96,9 +96,32 @@ static void kernel(void **state _unused_)
 	assert_string_equal(err_msg(&err), "cannot read sysctl net.ipv4.no_such_thing: No such file or directory");
 }
 
+static void test_ranges(void **state)
+{
+	(void)state;
+	static const char *const bad[] = { "", ",", "10.0.0.0/8,", ",10.0.0.0/8", "10.0.0.0/8,,fd00::/64", "10.0.0.0/8,10.1.0.0/16",
+		"10.0.0.0", "10.0.0.0/8,fd00::/64,fd01::/64", "10.0.0.0/33" };
+	struct ip_ranges r = { 0 };
+	struct ip_addr four, six;
+	unsigned first = 9;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(ip_ranges_parse(bad[i], &r, NULL), -EINVAL);
+	assert_int_equal(ip_ranges_parse(NULL, &r, NULL), -EINVAL);
+	ip_parse("10.9.8.7", &four);
+	ip_parse("fd00::1", &six);
+	assert_int_equal(ip_ranges_parse("fd00::5/64,10.1.2.3/8", &r, &first), 0);
+	assert_int_equal(first, 1);
+	assert_true(ip_ranges_contain(&r, &four) && ip_ranges_contain(&r, &six));
+	assert_int_equal(r.v[0].addr.bytes[1], 0); /* host bits are cleared */
+	assert_int_equal(ip_ranges_parse("10.0.0.0/8", &r, &first), 0);
+	assert_int_equal(first, 0);
+	assert_true(ip_ranges_contain(&r, &four) && !ip_ranges_contain(&r, &six));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(parsing),
 		cmocka_unit_test(arithmetic),
 		cmocka_unit_test(kernel),
