@@ -16,6 +16,7 @@
 #include "io/http_server.h"
 #include "proxy/dns/server.h"
 #include "proxy/engine/engine.h"
+#include "proxy/node/cluster.h"
 #include "proxy/node/node.h"
 #include "proxy/options.h"
 #include "proxy/source/source.h"
@@ -24,6 +25,7 @@ struct proxy {
 	uv_loop_t loop;
 	struct options o;
 	struct model *model;
+	struct cluster *cluster;
 	struct engine *engine;
 	struct node_watch *node;
 	struct source_kube *kube;
@@ -57,8 +59,13 @@ static void on_object(enum source_kind kind, const json_t *object, void *user)
 {
 	struct proxy *p = user;
 	_cleanup_err_ struct err err = { 0 };
-	pending(p);
-	int r = kind == SOURCE_SERVICE ? model_service_set(p->model, object, &err) : model_slice_set(p->model, object, &err);
+	int r;
+	if (kind == SOURCE_NODE) {
+		r = cluster_node_set(p->cluster, object, &err);
+	} else {
+		pending(p);
+		r = kind == SOURCE_SERVICE ? model_service_set(p->model, object, &err) : model_slice_set(p->model, object, &err);
+	}
 	if (r < 0) {
 		log_warn("object in part not used why=%s", err_msg(&err));
 		metrics_counter_add("keelson_proxy_bad_objects_total", "Objects with parts that could not be used.", NULL, 1);
@@ -68,11 +75,33 @@ static void on_object(enum source_kind kind, const json_t *object, void *user)
 static void on_gone(enum source_kind kind, const char *ns, const char *name, void *user)
 {
 	struct proxy *p = user;
+	if (kind == SOURCE_NODE) {
+		cluster_node_del(p->cluster, name);
+		return;
+	}
 	pending(p);
 	if (kind == SOURCE_SERVICE)
 		model_service_del(p->model, ns, name);
 	else
 		model_slice_del(p->model, ns, name);
+}
+
+static void on_node_changed(const struct cluster_node *n, void *user)
+{
+	struct proxy *p = user;
+	if (!n->own)
+		return;
+	pending(p);
+	model_set_zone(p->model, n->zone);
+}
+
+static void on_node_gone(const struct cluster_node *n, void *user)
+{
+	struct proxy *p = user;
+	if (!n->own)
+		return;
+	pending(p);
+	model_set_zone(p->model, NULL);
 }
 
 static void on_complaint(const char *what, void *user)
@@ -86,6 +115,7 @@ static void on_source_synced(void *user)
 {
 	struct proxy *p = user;
 	p->source_synced = true;
+	cluster_set_synced(p->cluster);
 	pending(p);
 }
 
@@ -107,7 +137,7 @@ static void on_port_gone(uint32_t id, void *user)
 static void flush(struct proxy *p)
 {
 	static const double buckets[] = { 0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10 };
-	const struct model_sink sink = { on_port, on_port_gone, p };
+	const struct model_sink sink = { .port_set = on_port, .port_gone = on_port_gone, .user = p };
 	_cleanup_err_ struct err err = { 0 };
 	int64_t began = clock_mono_ns();
 	p->refused_ports = 0;
@@ -247,9 +277,12 @@ static int start(struct proxy *p, struct err *err)
 	if (http_server_listen(p->http, o->listen, NULL, NULL, err) < 0)
 		return -EIO;
 	const struct model_options mo = {
-		.size = sizeof(mo), .node_name = o->node_name, .cluster_dns = o->cluster_dns,
+		.size = sizeof(mo), .node_name = o->node_name, .cluster_dns = { o->cluster_dns },
 	};
 	p->model = model_new(&mo);
+	const struct cluster_listener nodes = { .changed = on_node_changed, .gone = on_node_gone, .user = p };
+	p->cluster = cluster_new(o->node_name);
+	cluster_listen(p->cluster, &nodes);
 	const struct engine_options eo = {
 		.size = sizeof(eo), .cgroup = o->cgroup, .pin_dir = o->pin_dir, .service_cidr = o->service_cidr,
 		.cluster_cidr = o->cluster_cidr,
@@ -301,6 +334,7 @@ static void stop(struct proxy *p)
 	if (p->engine)
 		p->engine->ops->free(p->engine);
 	model_free(p->model);
+	cluster_free(p->cluster);
 	metrics_reset();
 }
 

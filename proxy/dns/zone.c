@@ -152,9 +152,9 @@ static void answer_srv(struct answer *a, const struct model_service *s, const ch
 	a->port_name = port_name;
 	a->proto = proto;
 	if (model_service_type(s) == MODEL_TYPE_HEADLESS) {
-		model_service_endpoints(s, endpoint_srv, a);
+		model_service_endpoints(a->z->model, s, endpoint_srv, a);
 		a->glue = true;
-		model_service_endpoints(s, endpoint_srv, a);
+		model_service_endpoints(a->z->model, s, endpoint_srv, a);
 		return;
 	}
 	if (!service_name(a->z, s, NULL, &target))
@@ -177,7 +177,7 @@ static void answer_service(struct answer *a, const struct model_service *s)
 	const struct ip_addr *ip;
 	a->exists = true;
 	if (model_service_type(s) == MODEL_TYPE_HEADLESS) {
-		model_service_endpoints(s, endpoint_address, a);
+		model_service_endpoints(a->z->model, s, endpoint_address, a);
 		put_seen(a);
 		a->seen_count = 0;
 	} else {
@@ -227,7 +227,7 @@ static const struct model_service *answer_svc(struct answer *a, int labels)
 			a->exists = true;
 		} else {
 			a->endpoint = second;
-			model_service_endpoints(s, endpoint_address, a);
+			model_service_endpoints(a->z->model, s, endpoint_address, a);
 			put_seen(a);
 		}
 	} else if (labels == 4 && proto && dns_name_label(n, 0, first) && first[0] == '_') {

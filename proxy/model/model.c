@@ -19,6 +19,8 @@ static void service_free(void *p)
 	free(s->cluster_ips);
 	free(s->external_ips);
 	free(s->lb_ips);
+	free(s->ranges);
+	free(s->weights);
 	free(s->claims);
 	free(s->gone);
 	free(s->key);
@@ -29,12 +31,14 @@ struct model *model_new(const struct model_options *o)
 {
 	struct model *m = mem_new(struct model);
 	m->services = map_new(service_free);
-	m->slices = map_new(model_slice_free_value);
+	m->slices = map_new(NULL);
 	m->namespaces = map_new(NULL);
 	m->addresses = map_new(NULL);
-	m->node_name = mem_strdup(o->node_name);
+	m->own_node = intern_ref(&m->names, o->node_name);
+	m->zone = mem_strdup(o->zone);
 	m->proxy_name = mem_strdup(o->proxy_name);
-	m->cluster_dns = o->cluster_dns;
+	memcpy(m->cluster_dns, o->cluster_dns, sizeof(m->cluster_dns));
+	memcpy(m->node_ips, o->node_ips, sizeof(m->node_ips));
 	m->next_id = 1;
 	return m;
 }
@@ -43,17 +47,26 @@ struct model *model_free(struct model *m)
 {
 	if (!m)
 		return NULL;
+	size_t it = 0;
+	void *slice;
+	while (map_next(m->slices, &it, NULL, &slice))
+		model_slice_free(m, slice);
 	map_free(m->slices);
 	map_free(m->services);
 	map_free(m->namespaces);
 	map_free(m->addresses);
 	claims_done(&m->claims);
 	free(m->contested);
-	free(m->node_name);
+	intern_done(&m->names);
+	intern_done(&m->hints);
+	free(m->zone);
 	free(m->proxy_name);
+	free(m->triggers);
 	free(m->frontends);
+	free(m->candidates);
 	free(m->backends);
 	free(m->keys);
+	free(m->ranges);
 	free(m);
 	return NULL;
 }
@@ -86,74 +99,6 @@ void model_touch(struct model *m, struct model_service *s)
 	else
 		m->dirty = s;
 	m->dirty_last = s;
-}
-
-static int backend_cmp(const void *a, const void *b)
-{
-	const struct model_backend *x = a, *y = b;
-	int c = memcmp(x->addr.bytes, y->addr.bytes, sizeof(x->addr.bytes));
-	return c ? c : (int)x->port - (int)y->port;
-}
-
-/* The endpoints of one port: all that serve, with a flag for each set that gives them new connections. */
-static size_t build_backends(struct model *m, const struct model_service *s, const struct model_svc_port *p,
-			     uint8_t family, bool *ret_local_drop)
-{
-	enum { READY = 1 << 5, SERVING_TERMINATING = 1 << 6 };
-	size_t n = 0, out = 0;
-	for (const struct model_slice *sl = s->slices; sl; sl = sl->next) {
-		if (sl->family != family)
-			continue;
-		for (size_t k = 0; k < sl->port_count; k++) {
-			if (sl->ports[k].proto != p->proto || strcmp(sl->ports[k].name, p->name) != 0)
-				continue;
-			for (size_t i = 0; i < sl->ep_count; i++) {
-				const struct model_ep *e = &sl->eps[i];
-				if (!(e->flags & (EP_READY | EP_SERVING)))
-					continue;
-				MEM_GROW(m->backends, m->backend_cap, n + 1);
-				m->backends[n++] = (struct model_backend){
-					.addr = e->addr,
-					.weight = 1,
-					.port = sl->ports[k].port,
-					.flags = (e->flags & EP_READY ? READY : 0) |
-						 (e->flags & EP_SERVING && e->flags & EP_TERMINATING ? SERVING_TERMINATING : 0) |
-						 (e->flags & EP_HERE ? MODEL_BACKEND_HERE : 0),
-				};
-			}
-		}
-	}
-	if (n > 1)
-		qsort(m->backends, n, sizeof(*m->backends), backend_cmp);
-	unsigned any = 0, here = 0;
-	for (size_t i = 0; i < n; i++) {
-		/* An endpoint may stand in two slices for a moment: it is as good as its better entry. */
-		if (out && backend_cmp(&m->backends[out - 1], &m->backends[i]) == 0)
-			m->backends[out - 1].flags |= m->backends[i].flags;
-		else
-			m->backends[out++] = m->backends[i];
-	}
-	for (size_t i = 0; i < out; i++) {
-		any |= m->backends[i].flags;
-		if (m->backends[i].flags & MODEL_BACKEND_HERE)
-			here |= m->backends[i].flags;
-	}
-	unsigned use_all = any & READY ? READY : SERVING_TERMINATING;
-	unsigned use_local = here & READY ? READY : SERVING_TERMINATING;
-	bool all = false, local = false;
-	for (size_t i = 0; i < out; i++) {
-		struct model_backend *b = &m->backends[i];
-		unsigned f = b->flags;
-		b->flags = f & MODEL_BACKEND_HERE;
-		if (f & use_all)
-			b->flags |= MODEL_BACKEND_ALL;
-		if (f & MODEL_BACKEND_HERE && f & use_local)
-			b->flags |= MODEL_BACKEND_LOCAL;
-		all |= b->flags & MODEL_BACKEND_ALL;
-		local |= b->flags & MODEL_BACKEND_LOCAL;
-	}
-	*ret_local_drop = all && !local;
-	return out;
 }
 
 static void frontend_claim_key(const struct model_frontend *f, uint8_t family, struct claim_key *ret)
@@ -236,7 +181,8 @@ static void build_frontend(struct build *b, struct model_frontend f)
 	struct claim_key key;
 	if (f.kind != MODEL_NODE_PORT && f.addr.family != b->family)
 		return;
-	if (m->cluster_dns.family && f.addr.family && ip_addr_eq(&f.addr, &m->cluster_dns))
+	const struct ip_addr *dns = &m->cluster_dns[family_index(b->family)];
+	if (f.addr.family && dns->family && ip_addr_eq(&f.addr, dns))
 		return;
 	frontend_claim_key(&f, b->family, &key);
 	for (size_t i = b->keys; i-- > 0;) /* listed twice by the Service itself */
@@ -272,19 +218,115 @@ static void build_frontends(struct build *b, const struct model_svc_port *p, boo
 		build_frontend(b, f);
 	}
 	f.kind = MODEL_LOAD_BALANCER;
+	f.ranged = s->ranged;
 	for (size_t i = 0; i < s->lb_ip_count; i++) {
 		f.addr = s->lb_ips[i];
 		build_frontend(b, f);
 	}
-	bool has_family = false;
-	for (size_t i = 0; i < s->cluster_ip_count; i++)
-		has_family |= s->cluster_ips[i].family == b->family;
-	if (p->node_port && has_family) {
+	f.ranged = false;
+	if (p->node_port) {
 		f.kind = MODEL_NODE_PORT;
 		f.addr = (struct ip_addr){ 0 };
 		f.port = p->node_port;
 		build_frontend(b, f);
 	}
+}
+
+/* Source ranges of one family, in m->ranges. A node that may reach a balancer's address may also come from it: where the
+ * address is on the node itself, the node's packets to it carry it as their source. */
+static size_t build_ranges(struct model *m, const struct model_service *s, uint8_t family)
+{
+	const struct ip_addr *node = &m->node_ips[family_index(family)];
+	bool from_node = false;
+	size_t n = 0;
+	MEM_GROW(m->ranges, m->range_cap, (size_t)s->range_count + s->lb_ip_count);
+	for (size_t i = 0; i < s->range_count; i++)
+		if (s->ranges[i].addr.family == family) {
+			m->ranges[n++] = s->ranges[i];
+			from_node |= node->family && ip_prefix_contains(&s->ranges[i], node);
+		}
+	for (size_t i = 0; from_node && i < s->lb_ip_count; i++)
+		if (s->lb_ips[i].family == family)
+			m->ranges[n++] = (struct ip_prefix){ .addr = s->lb_ips[i], .len = family == AF_INET ? 32 : 128 };
+	return n;
+}
+
+void model_count_no_local(struct model *m, struct model_svc_port *p, int fam, uint8_t now)
+{
+	for (int t = 0; t < MODEL_TRAFFIC_MAX; t++) {
+		m->no_local[t] -= p->no_local[fam] >> t & 1;
+		m->no_local[t] += now >> t & 1;
+	}
+	p->no_local[fam] = now;
+}
+
+static void port_close(struct model *m, struct model_svc_port *p, int fam, const struct model_sink *sink, size_t *changes)
+{
+	model_count_no_local(m, p, fam, 0);
+	if (!p->ids[fam])
+		return;
+	sink->port_gone(p->ids[fam], sink->user);
+	p->ids[fam] = 0;
+	(*changes)++;
+}
+
+static void port_hand_over(struct build *b, struct model_svc_port *p, int fam, const struct model_sink *sink)
+{
+	struct model *m = b->m;
+	const struct model_service *s = b->s;
+	bool ranged = false, used[MODEL_TRAFFIC_MAX] = { 0 };
+	if (!p->ids[fam])
+		p->ids[fam] = m->next_id++;
+	struct model_port port = {
+		.id = p->ids[fam], .ns = s->ns, .service = s->name, .name = p->name, .family = b->family, .proto = p->proto,
+		.affinity_s = s->affinity_s, .algorithm = s->algorithm, .dsr = s->dsr, .frontend_count = b->frontends,
+	};
+	port.backend_count = model_backends_build(m, s, p, b->family, &port.local_drop);
+	port.frontends = m->frontends;
+	port.backends = m->backends;
+	for (size_t k = 0; k < port.backend_count; k++)
+		port.weighted |= m->backends[k].weight != 1;
+	for (size_t k = 0; k < b->frontends; k++) {
+		const struct model_frontend *f = &m->frontends[k];
+		if (f->kind == MODEL_OWNED)
+			continue;
+		ranged |= f->ranged;
+		used[MODEL_TRAFFIC_INTERNAL] |= f->inside == MODEL_SET_LOCAL;
+		used[MODEL_TRAFFIC_EXTERNAL] |= f->kind != MODEL_CLUSTER_IP && f->outside == MODEL_SET_LOCAL;
+	}
+	port.uses_local = used[MODEL_TRAFFIC_INTERNAL] || used[MODEL_TRAFFIC_EXTERNAL];
+	port.range_count = ranged ? build_ranges(m, s, b->family) : 0;
+	port.ranges = m->ranges;
+	model_count_no_local(m, p, fam, port.local_drop ? used[0] << 0 | used[1] << 1 : 0);
+	sink->port_set(&port, sink->user);
+}
+
+static void health_hand_over(struct model *m, struct model_service *s, const struct model_sink *sink)
+{
+	uint32_t count = s->health_port ? model_ready_here(m, s) : 0;
+	if (s->health_port == s->told_health_port && count == s->told_health_count)
+		return;
+	s->told_health_port = s->health_port;
+	s->told_health_count = count;
+	if (sink->health)
+		sink->health(s->ns, s->name, s->health_port, count, sink->user);
+}
+
+/* What the Service held and holds no longer comes free. */
+static void claims_settle(struct model *m, struct model_service *s, size_t count)
+{
+	struct claim_key *old = s->claims;
+	size_t old_count = s->claim_count;
+	s->claims = count ? mem_dup(m->keys, count * sizeof(*m->keys)) : NULL;
+	s->claim_count = count;
+	for (size_t i = 0; i < old_count; i++) {
+		bool kept = false;
+		for (size_t k = 0; k < s->claim_count && !kept; k++)
+			kept = memcmp(&old[i], &s->claims[k], sizeof(*old)) == 0;
+		if (!kept)
+			release(m, s, &old[i]);
+	}
+	free(old);
 }
 
 static size_t flush_service(struct model *m, struct model_service *s, const struct model_sink *sink)
@@ -301,48 +343,19 @@ static size_t flush_service(struct model *m, struct model_service *s, const stru
 
 	for (size_t i = 0; i < s->port_count; i++)
 		for (int fam = 0; fam < FAMILY_MAX; fam++) {
-			struct model_svc_port *p = &s->ports[i];
 			b.family = fam == FAMILY_6 ? AF_INET6 : AF_INET;
 			b.frontends = 0;
-			if (programmed)
-				build_frontends(&b, p, i == 0);
+			if (programmed && s->families >> fam & 1)
+				build_frontends(&b, &s->ports[i], i == 0);
 			if (b.frontends == 0) {
-				if (p->ids[fam]) {
-					sink->port_gone(p->ids[fam], sink->user);
-					changes++;
-				}
-				p->ids[fam] = 0;
+				port_close(m, &s->ports[i], fam, sink, &changes);
 				continue;
 			}
-			if (!p->ids[fam])
-				p->ids[fam] = m->next_id++;
-			struct model_port port = {
-				.id = p->ids[fam], .ns = s->ns, .service = s->name, .name = p->name, .family = b.family,
-				.proto = p->proto, .affinity_s = s->affinity_s, .frontend_count = b.frontends,
-			};
-			port.backend_count = build_backends(m, s, p, b.family, &port.local_drop);
-			port.frontends = m->frontends;
-			port.backends = m->backends;
-			for (size_t k = 0; k < b.frontends; k++)
-				port.uses_local |= m->frontends[k].kind != MODEL_OWNED &&
-						   (m->frontends[k].inside == MODEL_SET_LOCAL ||
-						    m->frontends[k].outside == MODEL_SET_LOCAL);
-			sink->port_set(&port, sink->user);
+			port_hand_over(&b, &s->ports[i], fam, sink);
 			changes++;
 		}
-
-	struct claim_key *old = s->claims;
-	size_t old_count = s->claim_count;
-	s->claims = b.keys ? mem_dup(m->keys, b.keys * sizeof(*m->keys)) : NULL;
-	s->claim_count = b.keys;
-	for (size_t i = 0; i < old_count; i++) {
-		bool kept = false;
-		for (size_t k = 0; k < s->claim_count && !kept; k++)
-			kept = memcmp(&old[i], &s->claims[k], sizeof(*old)) == 0;
-		if (!kept)
-			release(m, s, &old[i]);
-	}
-	free(old);
+	health_hand_over(m, s, sink);
+	claims_settle(m, s, b.keys);
 	return changes;
 }
 
@@ -359,6 +372,8 @@ static void forget(struct model *m, struct model_service *s)
 size_t model_flush(struct model *m, const struct model_sink *sink)
 {
 	size_t changes = 0;
+	m->fresh_trigger_count = m->trigger_count;
+	m->trigger_count = 0;
 	while (m->dirty) {
 		struct model_service *s = m->dirty;
 		m->dirty = s->dirty_next;
@@ -380,4 +395,15 @@ size_t model_service_count(const struct model *m)
 size_t model_endpoint_count(const struct model *m)
 {
 	return m->endpoint_count;
+}
+
+size_t model_triggers(const struct model *m, const int64_t **ret)
+{
+	*ret = m->triggers;
+	return m->fresh_trigger_count;
+}
+
+size_t model_no_local(const struct model *m, enum model_traffic traffic)
+{
+	return m->no_local[traffic];
 }

@@ -71,6 +71,9 @@ struct model_port {
 struct model_sink {
 	void (*port_set)(const struct model_port *port, void *user);
 	void (*port_gone)(uint32_t id, void *user);
+	/* A Service's healthCheckNodePort, or how many ready endpoints this node has for it, changed. port 0: there is none any
+	 * more. May be NULL. */
+	void (*health)(const char *ns, const char *service, uint16_t port, uint32_t ready_here, void *user);
 	void *user;
 };
 
@@ -78,7 +81,10 @@ struct model;
 struct model_options {
 	size_t size;
 	const char *node_name;      /* whose endpoints are local; may be NULL */
-	struct ip_addr cluster_dns; /* never programmed: the node's own DNS server answers there. family 0: none */
+	/* Never programmed: the node's own DNS server answers there. Index 0 IPv4, 1 IPv6; family 0: none. */
+	struct ip_addr cluster_dns[2];
+	/* The node's own addresses: source ranges that hold one also let in what the node sends from a balancer's address. */
+	struct ip_addr node_ips[2];
 	const char *zone;           /* its topology.kubernetes.io/zone; NULL: unknown, no zone hints are followed */
 	const char *proxy_name;     /* Services labelled for another proxy are left alone; NULL: only unlabelled ones are ours */
 };
@@ -94,6 +100,14 @@ int model_slice_set(struct model *m, const json_t *slice, struct err *err);
 void model_slice_del(struct model *m, const char *ns, const char *name);
 /* Hands over what changed since the last flush. Returns how many ports were handed over or gone. */
 size_t model_flush(struct model *m, const struct model_sink *sink);
+/* The node's zone is another now (NULL: unknown): Services with hints are looked at again by the next flush. */
+void model_set_zone(struct model *m, const char *zone);
+/* When the changes began that the last flush took in: annotation endpoints.kubernetes.io/last-change-trigger-time of the
+ * slices that brought a new one, microseconds since the epoch. Borrowed until the model is changed. */
+size_t model_triggers(const struct model *m, const int64_t **ret);
+/* How many Service ports (of one family) drop traffic because their policy is Local and only other nodes have endpoints. */
+enum model_traffic { MODEL_TRAFFIC_INTERNAL, MODEL_TRAFFIC_EXTERNAL, MODEL_TRAFFIC_MAX };
+size_t model_no_local(const struct model *m, enum model_traffic traffic);
 size_t model_service_count(const struct model *m); /* Services present */
 size_t model_endpoint_count(const struct model *m);
 
@@ -118,7 +132,7 @@ bool model_service_port(const struct model_service *s, size_t i, struct model_se
  * hostname "" when the endpoint has none. The callback returns false to stop. */
 typedef bool (*model_endpoint_fn)(const struct ip_addr *addr, const char *hostname, const struct model_service_port *port,
 				  void *user);
-void model_service_endpoints(const struct model_service *s, model_endpoint_fn fn, void *user);
+void model_service_endpoints(const struct model *m, const struct model_service *s, model_endpoint_fn fn, void *user);
 /* The Service whose cluster address this is, or NULL. */
 const struct model_service *model_service_by_address(const struct model *m, const struct ip_addr *a);
 /* The headless Service with a ready endpoint of this address that has a hostname (*ret_hostname), or NULL. */

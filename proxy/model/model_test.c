@@ -77,7 +77,7 @@ static void on_gone(uint32_t id, void *user)
 
 static void flush(struct model *m, struct recorder *r)
 {
-	const struct model_sink sink = { on_port, on_gone, r };
+	const struct model_sink sink = { .port_set = on_port, .port_gone = on_gone, .user = r };
 	r->sets = r->gone = 0;
 	model_flush(m, &sink);
 }
@@ -129,7 +129,7 @@ struct fixture {
 static struct fixture fixture_new(void)
 {
 	struct model_options o = { .size = sizeof(o), .node_name = "n1" };
-	ip_parse("10.96.0.10", &o.cluster_dns);
+	ip_parse("10.96.0.10", &o.cluster_dns[0]);
 	return (struct fixture){ .m = model_new(&o), .r = { .ports = map_new(free) } };
 }
 
@@ -310,13 +310,13 @@ static void test_bad_objects(void **state)
 		const char *text, *want;
 	} rows[] = {
 		{ "spec: {}", "Service without a name or namespace" },
-		{ META("a") "spec: {clusterIP: bogus, ports: [{port: 80}]}", "Service d/a: clusterIP is not an address: \"bogus\"" },
+		{ META("a") "spec: {clusterIP: bogus, ports: [{port: 80}]}", "Service d/a: clusterIP is not a usable address: \"bogus\"" },
 		{ META("a") "spec: {clusterIP: 10.96.0.1, ports: [{name: x, port: 99999}]}",
 		  "Service d/a: port without a usable number or protocol: \"x\"" },
 		{ META("a") "spec: {clusterIP: 10.96.0.1, ports: [{name: x, port: 80, protocol: ICMP}]}",
 		  "Service d/a: port without a usable number or protocol: \"x\"" },
 		{ META("a") "spec: {clusterIP: 10.96.0.1, externalIPs: [7, {}], ports: 3}",
-		  "Service d/a: externalIPs holds what is not an address: \"\"" },
+		  "Service d/a: externalIPs holds what is not a usable address: \"\"" },
 	};
 	struct fixture f = fixture_new();
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

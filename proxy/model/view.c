@@ -52,7 +52,14 @@ bool model_service_port(const struct model_service *s, size_t i, struct model_se
 	return true;
 }
 
-void model_service_endpoints(const struct model_service *s, model_endpoint_fn fn, void *user)
+static struct ip_addr ep_addr(const struct model_slice *sl, const struct model_ep *e)
+{
+	struct ip_addr a = { .family = sl->family };
+	memcpy(a.bytes, e->addr, sizeof(a.bytes));
+	return a;
+}
+
+void model_service_endpoints(const struct model *m, const struct model_service *s, model_endpoint_fn fn, void *user)
 {
 	static const struct model_service_port none = { "", 0, 0 };
 	for (const struct model_slice *sl = s->slices; sl; sl = sl->next)
@@ -60,12 +67,13 @@ void model_service_endpoints(const struct model_service *s, model_endpoint_fn fn
 			const struct model_ep *e = &sl->eps[i];
 			if (!(e->flags & EP_READY))
 				continue;
-			const char *hostname = e->hostname ? e->hostname : "";
-			if (!sl->port_count && !fn(&e->addr, hostname, &none, user))
+			const char *hostname = intern_text(&m->names, e->hostname);
+			struct ip_addr a = ep_addr(sl, e);
+			if (!sl->port_count && !fn(&a, hostname, &none, user))
 				return;
 			for (size_t k = 0; k < sl->port_count; k++) {
 				struct model_service_port p = { sl->ports[k].name, sl->ports[k].port, sl->ports[k].proto };
-				if (!fn(&e->addr, hostname, &p, user))
+				if (!fn(&a, hostname, &p, user))
 					return;
 			}
 		}
@@ -88,8 +96,9 @@ const struct model_service *model_endpoint_by_address(const struct model *m, con
 			continue;
 		for (const struct model_slice *sl = s->slices; sl; sl = sl->next)
 			for (size_t i = 0; sl->family == a->family && i < sl->ep_count; i++)
-				if (sl->eps[i].hostname && sl->eps[i].flags & EP_READY && ip_addr_eq(&sl->eps[i].addr, a)) {
-					*ret_hostname = sl->eps[i].hostname;
+				if (sl->eps[i].hostname && sl->eps[i].flags & EP_READY &&
+				    memcmp(sl->eps[i].addr, a->bytes, a->family == AF_INET ? 4 : 16) == 0) {
+					*ret_hostname = intern_text(&m->names, sl->eps[i].hostname);
 					return s;
 				}
 	}

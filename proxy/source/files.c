@@ -2,7 +2,7 @@
 /*
  * Manifests in a directory, followed by inotify. The sink sees the union of the files: an object is told when its text
  * changes and gone when no file has it any more. A file is read again only when its times or size changed; of each object
- * only a fingerprint is kept.
+ * only a fingerprint is kept. Owners point at names of files, so a file lets go of what it owns before it is forgotten.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -10,16 +10,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "kube/object.h"
 #include "proxy/source/source.h"
 
-enum { SETTLE_MS = 10, FILE_MAX_BYTES = 64 << 20, FILES_MAX = 10000 };
+enum {
+	SETTLE_MS = 10,      /* after the last event, */
+	SETTLE_MAX_MS = 200, /* but no longer than this after the first */
+	WRITING_MS = 2000,   /* a file that was left alone for so long is read although nobody closed it */
+	RETURN_MS = 500,     /* how often a directory that went away is looked for */
+	FILE_MAX_BYTES = 64 << 20,
+	FILES_MAX = 10000,
+};
+
+static const char kind_letters[] = { [SOURCE_SERVICE] = 's', [SOURCE_SLICE] = 'e', [SOURCE_NODE] = 'n' };
+static const char *const kind_names[] = {
+	[SOURCE_SERVICE] = "Service", [SOURCE_SLICE] = "EndpointSlice", [SOURCE_NODE] = "Node",
+};
 
 struct entry {
-	char *key; /* "s/ns/name" or "e/ns/name" */
+	char *key; /* "KIND/ns/name", KIND a letter of kind_letters; a Node's ns is empty */
 	uint64_t print;
 };
 struct file {
@@ -28,23 +41,27 @@ struct file {
 	struct entry *entries;
 	size_t count, cap;
 	bool seen, reread;
+	int64_t writing_ms; /* when somebody was last seen writing to it without having closed it; 0: nobody */
 };
 struct owner {
 	const char *file; /* borrow: a file's name lives until it has let go of all it owns */
 	uint64_t print;
+	bool contested; /* another file has it too, or had */
 };
 struct source_files {
 	char *dir;
 	struct source_sink sink;
 	uv_poll_t *poll;
 	uv_timer_t *timer;
-	int fd;
+	int fd, watch; /* watch -1: the directory is away */
 	struct file *files; /* sorted by name */
 	size_t count, cap;
 	struct map *owners; /* key -> struct owner, own */
-	bool synced;
+	int64_t first_ms;   /* of the events not looked at yet; 0: none */
+	bool synced, full, away;
 };
 
+static void on_settled(uv_timer_t *t);
 static void complain(struct source_files *s, const char *fmt, ...) _printf_(2, 3);
 static void complain(struct source_files *s, const char *fmt, ...)
 {
@@ -67,6 +84,7 @@ struct parsed {
 	struct entry *entries;
 	json_t **objects;
 	size_t count, entry_cap, object_cap;
+	struct map *places; /* key -> index + 1, as pointers */
 };
 
 static void parsed_done(struct parsed *p)
@@ -75,9 +93,10 @@ static void parsed_done(struct parsed *p)
 		json_decref(p->objects[i]);
 	entries_done(p->entries, p->count);
 	free(p->objects);
+	map_free(p->places);
 }
 
-/* Takes Services and EndpointSlices out of a document, lists included. */
+/* Takes what there is a kind for out of a document, lists included. */
 static void collect(struct source_files *s, const char *file, json_t *doc, struct parsed *out, int depth)
 {
 	const char *kind = json_string_value(json_object_get(doc, "kind"));
@@ -88,24 +107,37 @@ static void collect(struct source_files *s, const char *file, json_t *doc, struc
 			collect(s, file, v, out, depth + 1);
 		return;
 	}
-	bool service = str_eq(kind, "Service"), slice = str_eq(kind, "EndpointSlice");
-	if (!service && !slice)
+	int k = 0;
+	while (k < SOURCE_KIND_MAX && !str_eq(kind, kind_names[k]))
+		k++;
+	if (k == SOURCE_KIND_MAX)
 		return;
-	if (str_empty(object_name(doc))) {
-		complain(s, "%s: a %s without metadata.name is passed over", file, kind);
+	if (str_empty(object_name(doc)) || strchr(object_name(doc), '/') || strchr(object_namespace(doc), '/')) {
+		complain(s, "%s: a %s without a usable metadata.name is passed over", file, kind);
 		return;
 	}
-	if (str_empty(object_namespace(doc)))
+	if (k != SOURCE_NODE && str_empty(object_namespace(doc)))
 		json_set_str(doc, "metadata.namespace", "default");
 	_cleanup_strbuf_ struct strbuf text = { 0 };
 	json_write(&text, doc);
-	MEM_GROW(out->entries, out->entry_cap, out->count + 1);
-	MEM_GROW(out->objects, out->object_cap, out->count + 1);
-	out->entries[out->count] = (struct entry){
-		.key = str_printf("%c/%s/%s", service ? 's' : 'e', object_namespace(doc), object_name(doc)),
+	struct entry e = {
+		.key = str_printf("%c/%s/%s", kind_letters[k], k == SOURCE_NODE ? "" : object_namespace(doc), object_name(doc)),
 		.print = hash_bytes(text.data, text.len, 0),
 	};
+	size_t twice = (size_t)map_get(out->places, e.key);
+	if (twice) {
+		complain(s, "%s: %s stands there twice, the last one counts", file, e.key + 2);
+		free(e.key);
+		out->entries[twice - 1].print = e.print;
+		json_decref(out->objects[twice - 1]);
+		out->objects[twice - 1] = json_incref(doc);
+		return;
+	}
+	MEM_GROW(out->entries, out->entry_cap, out->count + 1);
+	MEM_GROW(out->objects, out->object_cap, out->count + 1);
+	out->entries[out->count] = e;
 	out->objects[out->count++] = json_incref(doc);
+	map_set(out->places, e.key, (void *)out->count);
 }
 
 static int parse_file(struct source_files *s, const char *path, const char *name, struct parsed *out)
@@ -141,34 +173,35 @@ static int parse_file(struct source_files *s, const char *path, const char *name
 	return 0;
 }
 
+static enum source_kind key_kind(const char *key)
+{
+	return key[0] == kind_letters[SOURCE_SERVICE] ? SOURCE_SERVICE :
+	       key[0] == kind_letters[SOURCE_SLICE] ? SOURCE_SLICE : SOURCE_NODE;
+}
+
 static void tell_gone(struct source_files *s, const char *key)
 {
 	char *copy = mem_strdup(key), *slash = strchr(copy + 2, '/');
 	*slash = 0;
-	s->sink.del(copy[0] == 's' ? SOURCE_SERVICE : SOURCE_SLICE, copy + 2, slash + 1, s->sink.user);
+	s->sink.del(key_kind(copy), copy + 2, slash + 1, s->sink.user);
 	free(copy);
 }
 
 /* The file no longer has these: whoever else has one is read again. */
 static void let_go(struct source_files *s, struct file *f, const struct entry *old, size_t n, const struct parsed *now)
 {
-	_cleanup_(parsed_done) struct parsed none = { 0 };
-	struct map *kept = map_new(NULL);
-	now = now ? now : &none;
-	for (size_t i = 0; i < now->count; i++)
-		map_set(kept, now->entries[i].key, s);
 	for (size_t i = 0; i < n; i++) {
 		struct owner *o = map_get(s->owners, old[i].key);
-		if (map_has(kept, old[i].key) || !o || !str_eq(o->file, f->name))
+		if ((now && map_has(now->places, old[i].key)) || !o || !str_eq(o->file, f->name))
 			continue;
+		bool contested = o->contested;
 		map_del(s->owners, old[i].key);
 		tell_gone(s, old[i].key);
-		for (size_t k = 0; k < s->count; k++)
+		for (size_t k = 0; contested && k < s->count; k++)
 			for (size_t e = 0; &s->files[k] != f && e < s->files[k].count; e++)
 				if (str_eq(s->files[k].entries[e].key, old[i].key))
 					s->files[k].reread = true;
 	}
-	map_free(kept);
 }
 
 static void take(struct source_files *s, struct file *f, struct parsed *p)
@@ -176,7 +209,9 @@ static void take(struct source_files *s, struct file *f, struct parsed *p)
 	for (size_t i = 0; i < p->count; i++) {
 		struct entry *e = &p->entries[i];
 		struct owner *o = map_get(s->owners, e->key);
-		if (o && !str_eq(o->file, f->name)) {
+		bool other = o && !str_eq(o->file, f->name);
+		if (other) {
+			o->contested = true;
 			if (strcmp(o->file, f->name) < 0) {
 				complain(s, "%s: %s is in %s too, which is used", f->name, e->key + 2, o->file);
 				continue;
@@ -188,30 +223,10 @@ static void take(struct source_files *s, struct file *f, struct parsed *p)
 		struct owner *n = mem_new(struct owner);
 		n->file = f->name;
 		n->print = e->print;
+		n->contested = o && o->contested;
 		map_set(s->owners, e->key, n);
-		s->sink.set(e->key[0] == 's' ? SOURCE_SERVICE : SOURCE_SLICE, p->objects[i], s->sink.user);
+		s->sink.set(key_kind(e->key), p->objects[i], s->sink.user);
 	}
-}
-
-static void read_one(struct source_files *s, struct file *f)
-{
-	_cleanup_(parsed_done) struct parsed p = { 0 };
-	_cleanup_free_ char *path = str_printf("%s/%s", s->dir, f->name);
-	f->reread = false;
-	if (parse_file(s, path, f->name, &p) < 0)
-		return;
-	struct entry *old = f->entries;
-	size_t old_count = f->count;
-	f->entries = NULL;
-	f->count = f->cap = 0;
-	let_go(s, f, old, old_count, &p);
-	entries_done(old, old_count);
-	take(s, f, &p);
-	f->entries = TAKE(p.entries);
-	f->count = p.count;
-	for (size_t i = 0; i < p.count; i++)
-		json_decref(p.objects[i]);
-	p.count = 0;
 }
 
 static bool manifest_name(const char *n)
@@ -226,13 +241,80 @@ static struct file *file_get(struct source_files *s, const char *name)
 		at++;
 	if (at < s->count && str_eq(s->files[at].name, name))
 		return &s->files[at];
-	if (s->count == FILES_MAX)
+	if (s->count == FILES_MAX) {
+		if (!s->full)
+			complain(s, "%s: more than %d files, the others are not read", s->dir, FILES_MAX);
+		s->full = true;
 		return NULL;
+	}
 	MEM_GROW(s->files, s->cap, s->count + 1);
 	memmove(&s->files[at + 1], &s->files[at], (s->count - at) * sizeof(*s->files));
 	s->count++;
 	s->files[at] = (struct file){ .name = mem_strdup(name), .reread = true };
 	return &s->files[at];
+}
+
+/* Only marks: what is the case is looked at when the events have settled. */
+static void take_event(struct source_files *s, const struct inotify_event *e)
+{
+	if (e->mask & IN_Q_OVERFLOW)
+		for (size_t i = 0; i < s->count; i++)
+			s->files[i].writing_ms = 0;
+	/* What follows about a watch given up is not about the directory of that name. */
+	if (e->wd != s->watch)
+		return;
+	if (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) {
+		inotify_rm_watch(s->fd, s->watch);
+		s->watch = -1;
+	}
+	if (!e->len || !manifest_name(e->name))
+		return;
+	struct file *f = e->mask & (IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO) ? file_get(s, e->name) : NULL;
+	if (!f)
+		return;
+	f->reread = true;
+	f->writing_ms = e->mask & IN_MODIFY ? clock_mono_ms() : 0;
+}
+
+static void drain(struct source_files *s)
+{
+	_Alignas(struct inotify_event) char buf[16384];
+	ssize_t n;
+	while ((n = read(s->fd, buf, sizeof(buf))) > 0)
+		for (char *at = buf; at < buf + n;) {
+			const struct inotify_event *e = (const struct inotify_event *)at;
+			take_event(s, e);
+			at += sizeof(*e) + e->len;
+		}
+}
+
+static void read_one(struct source_files *s, size_t index)
+{
+	_cleanup_(parsed_done) struct parsed p = { .places = map_new(NULL) };
+	_cleanup_free_ char *name = mem_strdup(s->files[index].name);
+	_cleanup_free_ char *path = str_printf("%s/%s", s->dir, name);
+	s->files[index].reread = false;
+	if (parse_file(s, path, name, &p) < 0)
+		return;
+	drain(s);
+	struct file *f = file_get(s, name); /* files that just came may have moved it */
+	if (!f || f->reread || f->writing_ms) {
+		if (!uv_is_active((uv_handle_t *)s->timer)) /* it was changed while it was read */
+			uv_timer_start(s->timer, on_settled, SETTLE_MS, 0);
+		return;
+	}
+	struct entry *old = f->entries;
+	size_t old_count = f->count;
+	f->entries = NULL;
+	f->count = f->cap = 0;
+	let_go(s, f, old, old_count, &p);
+	entries_done(old, old_count);
+	take(s, f, &p);
+	f->entries = TAKE(p.entries);
+	f->count = p.count;
+	for (size_t i = 0; i < p.count; i++)
+		json_decref(p.objects[i]);
+	p.count = 0;
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -241,13 +323,12 @@ static bool same_file(const struct stat *a, const struct stat *b)
 	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-static void scan(struct source_files *s)
+/* Which files there are, and which of them changed. */
+static int look(struct source_files *s)
 {
 	DIR *d = opendir(s->dir);
-	if (!d) {
-		complain(s, "%s: %s; the last good state is kept", s->dir, strerror(errno));
-		return;
-	}
+	if (!d)
+		return -errno;
 	for (size_t i = 0; i < s->count; i++)
 		s->files[i].seen = false;
 	for (struct dirent *n; (n = readdir(d));) {
@@ -263,6 +344,11 @@ static void scan(struct source_files *s)
 		f->st = st;
 	}
 	closedir(d);
+	return 0;
+}
+
+static void drop_unseen(struct source_files *s)
+{
 	for (size_t i = 0; i < s->count;) {
 		struct file *f = &s->files[i];
 		if (f->seen) {
@@ -274,12 +360,54 @@ static void scan(struct source_files *s)
 		free(f->name);
 		memmove(f, f + 1, (s->count - i - 1) * sizeof(*f));
 		s->count--;
+		s->full = false;
 	}
+}
+
+/* Half a file may well parse: one that is being written is left alone until it is closed. Returns how long that may still
+ * be for some file, 0 when none is left. */
+static int64_t read_changed(struct source_files *s)
+{
+	int64_t now = clock_mono_ms(), wait = 0;
 	/* Reading one may let go of an object that another has: those come in a second round. */
 	for (int round = 0; round < 2; round++)
-		for (size_t i = 0; i < s->count; i++)
-			if (s->files[i].reread)
-				read_one(s, &s->files[i]);
+		for (size_t i = 0; i < s->count; i++) {
+			struct file *f = &s->files[i];
+			int64_t left = f->writing_ms ? f->writing_ms + WRITING_MS - now : 0;
+			if (left > 0)
+				wait = wait ? MIN(wait, left) : left;
+			else if (f->reread)
+				read_one(s, i);
+		}
+	return wait;
+}
+
+static int watch(struct source_files *s)
+{
+	s->watch = inotify_add_watch(s->fd, s->dir, IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
+				     IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+	return s->watch < 0 ? -errno : 0;
+}
+
+static void scan(struct source_files *s)
+{
+	s->first_ms = 0;
+	drain(s);
+	int r = s->watch < 0 ? watch(s) : 0;
+	if (r == 0)
+		r = look(s);
+	if (r < 0) {
+		if (!s->away)
+			complain(s, "%s: %s; everything stays as it was", s->dir, strerror(-r));
+		s->away = true;
+		uv_timer_start(s->timer, on_settled, RETURN_MS, 0);
+		return;
+	}
+	s->away = false;
+	drop_unseen(s);
+	int64_t wait = read_changed(s);
+	if (wait)
+		uv_timer_start(s->timer, on_settled, (uint64_t)wait, 0);
 	if (!s->synced)
 		s->sink.synced(s->sink.user);
 	s->synced = true;
@@ -293,13 +421,15 @@ static void on_settled(uv_timer_t *t)
 static void on_event(uv_poll_t *p, int status, int events)
 {
 	struct source_files *s = p->data;
-	char buf[4096];
 	(void)events;
 	if (status < 0)
 		return;
-	while (read(s->fd, buf, sizeof(buf)) > 0)
-		;
-	uv_timer_start(s->timer, on_settled, SETTLE_MS, 0);
+	drain(s);
+	int64_t now = clock_mono_ms();
+	if (!s->first_ms)
+		s->first_ms = now;
+	if (now - s->first_ms < SETTLE_MAX_MS)
+		uv_timer_start(s->timer, on_settled, SETTLE_MS, 0);
 }
 
 struct source_files *source_files_new(uv_loop_t *loop, const char *dir, const struct source_sink *sink, struct err *err)
@@ -309,8 +439,9 @@ struct source_files *source_files_new(uv_loop_t *loop, const char *dir, const st
 	s->sink = *sink;
 	s->owners = map_new(free);
 	s->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (s->fd < 0 || inotify_add_watch(s->fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR) < 0) {
-		err_set(err, errno, "--manifests %s: %s", dir, strerror(errno));
+	int r = s->fd < 0 ? -errno : watch(s);
+	if (r < 0) {
+		err_set(err, -r, "--manifests %s: %s", dir, strerror(-r));
 		source_files_free(s);
 		return NULL;
 	}

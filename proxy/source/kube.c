@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Services and EndpointSlices from an API server. The informers keep nothing: the model has what it needs. */
+/* Services, EndpointSlices and Nodes from an API server. The informers keep nothing: the model has what it needs. */
 #include "base/mem.h"
 #include "kube/informer.h"
 #include "kube/object.h"
@@ -8,13 +8,13 @@
 struct source_kube {
 	struct kubeconfig config;
 	struct kube_client *client;
-	struct informer *informers[2];
+	struct informer *informers[SOURCE_KIND_MAX];
 	struct source_sink sink;
-	bool synced[2];
+	bool synced[SOURCE_KIND_MAX];
 	struct side {
 		struct source_kube *s;
 		enum source_kind kind;
-	} sides[2];
+	} sides[SOURCE_KIND_MAX];
 };
 
 static void on_change(const json_t *old, const json_t *new, void *user)
@@ -30,17 +30,28 @@ static void on_synced(void *user)
 {
 	struct side *d = user;
 	d->s->synced[d->kind] = true;
-	if (d->s->synced[0] && d->s->synced[1])
-		d->s->sink.synced(d->s->sink.user);
+	for (int i = 0; i < SOURCE_KIND_MAX; i++)
+		if (!d->s->synced[i])
+			return;
+	d->s->sink.synced(d->s->sink.user);
+}
+
+static bool wanted(const char *annotation)
+{
+	return str_starts(annotation, "keelson.dev/") || str_eq(annotation, "endpoints.kubernetes.io/last-change-trigger-time");
 }
 
 /* What the proxy and DNS never look at is not carried further than here. */
 static json_t *shrink(json_t *object, void *user)
 {
+	json_t *meta = json_object_get(object, "metadata"), *all = json_object_get(meta, "annotations"), *v;
+	const char *key;
+	void *next;
 	(void)user;
-	json_t *meta = json_object_get(object, "metadata");
 	json_object_del(meta, "managedFields");
-	json_object_del(meta, "annotations");
+	json_object_foreach_safe(all, next, key, v)
+		if (!wanted(key))
+			json_object_del(all, key);
 	return object;
 }
 
@@ -48,7 +59,11 @@ struct source_kube *source_kube_new(uv_loop_t *loop, const char *kubeconfig, con
 {
 	static const struct {
 		const char *api_version, *plural;
-	} what[2] = { { "v1", "services" }, { "discovery.k8s.io/v1", "endpointslices" } };
+	} what[SOURCE_KIND_MAX] = {
+		[SOURCE_SERVICE] = { "v1", "services" },
+		[SOURCE_SLICE] = { "discovery.k8s.io/v1", "endpointslices" },
+		[SOURCE_NODE] = { "v1", "nodes" },
+	};
 	struct source_kube *s = mem_new(struct source_kube);
 	s->sink = *sink;
 	if (kubeconfig_load(kubeconfig, &s->config, err) < 0) {
@@ -61,7 +76,7 @@ struct source_kube *source_kube_new(uv_loop_t *loop, const char *kubeconfig, con
 		free(s);
 		return NULL;
 	}
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < SOURCE_KIND_MAX; i++) {
 		struct informer_options o = {
 			.size = sizeof(o), .api_version = what[i].api_version, .plural = what[i].plural,
 			.transform = shrink, .no_cache = true,
@@ -71,7 +86,7 @@ struct source_kube *source_kube_new(uv_loop_t *loop, const char *kubeconfig, con
 		s->informers[i] = informer_new(s->client, &o);
 		informer_add_handler(s->informers[i], &h);
 	}
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < SOURCE_KIND_MAX; i++)
 		informer_start(s->informers[i]);
 	return s;
 }
@@ -80,7 +95,7 @@ void source_kube_free(struct source_kube *s)
 {
 	if (!s)
 		return;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < SOURCE_KIND_MAX; i++)
 		informer_free(s->informers[i]);
 	kube_client_free(s->client);
 	kubeconfig_done(&s->config);
