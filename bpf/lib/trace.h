@@ -60,7 +60,7 @@ static __always_inline const struct abi_trace_filter *trace_wants(__u8 reason, _
 	}
 	if (f->drops_only && !ABI_REASON_IS_DROP(reason & 63))
 		return 0;
-	if (f->set_id && set_id != f->set_id && set_id != f->set_id2)
+	if (f->set_id && set_id != f->set_id && (!f->set_id2 || set_id != f->set_id2))
 		return 0;
 	return f;
 }
