@@ -20,12 +20,12 @@
 #include "base/metrics.h"
 #include "io/tls.h"
 
-enum { SHUTDOWN_GRACE_MS = 700, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6, FREE_BYTES_KEPT = 8 << 20 };
+enum { SHUTDOWN_GRACE_MS = 700, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6, FREE_BYTES_KEPT = 8 << 20, CA_MAX_BYTES = 1 << 20 };
 
 struct options {
 	const char *data_dir, *listen, *advertise_address, *tls_cert, *tls_key, *client_ca, *sa_key, *sa_public;
 	const char *service_cidr, *node_port_range, *agent_client_cert, *agent_client_key, *agent_ca, *cluster_domain;
-	const char *authorization_mode, *port_file;
+	const char *authorization_mode, *port_file, *cluster_cidr, *cluster_dns, *pod_network, *node_cidr_mask, *node_cidr_mask_ipv6;
 };
 
 struct server {
@@ -36,7 +36,8 @@ struct server {
 	uv_timer_t upkeep;
 	unsigned upkeeps;
 	struct options o;
-	char *issuer;
+	char *issuer, *cluster_dns;
+	struct strbuf ca_pem;
 	bool ending;
 	int exit_code;
 };
@@ -48,11 +49,14 @@ static const char usage_text[] =
 	"\n"
 	"  --listen ADDRESS:PORT       default 0.0.0.0:6443; port 0 takes a free one\n"
 	"  --port-file F               writes the port that was taken\n"
-	"  --service-cidr CIDR         default 10.96.0.0/12\n"
+	"  --service-cidr CIDR[,CIDR]  default 10.96.0.0/12; one of each family for dual stack, the first is primary\n"
 	"  --node-port-range A-B       default 30000-32767\n"
 	"  --agent-client-cert F --agent-client-key F --agent-ca F\n"
 	"                              how to reach the agents for logs, exec, attach, port-forward\n"
 	"  --cluster-domain D          default cluster.local\n"
+	"  --cluster-cidr CIDR[,CIDR] --cluster-dns IP[,IP] --pod-network MODE --node-cidr-mask N --node-cidr-mask-ipv6 N\n"
+	"                              what joining nodes are told: the ranges of pods (none), the cluster DNS (the tenth\n"
+	"                              service address), auto, vxlan, direct or none (auto), a node's parts (24, 64)\n"
 	"  --authorization-mode M      RBAC or AlwaysAllow (everybody with valid credentials may do everything)\n"
 	"  --help, --version\n";
 
@@ -76,13 +80,17 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "node-port-range", &o->node_port_range, false }, { "agent-client-cert", &o->agent_client_cert, false },
 		{ "agent-client-key", &o->agent_client_key, false }, { "agent-ca", &o->agent_ca, false },
 		{ "cluster-domain", &o->cluster_domain, false }, { "authorization-mode", &o->authorization_mode, false },
+		{ "cluster-cidr", &o->cluster_cidr, false }, { "cluster-dns", &o->cluster_dns, false },
+		{ "pod-network", &o->pod_network, false }, { "node-cidr-mask", &o->node_cidr_mask, false },
+		{ "node-cidr-mask-ipv6", &o->node_cidr_mask_ipv6, false },
 	};
 	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
 	int c;
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		longs[i + 2] = (struct option){ all[i].name, required_argument, NULL, FIRST + (int)i };
 	*o = (struct options){ .listen = "0.0.0.0:6443", .service_cidr = "10.96.0.0/12", .node_port_range = "30000-32767",
-		.cluster_domain = "cluster.local", .authorization_mode = "RBAC" };
+		.cluster_domain = "cluster.local", .authorization_mode = "RBAC", .pod_network = "auto", .node_cidr_mask = "24",
+		.node_cidr_mask_ipv6 = "64" };
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage_text, stdout);
@@ -107,6 +115,50 @@ static void parse_options(int argc, char **argv, struct options *o)
 		}
 }
 
+static void service_ranges_from(const struct options *o, struct registry_options *r)
+{
+	if (ip_ranges_parse(o->service_cidr, &r->service_ranges, &r->service_primary) < 0)
+		usage("--service-cidr is not a prefix such as 10.96.0.0/12, or one of each family with a comma");
+	for (size_t i = 0; i < ARRAY_SIZE(r->service_ranges.v); i++) {
+		const struct ip_prefix *p = &r->service_ranges.v[i];
+		if (p->addr.family && (p->addr.family == AF_INET ? 32 : 128) - p->len < 4)
+			usage("--service-cidr is too small: it needs at least 16 addresses");
+	}
+}
+
+/* The tenth address of each service range, as `keelson up` has it. */
+static char *dns_addresses(const struct registry_options *r)
+{
+	struct strbuf b = { 0 };
+	for (unsigned i = 0; i < 2; i++) {
+		struct ip_addr a = r->service_ranges.v[i ^ r->service_primary].addr;
+		char text[IP_ADDR_TEXT_SIZE];
+		if (a.family && ip_addr_add(&a, 10))
+			strbuf_addf(&b, "%s%s", b.len ? "," : "", ip_format(&a, text));
+	}
+	return strbuf_take(&b);
+}
+
+static void joining_from(const struct options *o, struct registry_options *r)
+{
+	static const char *const modes[] = { "auto", "vxlan", "direct", "none" };
+	struct ip_ranges ranges;
+	uint64_t mask = 0, mask6 = 0;
+	bool known = false;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+		known |= str_eq(o->pod_network, modes[i]);
+	if (!known)
+		usage("--pod-network is auto, vxlan, direct or none");
+	if (o->cluster_cidr && ip_ranges_parse(o->cluster_cidr, &ranges, NULL) < 0)
+		usage("--cluster-cidr is not a prefix such as 10.244.0.0/16, or one of each family with a comma");
+	if (str_to_u64(o->node_cidr_mask, 32, &mask) < 0 || str_to_u64(o->node_cidr_mask_ipv6, 128, &mask6) < 0)
+		usage("--node-cidr-mask and --node-cidr-mask-ipv6 are prefix lengths");
+	r->cluster_cidr = o->cluster_cidr;
+	r->pod_network = o->pod_network;
+	r->node_cidr_mask = (unsigned)mask;
+	r->node_cidr_mask_ipv6 = (unsigned)mask6;
+}
+
 static void registry_options_from(const struct options *o, struct registry_options *r)
 {
 	uint64_t min = 0, max = 0;
@@ -114,10 +166,8 @@ static void registry_options_from(const struct options *o, struct registry_optio
 	const char *dash = strchr(o->node_port_range, '-');
 	_cleanup_free_ char *first = dash ? mem_strndup(o->node_port_range, (size_t)(dash - o->node_port_range)) : NULL;
 	*r = (struct registry_options){ .advertise_address = o->advertise_address, .cluster_domain = o->cluster_domain };
-	if (ip_prefix_parse(o->service_cidr, &r->service_cidr) < 0)
-		usage("--service-cidr is not a prefix such as 10.96.0.0/12");
-	if ((r->service_cidr.addr.family == AF_INET ? 32 : 128) - r->service_cidr.len < 4)
-		usage("--service-cidr is too small: it needs at least 16 addresses");
+	service_ranges_from(o, r);
+	joining_from(o, r);
 	if (!first || str_to_u64(first, 65535, &min) < 0 || str_to_u64(dash + 1, 65535, &max) < 0 || min < 1 || max < min)
 		usage("--node-port-range is not a range such as 30000-32767");
 	if (ip_parse(o->advertise_address, &address) < 0)
@@ -194,6 +244,12 @@ static int start_registry(struct server *s, struct err *err)
 	registry_options_from(&s->o, &r);
 	s->issuer = str_printf("https://kubernetes.default.svc.%s", s->o.cluster_domain);
 	r.issuer = s->issuer;
+	s->cluster_dns = s->o.cluster_dns ? mem_strdup(s->o.cluster_dns) : dns_addresses(&r);
+	r.cluster_dns = s->cluster_dns;
+	rc = file_read(s->o.client_ca, CA_MAX_BYTES, &s->ca_pem);
+	if (rc < 0)
+		return err_set(err, -rc, "read --client-ca %s: %s", s->o.client_ca, strerror(-rc));
+	r.ca_pem = s->ca_pem.data;
 	s->g.fatal = on_fatal;
 	s->g.keys = token_keys_load(s->o.sa_key, s->o.sa_public, err);
 	if (!s->g.keys)
@@ -266,6 +322,8 @@ static void finish(struct server *s)
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&s->loop);
 	free(s->issuer);
+	free(s->cluster_dns);
+	strbuf_done(&s->ca_pem);
 	metrics_reset();
 }
 

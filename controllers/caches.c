@@ -163,6 +163,11 @@ static const struct cache caches[INFORMER_ID_MAX] = {
 	[INFORMER_REPLICATIONCONTROLLERS] = { "v1", "replicationcontrollers", .transform = slim_any,
 					      .by_owner = true, .by_namespace = true },
 	[INFORMER_PDBS] = { "policy/v1", "poddisruptionbudgets", .transform = slim_any, .by_namespace = true },
+	[INFORMER_CSRS] = { "certificates.k8s.io/v1", "certificatesigningrequests", .transform = slim_any },
+	[INFORMER_BOOTSTRAP_TOKENS] = { "v1", "secrets", .ns = "kube-system",
+					.field_selector = "type=bootstrap.kubernetes.io/token", .transform = slim_any },
+	[INFORMER_CLUSTER_INFO] = { "v1", "configmaps", .ns = "kube-public",
+				    .field_selector = "metadata.name=cluster-info", .transform = slim_any },
 	[INFORMER_RESOURCEQUOTAS] = { "v1", "resourcequotas", .transform = slim_any, .by_namespace = true },
 };
 

@@ -36,6 +36,9 @@ enum informer_id {
 	INFORMER_REPLICATIONCONTROLLERS,
 	INFORMER_PDBS,
 	INFORMER_RESOURCEQUOTAS,
+	INFORMER_CSRS,
+	INFORMER_BOOTSTRAP_TOKENS,
+	INFORMER_CLUSTER_INFO,
 	INFORMER_ID_MAX
 };
 #define NEEDS(id) (UINT64_C(1) << (id))
@@ -50,8 +53,11 @@ enum informer_id {
 
 struct controllers_config {
 	char *root_ca;                  /* PEM text published to every namespace; NULL: none */
-	struct ip_prefix cluster_cidr;  /* len 0 and family 0: no addresses are given to nodes */
-	unsigned node_cidr_mask;
+	struct ip_ranges cluster_ranges; /* both of family 0: no addresses are given to nodes */
+	unsigned cluster_primary;       /* index of the first family into cluster_ranges.v */
+	unsigned node_cidr_mask[2];     /* a node's part of each range */
+	char *signing_cert, *signing_key; /* files of the CA for certificate requests; NULL: none are signed */
+	unsigned node_grace_s;          /* a node not heard of for longer is not ready */
 };
 
 struct controller;
@@ -118,6 +124,7 @@ extern const struct controller_ops replicaset_controller, replicationcontroller_
 	endpoints_controller, endpointslice_controller, endpointslicemirroring_controller, namespace_controller,
 	garbage_controller, serviceaccount_controller, rootca_controller, nodeipam_controller, nodelifecycle_controller,
 	tainteviction_controller, podgc_controller, job_controller, daemonset_controller, statefulset_controller,
-	cronjob_controller, disruption_controller, ttlafterfinished_controller;
+	cronjob_controller, disruption_controller, ttlafterfinished_controller, csrapproving_controller,
+	csrsigning_controller, csrcleaner_controller, tokencleaner_controller, bootstrapsigner_controller;
 
 #endif

@@ -34,7 +34,7 @@ setup() {
 	mkdir store
 	"$B/bin/keelson-apiserver" --data-dir store --listen 127.0.0.1:0 --port-file port --advertise-address 192.0.2.1 \
 		--tls-cert server.crt --tls-key server.key --client-ca ca.crt --sa-key sa.key --sa-public sa.pub \
-		--service-cidr 10.96.0.0/12 2>api.log &
+		--service-cidr 10.96.0.0/12,fd00:10:96::/112 --cluster-cidr 10.244.0.0/16,fd00:10:244::/56 2>api.log &
 	api_pid=$!
 	for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
 	url=https://127.0.0.1:$(cat port)
@@ -49,8 +49,9 @@ setup() {
 }
 
 controllers() {
-	"$B/bin/keelson-controllers" --kubeconfig kubeconfig --root-ca ca.crt --cluster-cidr 10.244.0.0/16 \
-		--node-cidr-mask 24 2>>controllers.log &
+	"$B/bin/keelson-controllers" --kubeconfig kubeconfig --root-ca ca.crt --cluster-cidr 10.244.0.0/16,fd00:10:244::/56 \
+		--node-cidr-mask 24 --node-cidr-mask-ipv6 64 --cluster-signing-cert ca.crt --cluster-signing-key ca.key \
+		--node-monitor-grace-period 2s 2>>controllers.log &
 	ctl_pid=$!
 }
 
@@ -72,6 +73,13 @@ check() { # what path jq-filter expected: within 20 s
 	failed=1
 }
 
+say() { # what: the outcome of the command before
+	local outcome=$?
+	[ $outcome -eq 0 ] && { echo "ok - $1"; return; }
+	echo "not ok - $1"
+	failed=1
+}
+
 run_pods() { # namespace: plays the nodes for its pods
 	local name
 	for name in $(api GET "/api/v1/namespaces/$1/pods" | jq -r '.items[]|select(.status.phase=="Pending")|.metadata.name'); do
@@ -89,6 +97,69 @@ roll() { # plays the nodes until the Deployment is complete
 			.status.replicas==.spec.replicas and .status.observedGeneration==.metadata.generation')" = true ] && return
 		sleep 0.1
 	done
+}
+
+b64() { printf %s "$1" | base64 -w0; }
+
+# signer subject usages-as-JSON [subjectAltName]: a CertificateSigningRequest; the key stays in join.key
+csr_of() {
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout join.key -subj "$2" ${4:+-addext "subjectAltName=$4"} \
+		-out join.csr 2>/dev/null
+	printf '{"apiVersion":"certificates.k8s.io/v1","kind":"CertificateSigningRequest","metadata":{"generateName":"csr-"},"spec":
+		{"signerName":"%s","request":"%s","usages":%s,"username":"somebody-else"}}' "$1" "$(base64 -w0 <join.csr)" "$3"
+}
+
+CSRS=/apis/certificates.k8s.io/v1/certificatesigningrequests
+
+# As a machine joins: what it reads with nothing and with a token, its client and serving certificates.
+joining() {
+	local name token=abcdef.0123456789abcdef nobody=(curl -s --cacert ca.crt) kubelet=kubernetes.io/kubelet-serving
+	local client=kubernetes.io/kube-apiserver-client-kubelet bearer new
+	bearer=(curl -s --cacert ca.crt -H "Authorization: Bearer $token" -H "Content-Type: application/json")
+	api POST /api/v1/namespaces/kube-system/secrets '{"apiVersion":"v1","kind":"Secret","type":"bootstrap.kubernetes.io/token",
+		"metadata":{"name":"bootstrap-token-abcdef"},"stringData":{"token-id":"abcdef","token-secret":"0123456789abcdef",
+		"usage-bootstrap-authentication":"true","usage-bootstrap-signing":"true",
+		"auth-extra-groups":"system:bootstrappers:keelson:default-node-token"}}' >/dev/null
+	check "cluster-info is signed by the token" /api/v1/namespaces/kube-public/configmaps/cluster-info \
+		'.data["jws-kubeconfig-abcdef"]|test("^[^.]+[.][.][^.]+$")' true
+	[ "$("${nobody[@]}" "$url/api/v1/namespaces/kube-public/configmaps/cluster-info" | jq -r .data.kubeconfig |
+		sed -n 's/.*certificate-authority-data: //p' | base64 -d)" = "$(cat ca.crt)" ]
+	say "who is nobody reads cluster-info, with the CA in it"
+	[ "$("${nobody[@]}" -o /dev/null -w '%{http_code}' "$url/api/v1/namespaces/kube-public/configmaps")" = 401 ]
+	say "and nothing else"
+	[ "$("${bearer[@]}" "$url/api/v1/namespaces/kube-system/configmaps/keelson-config" | jq -c '[.data["service-cidr"],
+		.data["cluster-cidr"],.data["cluster-dns"]]')" = \
+		'["10.96.0.0/12,fd00:10:96::/112","10.244.0.0/16,fd00:10:244::/56","10.96.0.10,fd00:10:96::a"]' ]
+	say "the token reads the cluster's ranges"
+	[ "$("${bearer[@]}" -o /dev/null -w '%{http_code}' "$url/api/v1/namespaces/kube-system/secrets")" = 403 ]
+	say "and no secret"
+	name=$("${bearer[@]}" -d "$(csr_of $client /O=system:nodes/CN=system:node:n9 '["client auth","digital signature"]')" "$url$CSRS" |
+		jq -r .metadata.name)
+	check "a request is the token's, whatever it says" "$CSRS/$name" .spec.username '"system:bootstrap:abcdef"'
+	check "a joining node's client certificate is approved and issued" "$CSRS/$name" \
+		'[(.status.conditions[0].type),(.status.certificate|length>0)]' '["Approved",true]'
+	api GET "$CSRS/$name" | jq -r .status.certificate | base64 -d >join.crt
+	openssl verify -CAfile ca.crt join.crt >/dev/null && mv join.key node.key
+	say "by the cluster's CA"
+	new=(curl -s --cacert ca.crt --cert join.crt --key node.key -H "Content-Type: application/json")
+	name=$("${new[@]}" -d "$(csr_of $kubelet /O=system:nodes/CN=system:node:n9 '["server auth","digital signature"]' \
+		DNS:n9,IP:192.0.2.9)" "$url$CSRS" | jq -r .metadata.name)
+	check "with it, the node gets its serving certificate" "$CSRS/$name" '.status.certificate|length>0' true
+	name=$("${new[@]}" -d "$(csr_of $kubelet /O=system:nodes/CN=system:node:n9 '["server auth","digital signature"]' \
+		DNS:kubernetes.default.svc)" "$url$CSRS" | jq -r .metadata.name)
+	sleep 0.3
+	check "but none for another name" "$CSRS/$name" .status '{}'
+	name=$("${new[@]}" -d "$(csr_of kubernetes.io/kube-apiserver-client /CN=jane '["client auth"]')" "$url$CSRS" | jq -r .metadata.name)
+	sleep 0.3
+	check "a user's certificate waits for a person" "$CSRS/$name" .status '{}'
+	api PUT "$CSRS/$name/approval" "$(api GET "$CSRS/$name" | jq -c \
+		'.status.conditions=[{type:"Approved",status:"True",reason:"ByHand"}]')" >/dev/null
+	check "and is issued when they approve" "$CSRS/$name" '.status.certificate|length>0' true
+	merge /api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef "{\"data\":{\"expiration\":\"$(b64 2020-01-01T00:00:00Z)\"}}"
+	check "a token whose time is over is deleted" /api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef .code 404
+	[ "$("${bearer[@]}" -o /dev/null -w '%{http_code}' "$url/api/v1/namespaces/kube-system/configmaps/keelson-config")" = 401 ]
+	say "and lets nobody in"
+	check "its signature goes" /api/v1/namespaces/kube-public/configmaps/cluster-info '.data|keys' '["kubeconfig"]'
 }
 
 D=/apis/apps/v1/namespaces/t/deployments/web
@@ -127,7 +198,17 @@ api DELETE $D '{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Fo
 check "foreground deletion takes everything along" /api/v1/namespaces/t/pods '.items|length' 0
 check "the Deployment last" /apis/apps/v1/namespaces/t/deployments '.items|length' 0
 api POST /api/v1/nodes '{"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"}}' >/dev/null
-check "the first node gets the first part" /api/v1/nodes/n1 .spec.podCIDR '"10.244.0.0/24"'
+check "the first node gets the first part of each range" /api/v1/nodes/n1 '[.spec.podCIDR,.spec.podCIDRs]' \
+	'["10.244.0.0/24",["10.244.0.0/24","fd00:10:244::/64"]]'
+api POST /api/v1/nodes '{"apiVersion":"v1","kind":"Node","metadata":{"name":"n2"}}' >/dev/null
+check "the second the second" /api/v1/nodes/n2 .spec.podCIDRs '["10.244.1.0/24","fd00:10:244:1::/64"]'
+api DELETE /api/v1/nodes/n1 >/dev/null
+api POST /api/v1/nodes '{"apiVersion":"v1","kind":"Node","metadata":{"name":"n3"}}' >/dev/null
+check "a node that is gone gives its part back" /api/v1/nodes/n3 .spec.podCIDR '"10.244.0.0/24"'
+check "a node that nobody speaks for is unreachable" /api/v1/nodes/n3 \
+	'[([.spec.taints[]?|select(.key=="node.kubernetes.io/unreachable")|.effect]|sort),
+	[.status.conditions[]?|select(.type=="Ready").status]]' '[["NoExecute","NoSchedule"],["Unknown"]]'
+joining
 api DELETE /api/v1/namespaces/t >/dev/null
 check "a namespace goes with all it holds" /api/v1/namespaces/t .code 404
 

@@ -17,10 +17,11 @@ int64_t nodeipam_index(const struct ip_prefix *range, unsigned mask, const char 
 bool nodeipam_part(const struct ip_prefix *range, unsigned mask, int64_t index, char out[static IP_PREFIX_TEXT_SIZE]);
 
 /* --- health --------------------------------------------------------------------------------------------------- */
-enum { NODE_GRACE_S = 40, NODE_CHECK_S = 5 };
+enum { NODE_CHECK_S = 5 };
 struct node_view {
 	const json_t *node;
 	int64_t silent_s;          /* since its Lease or status was last seen to move */
+	int64_t grace_s;           /* silent for longer, it is not ready */
 	struct object_list pods;   /* pods on it */
 	int64_t now_s;
 };

@@ -106,7 +106,7 @@ static bool mark_unknown(const struct node_view *v, struct plan *plan)
 	struct write *w;
 	char now[CLOCK_RFC3339_SIZE];
 
-	if (v->silent_s <= NODE_GRACE_S)
+	if (v->silent_s <= v->grace_s)
 		return false;
 	clock_format_rfc3339(v->now_s, now);
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
@@ -164,11 +164,11 @@ void nodelifecycle_decide(const struct node_view *v, struct plan *plan)
 
 	if (object_deleting(v->node))
 		return;
-	plan_requeue(plan, NODE_CHECK_S * 1000);
+	plan_requeue(plan, MIN((int64_t)NODE_CHECK_S, MAX(v->grace_s / 4, (int64_t)1)) * 1000);
 	if (mark_unknown(v, plan))
 		return; /* the node comes back changed */
 	set_taints(v, plan);
-	if (str_eq(ready, "Unknown") && v->silent_s > NODE_GRACE_S)
+	if (str_eq(ready, "Unknown") && v->silent_s > v->grace_s)
 		mark_pods_not_ready(v, plan);
 }
 

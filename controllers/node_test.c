@@ -98,7 +98,7 @@ static void a_silent_node_becomes_unknown_once(void **state _unused_)
 {
 	_cleanup_json_ json_t *n = node("True", "[]");
 	_cleanup_plan_ struct plan plan = { 0 };
-	struct node_view v = { .node = n, .silent_s = NODE_GRACE_S, .now_s = NOW_S };
+	struct node_view v = { .node = n, .silent_s = 40, .grace_s = 40, .now_s = NOW_S };
 	const struct write *w;
 
 	nodelifecycle_decide(&v, &plan);
@@ -129,7 +129,7 @@ static void pods_of_a_silent_node_are_not_ready(void **state _unused_)
 						 "[{type: Ready, status: 'True'}]}");
 	_cleanup_json_ json_t *not_ready = from_yaml("metadata: {name: b, namespace: d, uid: b}\n");
 	_cleanup_plan_ struct plan plan = { 0 };
-	struct node_view v = { .node = n, .silent_s = 100, .now_s = NOW_S };
+	struct node_view v = { .node = n, .silent_s = 100, .grace_s = 40, .now_s = NOW_S };
 
 	object_list_add(&v.pods, ready);
 	object_list_add(&v.pods, not_ready);

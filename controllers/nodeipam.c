@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Addresses for nodes: each gets the first part of the cluster's range that no node has. What always holds: a part is
- * not given while any node in the cache has it or any answer to an earlier gift is outstanding (one key at a time, and
+ * Addresses for nodes: each gets the first part of the cluster's range that no node has, of each family when there are two, the
+ * primary family's first. What always holds: a part is not given while any node in the cache has it or any answer to an earlier gift is outstanding (one key at a time, and
  * gifts are remembered until the cache shows them or the node is gone).
  */
 #include "base/map.h"
@@ -39,10 +39,8 @@ bool nodeipam_part(const struct ip_prefix *range, unsigned mask, int64_t index, 
 }
 
 /* Marks the parts that a node has. A larger prefix than a part takes all it covers. */
-static void mark_used(const struct controllers_config *config, const char *cidr, uint8_t *used)
+static void mark_used(const struct ip_prefix *range, unsigned mask, const char *cidr, uint8_t *used)
 {
-	const struct ip_prefix *range = &config->cluster_cidr;
-	unsigned mask = config->node_cidr_mask;
 	int64_t first = nodeipam_index(range, mask, cidr), count = 1;
 	struct ip_prefix p;
 
@@ -59,65 +57,90 @@ static void mark_used(const struct controllers_config *config, const char *cidr,
 	memset(used + first, 1, (size_t)count);
 }
 
-static int64_t first_free(struct controller *c)
+static int64_t first_free(struct controller *c, const struct ip_prefix *range, unsigned mask)
 {
-	const struct controllers_config *config = c->ctx->config;
-	int64_t total = INT64_C(1) << (config->node_cidr_mask - config->cluster_cidr.len);
+	int64_t total = INT64_C(1) << (mask - range->len);
 	_cleanup_free_ uint8_t *used = mem_zalloc((size_t)total);
 	const char *name;
 	void *gift;
-	size_t it = 0;
+	size_t it = 0, i;
+	json_t *cidr;
 
 	for (json_t *node; (node = informer_next(controller_informer(c, INFORMER_NODES), &it));) {
-		json_t *cidr;
-		size_t i;
-
-		mark_used(config, json_str(node, "spec.podCIDR"), used);
+		mark_used(range, mask, json_str(node, "spec.podCIDR"), used);
 		json_array_foreach(json_at(node, "spec.podCIDRs"), i, cidr)
-			mark_used(config, json_string_value(cidr), used);
+			mark_used(range, mask, json_string_value(cidr), used);
 	}
 	it = 0;
-	while (map_next(c->state, &it, &name, &gift))
-		mark_used(config, gift, used);
-	for (int64_t i = 0; i < total; i++) {
-		if (!used[i])
-			return i;
+	while (map_next(c->state, &it, &name, &gift)) {
+		json_array_foreach(gift, i, cidr)
+			mark_used(range, mask, json_string_value(cidr), used);
+	}
+	for (int64_t at = 0; at < total; at++) {
+		if (!used[at])
+			return at;
 	}
 	return -1;
+}
+
+/* A part of every range there is, as spec.podCIDRs; own. NULL: one of the ranges is full. */
+static json_t *choose(struct controller *c)
+{
+	const struct controllers_config *config = c->ctx->config;
+	json_t *parts = json_array();
+	char cidr[IP_PREFIX_TEXT_SIZE];
+
+	for (unsigned n = 0; n < ARRAY_SIZE(config->cluster_ranges.v); n++) {
+		unsigned i = n ^ config->cluster_primary, mask = config->node_cidr_mask[i];
+		const struct ip_prefix *range = &config->cluster_ranges.v[i];
+
+		if (!range->addr.family)
+			continue;
+		if (!nodeipam_part(range, mask, first_free(c, range, mask), cidr)) {
+			json_decref(parts);
+			return NULL;
+		}
+		json_array_append_new(parts, json_string(cidr));
+	}
+	return parts;
 }
 
 static void nodeipam_sync(struct controller *c, const char *key, struct plan *plan)
 {
 	const struct controllers_config *config = c->ctx->config;
 	const json_t *node = controller_get(c, INFORMER_NODES, key);
-	char cidr[IP_PREFIX_TEXT_SIZE];
-	const char *gift = map_get(c->state, key);
+	json_t *gift = map_get(c->state, key);
 
-	if (!config->cluster_cidr.addr.family)
+	if (!config->cluster_ranges.v[config->cluster_primary].addr.family)
 		return;
 	if (!node || object_deleting(node) || !str_empty(json_str(node, "spec.podCIDR"))) {
 		map_del(c->state, key);
 		return;
 	}
 	if (!gift) {
-		if (!nodeipam_part(&config->cluster_cidr, config->node_cidr_mask, first_free(c), cidr)) {
+		gift = choose(c);
+		if (!gift) {
 			plan_event(plan, node, "Normal", "CIDRNotAvailable",
 				   "Node %s status is now: CIDRNotAvailable", key);
 			plan_requeue(plan, 30000);
 			return;
 		}
-		map_set(c->state, key, mem_strdup(cidr));
-		gift = map_get(c->state, key);
+		map_set(c->state, key, gift);
 	}
 	plan_merge_patch(plan, kube_path("v1", "nodes", NULL, key, NULL),
-			 json_pack("{s:{s:s}, s:{s:s, s:[s]}}", "metadata", "uid", object_uid(node), "spec", "podCIDR",
-				   gift, "podCIDRs", gift))
+			 json_pack("{s:{s:s}, s:{s:O, s:O}}", "metadata", "uid", object_uid(node), "spec", "podCIDR",
+				   json_array_get(gift, 0), "podCIDRs", gift))
 		->flags |= WRITE_IGNORE_NOT_FOUND;
+}
+
+static void gift_free(void *p)
+{
+	json_decref(p);
 }
 
 static void nodeipam_start(struct controller *c)
 {
-	c->state = map_new(free); /* node -> part given, until the cache shows it */
+	c->state = map_new(gift_free); /* node -> parts given, until the cache shows them */
 }
 
 static void nodeipam_stop(struct controller *c)

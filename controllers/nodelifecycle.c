@@ -56,14 +56,15 @@ static int64_t silent_s(struct controller *c, const char *name, const json_t *no
 static void nodelifecycle_sync(struct controller *c, const char *key, struct plan *plan)
 {
 	const json_t *node = controller_get(c, INFORMER_NODES, key);
-	struct node_view view = { .node = node, .now_s = clock_wall_s() };
+	struct node_view view = { .node = node, .now_s = clock_wall_s(),
+				  .grace_s = c->ctx->config->node_grace_s };
 
 	if (!node) {
 		map_del(c->state, key);
 		return;
 	}
 	view.silent_s = silent_s(c, key, node);
-	if (view.silent_s > NODE_GRACE_S) /* only then do they matter */
+	if (view.silent_s > view.grace_s) /* only then do they matter */
 		object_list_add_index(&view.pods, controller_informer(c, INFORMER_PODS), INDEX_NODE, key);
 	nodelifecycle_decide(&view, plan);
 	object_list_done(&view.pods);

@@ -12,7 +12,7 @@ struct options {
 	bool help, version;
 	struct controllers_config config; /* own: options_done() */
 };
-/* 0, or -EINVAL with a sentence for standard error. Reads the file of --root-ca. */
+/* 0, or -EINVAL with a sentence for standard error. Reads the files of --root-ca and of the signing CA. */
 int options_parse(int argc, char **argv, struct options *ret, struct err *err);
 void options_done(struct options *o);
 const char *options_usage(void);

@@ -22,6 +22,11 @@ const struct controller_ops *const registry[] = {
 	&nodelifecycle_controller,
 	&tainteviction_controller,
 	&podgc_controller,
+	&csrapproving_controller,
+	&csrsigning_controller,
+	&csrcleaner_controller,
+	&tokencleaner_controller,
+	&bootstrapsigner_controller,
 	&garbage_controller,
 };
 const size_t registry_count = ARRAY_SIZE(registry);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Authentication. A certificate counts when the connection's verification accepted it; a token when its signature, times and
- * audience are right and the ServiceAccount (and the pod, node or secret it is bound to) still is the one it was made for.
+ * audience are right and the ServiceAccount (and the pod, node or secret it is bound to) still is the one it was made for, or when
+ * it is a bootstrap token of the cluster.
  */
 #include "apiserver/auth/authn.h"
 
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "apiserver/auth/authz.h"
+#include "apiserver/auth/bootstrap_token.h"
 #include "apiserver/auth/token.h"
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -106,8 +108,22 @@ static void add_extra(struct arena *a, struct names *keys, struct names *values,
 	values->items[values->count++] = arena_strdup(a, value);
 }
 
-int authn_token(struct registry *g, struct arena *a, const char *token, const char *const *audiences, struct identity *ret,
-		const char **ret_audience)
+/* Bootstrap tokens name no audience: they are for this server. */
+static int bootstrap_identity(struct registry *g, struct arena *a, const char *token, const char *const *audiences,
+			      struct identity *ret, const char **ret_audience)
+{
+	for (size_t i = 0; audiences[i]; i++) {
+		if (!str_eq(audiences[i], g->options.issuer))
+			continue;
+		if (ret_audience)
+			*ret_audience = audiences[i];
+		return bootstrap_token_authenticate(g, a, token, ret);
+	}
+	return -EACCES;
+}
+
+static int account_identity(struct registry *g, struct arena *a, const char *token, const char *const *audiences,
+			    struct identity *ret, const char **ret_audience)
 {
 	_cleanup_json_ json_t *claims = token_verify(g->keys, token, clock_wall_s());
 	const json_t *k = claims ? json_object_get(claims, "kubernetes.io") : NULL;
@@ -137,6 +153,14 @@ int authn_token(struct registry *g, struct arena *a, const char *token, const ch
 	if (ret_audience)
 		*ret_audience = audience;
 	return 0;
+}
+
+int authn_token(struct registry *g, struct arena *a, const char *token, const char *const *audiences, struct identity *ret,
+		const char **ret_audience)
+{
+	if (bootstrap_token_shaped(token))
+		return bootstrap_identity(g, a, token, audiences, ret, ret_audience);
+	return account_identity(g, a, token, audiences, ret, ret_audience);
 }
 
 static json_t *unauthorized(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who a request is from: a client certificate (CN, O), a ServiceAccount token, or nobody. Impersonation on top. */
+/* Who a request is from: a client certificate (CN, O), a ServiceAccount or bootstrap token, or nobody. Impersonation on top. */
 #ifndef KEELSON_APISERVER_AUTH_AUTHN_H
 #define KEELSON_APISERVER_AUTH_AUTHN_H
 

@@ -287,8 +287,6 @@ static json_t *authorize(struct call *c)
 	size_t i;
 	if (is_public(c))
 		return NULL;
-	if (c->user.anonymous)
-		return unauthorized();
 	for (i = 0; c->method[i] && i < sizeof(verb) - 1; i++)
 		verb[i] = (char)tolower((unsigned char)c->method[i]);
 	verb[i] = '\0';
@@ -297,6 +295,9 @@ static json_t *authorize(struct call *c)
 		.name = c->u.name, .path = c->u.path };
 	if (authz_allowed(c->g, &c->user, &a, NULL))
 		return NULL;
+	/* Who said nothing may read what is for everybody (kube-public/cluster-info); for the rest they have to say who they are. */
+	if (c->user.anonymous)
+		return unauthorized();
 	if (!a.is_resource)
 		return status_new(403, "Forbidden", "forbidden: User \"%s\" cannot %s path \"%s\"", c->user.name, verb, a.path);
 	_cleanup_strbuf_ struct strbuf text = { 0 };

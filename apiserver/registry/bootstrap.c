@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The objects every cluster has, made at the first start and put right whenever somebody changed what must not change: system
- * namespaces, the kubernetes Service and its endpoints, the Service of the cluster DNS, two PriorityClasses.
+ * namespaces, the kubernetes Service and its endpoints, the Service of the cluster DNS, two PriorityClasses, what joining nodes
+ * read (cluster_info.c).
  */
 #include <string.h>
 
@@ -22,8 +23,7 @@ static void on_made(struct write_result *r, void *user)
 		log_debug("made %s", what);
 }
 
-/* Makes object (own) unless it is there. */
-static void ensure(struct registry *g, const struct schema_resource *r, const char *ns, json_t *object)
+void bootstrap_ensure(struct registry *g, const struct schema_resource *r, const char *ns, json_t *object)
 {
 	const struct write_options o = { .no_admission = true };
 	_cleanup_json_ json_t *v = object;
@@ -50,8 +50,7 @@ static void on_put_right(struct write_result *r, void *user)
 		log_error("cannot put an object right: %s", json_str_or(r->status, "message", ""));
 }
 
-/* Makes `field` of the object what it has to be. */
-static void enforce(struct registry *g, const struct schema_resource *r, const char *key, const char *field, const json_t *want)
+void bootstrap_enforce(struct registry *g, const struct schema_resource *r, const char *key, const char *field, const json_t *want)
 {
 	struct store_object *o = store_latest(g->store, r->id, key);
 	_cleanup_json_ json_t *v = o ? entry_parse(o) : NULL;
@@ -67,15 +66,14 @@ static void namespaces(struct registry *g)
 {
 	static const char *const names[] = { "default", "kube-system", "kube-public", "kube-node-lease" };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		ensure(g, g->namespaces, "",
+		bootstrap_ensure(g, g->namespaces, "",
 		       json_pack("{s:s,s:s,s:{s:s}}", "apiVersion", "v1", "kind", "Namespace", "metadata", "name", names[i]));
 }
 
 /* The n-th address of the service range. */
 static void service_ip(const struct registry *g, unsigned n, char out[static IP_ADDR_TEXT_SIZE])
 {
-	struct ip_prefix p = g->options.service_cidr;
-	ip_prefix_mask(&p);
+	struct ip_prefix p = g->options.service_ranges.v[g->options.service_primary];
 	ip_addr_add(&p.addr, n);
 	ip_format(&p.addr, out);
 }
@@ -88,7 +86,7 @@ static void kubernetes_service(struct registry *g)
 	struct ip_addr parsed = { 0 };
 	ip_parse(address, &parsed);
 	service_ip(g, 1, ip);
-	ensure(g, g->services, "default",
+	bootstrap_ensure(g, g->services, "default",
 	       json_pack("{s:s,s:s,s:{s:s,s:{s:s,s:s}},s:{s:s,s:s,s:[{s:s,s:s,s:i,s:i}]}}", "apiVersion", "v1", "kind", "Service",
 			 "metadata", "name", "kubernetes", "labels", "component", "apiserver", "provider", "kubernetes", "spec", "type",
 			 "ClusterIP", "clusterIP", ip, "ports", "name", "https", "protocol", "TCP", "port", 443, "targetPort", port));
@@ -97,19 +95,19 @@ static void kubernetes_service(struct registry *g)
 		return;
 	json_t *subsets = json_pack("[{s:[{s:s}],s:[{s:s,s:i,s:s}]}]", "addresses", "ip", address, "ports", "name", "https", "port",
 				    port, "protocol", "TCP");
-	ensure(g, g->endpoints, "default",
+	bootstrap_ensure(g, g->endpoints, "default",
 	       json_pack("{s:s,s:s,s:{s:s,s:{s:s}},s:O}", "apiVersion", "v1", "kind", "Endpoints", "metadata", "name", "kubernetes",
 			 "labels", "endpointslice.kubernetes.io/skip-mirror", "true", "subsets", subsets));
-	enforce(g, g->endpoints, "default/kubernetes", "subsets", subsets);
+	bootstrap_enforce(g, g->endpoints, "default/kubernetes", "subsets", subsets);
 	json_decref(subsets);
 	json_t *endpoints = json_pack("[{s:[s],s:{s:b}}]", "addresses", address, "conditions", "ready", 1);
 	json_t *ports = json_pack("[{s:s,s:i,s:s}]", "name", "https", "port", port, "protocol", "TCP");
-	ensure(g, g->endpointslices, "default",
+	bootstrap_ensure(g, g->endpointslices, "default",
 	       json_pack("{s:s,s:s,s:{s:s,s:{s:s}},s:s,s:O,s:O}", "apiVersion", "discovery.k8s.io/v1", "kind", "EndpointSlice", "metadata",
 			 "name", "kubernetes", "labels", "kubernetes.io/service-name", "kubernetes", "addressType",
 			 parsed.family == AF_INET6 ? "IPv6" : "IPv4", "endpoints", endpoints, "ports", ports));
-	enforce(g, g->endpointslices, "default/kubernetes", "endpoints", endpoints);
-	enforce(g, g->endpointslices, "default/kubernetes", "ports", ports);
+	bootstrap_enforce(g, g->endpointslices, "default/kubernetes", "endpoints", endpoints);
+	bootstrap_enforce(g, g->endpointslices, "default/kubernetes", "ports", ports);
 	json_decref(endpoints);
 	json_decref(ports);
 }
@@ -119,7 +117,7 @@ static void dns_service(struct registry *g)
 {
 	char ip[IP_ADDR_TEXT_SIZE];
 	service_ip(g, 10, ip);
-	ensure(g, g->services, "kube-system",
+	bootstrap_ensure(g, g->services, "kube-system",
 	       json_pack("{s:s,s:s,s:{s:s,s:{s:s,s:s,s:s}},s:{s:s,s:[{s:s,s:s,s:i},{s:s,s:s,s:i}]}}", "apiVersion", "v1", "kind",
 			 "Service", "metadata", "name", "kube-dns", "labels", "k8s-app", "kube-dns", "kubernetes.io/cluster-service",
 			 "true", "kubernetes.io/name", "CoreDNS", "spec", "clusterIP", ip, "ports", "name", "dns", "protocol", "UDP", "port",
@@ -137,7 +135,7 @@ static void priority_classes(struct registry *g)
 					     "node if necessary.", 2000000000 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-		ensure(g, g->priorityclasses, "",
+		bootstrap_ensure(g, g->priorityclasses, "",
 		       json_pack("{s:s,s:s,s:{s:s},s:i,s:s}", "apiVersion", "scheduling.k8s.io/v1", "kind", "PriorityClass", "metadata",
 				 "name", classes[i].name, "value", classes[i].value, "description", classes[i].description));
 }
@@ -147,8 +145,9 @@ void bootstrap_objects(struct registry *g)
 	namespaces(g);
 	/* Roles are looked at once a start, as upstream does: who changes one later means it. */
 	if (!g->ready)
-		rbac_bootstrap_each(ensure, g);
+		rbac_bootstrap_each(bootstrap_ensure, g);
 	priority_classes(g);
 	kubernetes_service(g);
 	dns_service(g);
+	cluster_info_keep(g);
 }

@@ -23,12 +23,18 @@ struct tunnel_config;
 struct waiter;
 
 struct registry_options {
-	struct ip_prefix service_cidr;
+	struct ip_ranges service_ranges; /* masked; one family or both */
+	unsigned service_primary;        /* index of the first family into service_ranges.v */
 	uint16_t node_port_min, node_port_max;
 	const char *advertise_address;   /* literal IP */
 	unsigned port;                   /* of the API, for the kubernetes Service's endpoints */
 	const char *cluster_domain;
 	const char *issuer;              /* of ServiceAccount tokens */
+	/* What joining nodes are told (kube-public/cluster-info, kube-system/keelson-config). */
+	const char *ca_pem;              /* NULL: there is no cluster-info */
+	const char *cluster_cidr;        /* as text, one range or two; NULL: not told */
+	const char *cluster_dns, *pod_network;
+	unsigned node_cidr_mask, node_cidr_mask_ipv6;
 };
 
 enum { EVENTS_TTL_MINUTES = 60 };
@@ -196,7 +202,21 @@ void token_create(struct call *c);
 /* To be called once a minute: removes Events that have not changed for an hour. */
 void events_expire_minute(struct registry *g);
 
+/* ---- csr.c: what the server adds to and asks of CertificateSigningRequests; other resources are left alone */
+/* Fills spec.username, uid, groups and extra; user NULL: they are dropped. */
+void csr_prepare_create(const struct schema_resource *storage, const struct identity *user, json_t *object);
+/* The rights on the signer that approving and signing need; old NULL: a create. user NULL: the server itself. */
+json_t *csr_admit(struct registry *g, const struct schema_resource *storage, const struct identity *user, const char *sub,
+		  const json_t *object, const json_t *old);
+
+/* ---- cluster_info.c */
+void cluster_info_keep(struct registry *g);
+
 /* ---- bootstrap.c */
+/* Makes object (own) unless it is there. */
+void bootstrap_ensure(struct registry *g, const struct schema_resource *r, const char *ns, json_t *object);
+/* Makes `field` of the object what it has to be. */
+void bootstrap_enforce(struct registry *g, const struct schema_resource *r, const char *key, const char *field, const json_t *want);
 /* Makes the objects that are always there, and keeps them so: call at start and from time to time. */
 void bootstrap_objects(struct registry *g);
 

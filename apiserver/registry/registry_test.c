@@ -62,11 +62,12 @@ static void start(struct fixture *f)
 	const struct http_server_options so = { .size = sizeof(so), .max_body_bytes = HANDLER_MAX_BODY,
 		.on_refused = handler_refused };
 	struct registry_options o = { .node_port_min = 30000, .node_port_max = 30010, .advertise_address = "192.0.2.1",
-		.cluster_domain = "cluster.local", .issuer = "https://issuer" };
+		.cluster_domain = "cluster.local", .issuer = "https://issuer", .ca_pem = "PEM", .cluster_cidr = "10.244.0.0/16",
+		.cluster_dns = "10.96.0.10", .pod_network = "auto", .node_cidr_mask = 24, .node_cidr_mask_ipv6 = 64 };
 	struct err err = { 0 };
 	int port;
 	memset(&f->g, 0, sizeof(f->g));
-	ip_prefix_parse("10.96.0.0/24", &o.service_cidr);
+	ip_ranges_parse("10.96.0.0/24", &o.service_ranges, &o.service_primary);
 	f->g.keys = token_keys_load(sa, pub, &err);
 	f->g.authz = authorizer_new(AUTHZ_RBAC);
 	assert_non_null(f->g.keys);

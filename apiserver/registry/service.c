@@ -31,9 +31,9 @@ struct alloc *alloc_new(const struct registry_options *o)
 {
 	enum { MAX_BITS = 20 }; /* a million addresses are enough for every range */
 	struct alloc *a = mem_new(struct alloc);
-	unsigned bits = (o->service_cidr.addr.family == AF_INET ? 32 : 128) - o->service_cidr.len;
-	a->cidr = o->service_cidr;
-	ip_prefix_mask(&a->cidr);
+	unsigned bits;
+	a->cidr = o->service_ranges.v[o->service_primary];
+	bits = (a->cidr.addr.family == AF_INET ? 32 : 128) - a->cidr.len;
 	a->size = 1UL << (bits > MAX_BITS ? MAX_BITS : bits);
 	/* The network address is nobody's, nor is the broadcast address. */
 	a->size -= a->size > 2 ? (a->cidr.addr.family == AF_INET && bits <= MAX_BITS ? 2 : 1) : 0;

@@ -252,6 +252,7 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	if (!unique)
 		return clash(storage, object_name(object));
 	strategy_prepare_create(storage, object);
+	csr_prepare_create(storage, o->user, object);
 	if (o->user)
 		status = rbac_check_grant(g, o->user, storage, ns, object);
 	if (status)
@@ -260,6 +261,8 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 		status = service_allocate(g, object, NULL, o->dry_run, &undo);
 	if (!status)
 		status = validated(storage, NULL, object, NULL);
+	if (!status)
+		status = csr_admit(g, storage, o->user, NULL, object, NULL);
 	/* A name that exists is told after the object was found valid, as upstream does. */
 	if (!status && store_latest(g->store, storage->id, key))
 		status = status_exists(storage, object_name(object));
@@ -399,6 +402,8 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 		status = service_allocate(g, object, old, o->dry_run, &undo);
 	if (!status)
 		status = validated(storage, o->sub, object, old);
+	if (!status)
+		status = csr_admit(g, storage, o->user, o->sub, object, old);
 	if (status) {
 		service_undo(g, undo);
 		return status;

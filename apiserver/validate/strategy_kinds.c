@@ -6,6 +6,7 @@
 
 #include "apiserver/validate/qos.h"
 #include "apiserver/validate/validate_internal.h"
+#include "base/clock.h"
 
 void strategy_no_generation(json_t *object)
 {
@@ -269,6 +270,27 @@ static bool approval_condition(const json_t *c)
 	return one_of(get_str(c, "type"), WORDS("Approved", "Denied"));
 }
 
+/* Conditions without times get them; that of the last transition is the old one's while the status is the same. */
+static void time_conditions(json_t *csr, const json_t *old)
+{
+	char now[CLOCK_RFC3339_SIZE];
+	json_t *c, *o;
+	size_t i, j;
+
+	clock_format_rfc3339(clock_wall_s(), now);
+	json_array_foreach(json_at(csr, "status.conditions"), i, c) {
+		if (!get(c, "lastUpdateTime"))
+			json_object_set_new(c, "lastUpdateTime", json_string(now));
+		json_array_foreach(json_at(old, "status.conditions"), j, o) {
+			if (!get(c, "lastTransitionTime") && str_eq(get_str(c, "type"), get_str(o, "type")) &&
+			    str_eq(get_str(c, "status"), get_str(o, "status")) && get(o, "lastTransitionTime"))
+				strategy_restore(c, o, "lastTransitionTime");
+		}
+		if (!get(c, "lastTransitionTime"))
+			json_object_set_new(c, "lastTransitionTime", json_string(now));
+	}
+}
+
 void strategy_csr_update(const char *subresource, json_t *csr, const json_t *old)
 {
 	json_t *conditions, *c;
@@ -283,6 +305,7 @@ void strategy_csr_update(const char *subresource, json_t *csr, const json_t *old
 			json_object_set_new(csr, "status", json_object());
 		if (wanted)
 			json_object_set(json_object_get(csr, "status"), "conditions", wanted);
+		time_conditions(csr, old);
 		return;
 	}
 	if (!str_eq(subresource, "status"))
@@ -300,6 +323,7 @@ void strategy_csr_update(const char *subresource, json_t *csr, const json_t *old
 	if (json_array_size(conditions) && get(csr, "status"))
 		json_object_set(json_object_get(csr, "status"), "conditions", conditions);
 	json_decref(conditions);
+	time_conditions(csr, old);
 }
 
 static const char *storage_version(const json_t *crd)

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The small kinds: leases, priority and runtime classes, certificate requests, events, CSI nodes and attachments. */
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
 #include "apiserver/validate/validate_pod.h"
 
 void validate_lease(const struct validation *v)
@@ -165,19 +169,46 @@ static void check_csr_certificate(const struct validation *v)
 		fe_invalid(v->e, p, "<certificate data>", "must contain at least one CERTIFICATE PEM block");
 }
 
+/* The first PEM block is a PKCS#10 request (RFC 2986) whose signature is by the key in it. NULL: it is, else what is
+ * wrong. */
+static const char *csr_problem(const char *text)
+{
+	_cleanup_strbuf_ struct strbuf pem = {0};
+	const char *why = NULL;
+	X509_REQ *req;
+	EVP_PKEY *key;
+	BIO *bio;
+
+	base64_decode(&pem, text, strlen(text));
+	text = pem.len ? strstr(pem.data, "-----BEGIN ") : NULL;
+	if (!text || !str_starts(text, "-----BEGIN CERTIFICATE REQUEST-----"))
+		return "PEM block type must be CERTIFICATE REQUEST";
+	bio = BIO_new_mem_buf(text, -1);
+	req = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+	key = req ? X509_REQ_get0_pubkey(req) : NULL;
+	if (!key)
+		why = "asn1: structure error: the request cannot be parsed";
+	else if (X509_REQ_verify(req, key) != 1)
+		why = "x509: the request's signature is not by its key";
+	X509_REQ_free(req);
+	BIO_free(bio);
+	ERR_clear_error();
+	return why;
+}
+
 void validate_csr(const struct validation *v)
 {
 	const json_t *spec = get(v->object, "spec"), *seconds = get(spec, "expirationSeconds");
 	const struct fpath *p = FP(NULL, "spec");
-	_cleanup_strbuf_ struct strbuf pem = {0};
 	struct map *seen = map_new(NULL);
+	const char *problem;
 	json_t *usage;
 	size_t i;
 
-	base64_decode(&pem, get_str(spec, "request"), strlen(get_str(spec, "request")));
-	if (!pem.len || !strstr(pem.data, "-----BEGIN CERTIFICATE REQUEST-----"))
-		fe_invalid(v->e, FP(p, "request"), get_str(spec, "request"),
-			   "PEM block type must be CERTIFICATE REQUEST");
+	/* It never changes, so that it is looked at once. */
+	problem = v->old ? NULL : csr_problem(get_str(spec, "request"));
+	if (problem)
+		fe_invalid(v->e, FP(p, "request"), get_str(spec, "request"), "%s", problem);
 	if (json_array_size(get(spec, "usages")) == 0)
 		fe_required(v->e, FP(p, "usages"), NULL);
 	json_array_foreach(get(spec, "usages"), i, usage) {
