@@ -177,6 +177,13 @@ json_t *pod_admit(struct registry *g, json_t *pod, const char *ns);
 void pod_binding(struct call *c);
 void pod_eviction(struct call *c);
 
+/* ---- pod_security.c */
+/* PodSecurity of a new pod (refused), or of the pods a new workload will make (a warning). c may be NULL. */
+json_t *pod_security_admit(struct registry *g, const struct schema_resource *storage, struct call *c, const char *ns,
+			   const json_t *object);
+/* The labels of a namespace (old NULL: a new one); warns of pods that do not keep to a stricter level. */
+json_t *pod_security_namespace(struct registry *g, struct call *c, const json_t *old, const json_t *ns);
+
 /* ---- service.c */
 struct alloc_undo;
 /* Cluster IPs, families and ports of a new (old NULL) or changed Service. What it took is noted in *ret_undo: give it back with

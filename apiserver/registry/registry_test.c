@@ -250,6 +250,25 @@ static void test_server_side_apply(void **state)
 	WALK(*state, steps);
 }
 
+static void test_pod_security(void **state)
+{
+#define PODS "/api/v1/namespaces/strict/pods"
+	static const struct step steps[] = {
+		{ "POST", "/api/v1/namespaces", NULL, "{\"metadata\":{\"name\":\"x\",\"labels\":{\"pod-security.kubernetes.io/enforce\":\"x\"}}}", 422,
+		  "must be one of privileged, baseline, restricted", NULL },
+		{ "POST", "/api/v1/namespaces", NULL,
+		  "{\"metadata\":{\"name\":\"strict\",\"labels\":{\"pod-security.kubernetes.io/enforce\":\"baseline\"}}}", 201, NULL, NULL },
+		{ "POST", "/api/v1/namespaces/strict/serviceaccounts", NULL, "{\"metadata\":{\"name\":\"default\"}}", 201, NULL, NULL },
+		{ "POST", PODS, NULL, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"hostNetwork\":true,\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 403,
+		  "pods \\\"p\\\" is forbidden: violates PodSecurity \\\"baseline:latest\\\": host namespaces (hostNetwork=true)", NULL },
+		{ "POST", PODS, NULL, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 201, NULL, NULL },
+		{ "PATCH", "/api/v1/namespaces/strict", MERGE, "{\"metadata\":{\"labels\":{\"pod-security.kubernetes.io/enforce-version\":\"2\"}}}", 422,
+		  "must be \\\"latest\\\" or \\\"v1.x\\\"", NULL },
+	};
+	WALK(*state, steps);
+#undef PODS
+}
+
 static void test_bad_bodies(void **state)
 {
 	static const struct step steps[] = {
@@ -819,7 +838,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_create_update_delete), TEST(test_server_side_apply), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
+		TEST(test_create_update_delete), TEST(test_server_side_apply), TEST(test_pod_security), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
 		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),

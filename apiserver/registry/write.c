@@ -241,6 +241,9 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 		status = status_bad_request("resourceVersion should not be set on objects to be created");
 	if (!status && storage == g->pods && !o->no_admission)
 		status = pod_admit(g, object, ns);
+	if (!status && !o->no_admission)
+		status = storage == g->namespaces ? pod_security_namespace(g, o->call, NULL, object) :
+						    pod_security_admit(g, storage, o->call, ns, object);
 	if (status)
 		return status;
 	stamp(metadata);
@@ -393,6 +396,12 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 	restore_metadata(metadata, json_object_get(old, "metadata"));
 	if (o->call && !o->applied)
 		managers_note(o->call, old, object);
+	if (storage == g->namespaces && str_empty(o->sub))
+		status = pod_security_namespace(g, o->call, old, object);
+	else if (str_empty(o->sub) ? storage != g->pods : str_eq(o->sub, "ephemeralcontainers"))
+		status = pod_security_admit(g, storage, o->call, ns, object);
+	if (status)
+		return status;
 	strategy_prepare_update(storage, o->sub, object, old);
 	if (o->user)
 		status = rbac_check_grant(g, o->user, storage, ns, object);
