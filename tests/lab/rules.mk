@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The light lab as a library, and the programs that use it. They print "ok - text" and "not ok - text".
+LAB_OBJ := $(B)/obj/tests/lab/lab.o $(B)/obj/tests/lab/talk.o
+$(B)/tests/%: $(B)/obj/tests/%.o $(LAB_OBJ) $(LIB_AR)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIB_LDLIBS) -lbpf -lpthread -lm
+EXTRA_TARGETS += $(B)/tests/lab/labtool
+TEST_SCRIPTS += tests/lab/test.sh
