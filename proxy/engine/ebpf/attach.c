@@ -45,26 +45,6 @@ static uint32_t program_id(int fd)
 	return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
 }
 
-/* Makes prog_fd the filter there, or nobody ours when it is negative. */
-static int tc_attach_one(unsigned ifindex, enum bpf_tc_attach_point point, int prog_fd)
-{
-	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
-	DECLARE_LIBBPF_OPTS(bpf_tc_opts, there, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-	bool have = bpf_tc_query(&hook, &there) == 0;
-	if (prog_fd < 0) {
-		DECLARE_LIBBPF_OPTS(bpf_tc_opts, gone, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-		return have ? bpf_tc_detach(&hook, &gone) : 0;
-	}
-	if (have && there.prog_id == program_id(prog_fd))
-		return 0;
-	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY, .prog_fd = prog_fd,
-			    .flags = BPF_TC_F_REPLACE);
-	int r = bpf_tc_hook_create(&hook);
-	if (r < 0 && r != -EEXIST)
-		return r;
-	return bpf_tc_attach(&hook, &opts);
-}
-
 static int count_filter(struct nl_msg *msg, void *user)
 {
 	unsigned *n = user;
@@ -92,20 +72,49 @@ static int tc_filter_count(unsigned ifindex, uint32_t parent)
 	return r < 0 ? -EIO : (int)n;
 }
 
-static void tc_detach_interface(unsigned ifindex)
+/* A clsact without filters goes with the last of ours. */
+static void clsact_drop_empty(unsigned ifindex)
 {
-	static const enum bpf_tc_attach_point points[] = { BPF_TC_INGRESS, BPF_TC_EGRESS };
-	bool had = false;
-	for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
-		DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = points[i]);
-		DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-		had |= bpf_tc_detach(&hook, &opts) == 0;
-	}
-	if (!had || tc_filter_count(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) != 0 ||
+	if (tc_filter_count(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) != 0 ||
 	    tc_filter_count(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)) != 0)
 		return;
 	DECLARE_LIBBPF_OPTS(bpf_tc_hook, both, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 	bpf_tc_hook_destroy(&both);
+}
+
+static bool tc_detach_one(unsigned ifindex, enum bpf_tc_attach_point point)
+{
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	return bpf_tc_detach(&hook, &opts) == 0;
+}
+
+static void tc_detach_interface(unsigned ifindex)
+{
+	bool egress = tc_detach_one(ifindex, BPF_TC_EGRESS);
+	if (tc_detach_one(ifindex, BPF_TC_INGRESS) || egress)
+		clsact_drop_empty(ifindex);
+}
+
+/* Makes prog_fd the filter there, or nobody ours when it is negative. */
+static int tc_attach_one(unsigned ifindex, enum bpf_tc_attach_point point, int prog_fd)
+{
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, there, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	bool have = bpf_tc_query(&hook, &there) == 0;
+	if (prog_fd < 0) {
+		if (have && tc_detach_one(ifindex, point))
+			clsact_drop_empty(ifindex);
+		return 0;
+	}
+	if (have && there.prog_id == program_id(prog_fd))
+		return 0;
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY, .prog_fd = prog_fd,
+			    .flags = BPF_TC_F_REPLACE);
+	int r = bpf_tc_hook_create(&hook);
+	if (r < 0 && r != -EEXIST)
+		return r;
+	return bpf_tc_attach(&hook, &opts);
 }
 
 static char *xdp_pin(const struct ebpf *e, unsigned ifindex)

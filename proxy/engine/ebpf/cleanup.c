@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What goes: maps of another version after a change-over, or everything. */
+/* Removing everything that is pinned, attached and mounted. */
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "proxy/engine/ebpf/internal.h"
 
-static void remove_tree(const char *dir)
+void ebpf_remove_tree(const char *dir)
 {
 	_cleanup_(strlist_done) struct strlist names = { 0 };
 	DIR *d = opendir(dir);
@@ -22,22 +22,8 @@ static void remove_tree(const char *dir)
 	closedir(d);
 	for (size_t i = 0; i < names.count; i++)
 		if (unlink(names.items[i]) < 0 && (errno == EISDIR || errno == EPERM))
-			remove_tree(names.items[i]);
+			ebpf_remove_tree(names.items[i]);
 	rmdir(dir);
-}
-
-void ebpf_retire_other_versions(const char *pin_dir)
-{
-	_cleanup_free_ char *own = str_printf("v%d", ABI_VERSION);
-	DIR *d = opendir(pin_dir);
-	if (!d)
-		return;
-	for (struct dirent *n; (n = readdir(d));)
-		if (n->d_name[0] == 'v' && !str_eq(n->d_name, own)) {
-			_cleanup_free_ char *path = str_printf("%s/%s", pin_dir, n->d_name);
-			remove_tree(path);
-		}
-	closedir(d);
 }
 
 /* Unmounts the bpffs when it was mounted by ensure_pin_dir() and nothing is left in it. */
@@ -81,7 +67,7 @@ int engine_ebpf_cleanup(const char *pin_dir, struct err *err)
 	int r = ebpf_tc_detach_all(err);
 	if (ebpf_is_bpffs(pin_dir)) {
 		detach_links(pin_dir);
-		remove_tree(pin_dir);
+		ebpf_remove_tree(pin_dir);
 	}
 	if (str_starts(pin_dir, "/sys/fs/bpf/keelson/"))
 		unmount_own();

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "proxy/engine/ebpf/carry.h"
 #include "proxy/engine/ebpf/internal.h"
 
 static const char *const reason_names[] = ABI_REASON_NAMES;
@@ -85,8 +86,17 @@ static void ebpf_free(struct engine *engine)
 	free(e->links);
 	free(e->node_addrs);
 	free(e->peers);
+	carry_free(e->carry);
+	free(e->map_dir);
 	free(e->pin_dir);
 	free(e);
+}
+
+static void migrating(struct ebpf *e, bool on)
+{
+	uint16_t flags = e->config->flags;
+	__atomic_store_n(&e->config->flags,
+			 (uint16_t)(on ? flags | ABI_CONFIG_MIGRATING : flags & ~ABI_CONFIG_MIGRATING), __ATOMIC_RELEASE);
 }
 
 /* The programs come to life: their maps are complete. */
@@ -94,13 +104,19 @@ static int ebpf_synced_and_attach(struct engine *engine, struct err *err)
 {
 	struct ebpf *e = CONTAINER_OF(engine, struct ebpf, engine);
 	ebpf_synced(engine);
-	int r = ebpf_attach_hooks(e, err);
+	migrating(e, carry_pending(e));
+	carry_flows(e);
+	int r = carry_rename(e, err);
+	if (r == 0)
+		r = ebpf_attach_hooks(e, err);
 	if (r < 0)
 		return r;
 	e->attached = true;
 	ebpf_links_attach(e, err);
 	ebpf_links_sweep(e);
-	ebpf_retire_other_versions(e->pin_dir);
+	carry_flows(e); /* what came in since */
+	migrating(e, false);
+	carry_retire(e);
 	return 0;
 }
 

@@ -71,7 +71,9 @@ struct elink {
 };
 struct ebpf {
 	struct engine engine;
-	char *pin_dir;
+	char *pin_dir, *map_dir; /* map_dir: where our maps are pinned */
+	struct carry *carry;     /* what they come from until the change-over; NULL: nothing */
+	bool fresh;              /* they are new, beside those in use */
 	int maps[EBPF_MAP_MAX];
 	uint32_t max_entries[EBPF_MAP_MAX];
 	int hooks[EBPF_HOOKS], programs[EBPF_PROGRAM_MAX]; /* fds; -1: the object has none such */
@@ -120,7 +122,7 @@ int ebpf_attach_hooks(struct ebpf *e, struct err *err);
 /* Puts a new link in the place of an old pin in one step, so that the path always names a live link. */
 int ebpf_link_pin(int fd, const char *path, struct err *err);
 /* cleanup.c */
-void ebpf_retire_other_versions(const char *pin_dir);
+void ebpf_remove_tree(const char *dir); /* of pins and directories; missing is fine */
 /* state.c */
 int ebpf_adopt(struct ebpf *e, struct err *err);
 int ebpf_port_set(struct engine *engine, const struct model_port *port, struct err *err);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Loading, pinning, attaching. PIN_DIR/v<ABI>/ holds the maps, PIN_DIR/links/ the socket hooks. A daemon that starts
- * always loads its own programs: onto the maps it finds when they have its ABI, else onto new ones beside them. When all
- * Services are in the maps the links change to the new programs atomically, so that there is no moment without a program
- * or with an empty map; only after that are maps of another version removed.
+ * Loading. A daemon that starts always loads its own programs: onto the maps it finds when they are of its ABI and sizes,
+ * else onto new ones beside them (carry.c). When all Services are in the maps the links change to the new programs
+ * atomically, so that there is no moment without a program or with an empty map.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -23,6 +22,7 @@
 
 #include "base/file.h"
 #include "bpf/proxy.skel.h"
+#include "proxy/engine/ebpf/carry.h"
 #include "proxy/engine/ebpf/internal.h"
 
 const char *const ebpf_map_names[EBPF_MAP_MAX] = {
@@ -78,22 +78,16 @@ bool ebpf_is_bpffs(const char *path)
 	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-/* Makes the pin directory; mounts a bpffs at the usual place when the host has none. */
+/* Makes the directory of links; mounts a bpffs at the usual place when the host has none. */
 static int ensure_pin_dir(const char *pin_dir, struct err *err)
 {
 	if ((str_starts(pin_dir, "/sys/fs/bpf/") || str_eq(pin_dir, "/sys/fs/bpf")) && !ebpf_is_bpffs("/sys/fs/bpf")) {
 		if (mount(EBPF_OWN_MOUNT, "/sys/fs/bpf", "bpf", 0, "mode=0700") < 0)
 			return err_set(err, errno, "mounting a bpffs on /sys/fs/bpf: %s", strerror(errno));
 	}
-	_cleanup_free_ char *links = str_printf("%s/links", pin_dir), *maps = str_printf("%s/v%d", pin_dir, ABI_VERSION);
+	_cleanup_free_ char *links = str_printf("%s/links", pin_dir);
 	int r = file_mkdir_p(links, 0700);
-	if (r == 0)
-		r = file_mkdir_p(maps, 0700);
-	if (r < 0)
-		return err_set(err, -r, "making %s: %s", maps, strerror(-r));
-	if (!ebpf_is_bpffs(maps))
-		return err_set(err, EINVAL, "--pin-dir %s is not in a bpffs (mount -t bpf)", pin_dir);
-	return 0;
+	return r < 0 ? err_set(err, -r, "making %s: %s", links, strerror(-r)) : 0;
 }
 
 static uint64_t own_netns_cookie(void)
@@ -136,24 +130,30 @@ static void write_config(struct ebpf *e, const struct engine_options *o)
 	}
 }
 
-/* The maps' paths; the sizes of those that are pinned already are taken over. */
-static int set_pin_paths(struct bpf_object *obj, const char *pin_dir, struct err *err)
+/* What the options say about sizes: at most so many Service ports, endpoints, flows. */
+static int set_sizes(struct bpf_object *obj, const struct engine_options *o, struct err *err)
 {
-	for (size_t i = 0; i < EBPF_MAP_MAX; i++) {
-		struct bpf_map *m = bpf_object__find_map_by_name(obj, ebpf_map_names[i]);
-		_cleanup_free_ char *path = str_printf("%s/v%d/%s", pin_dir, ABI_VERSION, ebpf_map_names[i]);
-		BUG_ON(!m);
-		bpf_map__set_pin_path(m, path);
-		_cleanup_close_ int fd = bpf_obj_get(path);
-		if (fd < 0)
-			continue;
-		struct bpf_map_info info = { 0 };
-		uint32_t len = sizeof(info);
-		if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0 || info.key_size != bpf_map__key_size(m) ||
-		    info.value_size != bpf_map__value_size(m) || info.type != bpf_map__type(m))
-			return err_set(err, EINVAL, "%s is not the map this version makes; remove it with --cleanup", path);
-		bpf_map__set_max_entries(m, info.max_entries);
-	}
+	enum { SERVICES_MAX = 1 << 20, ENDPOINTS_MAX = 1 << 22, FLOWS_MAX = 1 << 24 };
+	const struct {
+		enum ebpf_map map;
+		uint32_t wanted, each; /* entries a wanted one */
+	} sizes[] = {
+		{ EBPF_FRONTENDS, o->max_services, 4 }, /* cluster address, its owner's mark, NodePort, one external */
+		{ EBPF_SETS, o->max_services, 2 },      /* all endpoints, this node's */
+		{ EBPF_STATS, o->max_services, 2 },
+		{ EBPF_BACKENDS, o->max_endpoints, 1 },
+		{ EBPF_LOADS, o->max_endpoints, 1 },
+		{ EBPF_SLOTS, o->max_endpoints, 2 },
+		{ EBPF_FLOWS, o->max_flows, 1 },
+		{ EBPF_FLOW_REPLIES, o->max_flows, 1 },
+	};
+	if (o->max_services > SERVICES_MAX || o->max_endpoints > ENDPOINTS_MAX || o->max_flows > FLOWS_MAX)
+		return err_set(err, EINVAL, "map sizes over %d Service ports, %d endpoints or %d flows are not supported", SERVICES_MAX,
+			       ENDPOINTS_MAX, FLOWS_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		if (sizes[i].wanted)
+			bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, ebpf_map_names[sizes[i].map]),
+						 MAX(sizes[i].wanted * sizes[i].each, 64u));
 	return 0;
 }
 
@@ -197,7 +197,9 @@ static int load(struct ebpf *e, struct proxy_bpf *skel, const struct engine_opti
 	/* Any number unlike an earlier program's: the sweeper's callback then changes to the new one. */
 	rand_bytes(&skel->rodata->program_stamp, sizeof(skel->rodata->program_stamp));
 	skel->rodata->program_stamp |= 1;
-	int r = set_pin_paths(skel->obj, o->pin_dir, err);
+	int r = set_sizes(skel->obj, o, err);
+	if (r == 0)
+		r = carry_choose(e, skel->obj, err);
 	if (r < 0)
 		return r;
 	r = proxy_bpf__load(skel);
@@ -206,7 +208,9 @@ static int load(struct ebpf *e, struct proxy_bpf *skel, const struct engine_opti
 	r = take_fds(e, skel, err);
 	if (r < 0)
 		return r;
-	r = ebpf_adopt(e, err);
+	r = carry_state(e, err);
+	if (r == 0)
+		r = ebpf_adopt(e, err);
 	if (r < 0)
 		return r;
 	write_config(e, o);
