@@ -230,13 +230,13 @@ static struct ip_prefix host_prefix(const struct ip_addr *a)
 static int cleanup(struct options *o, struct err *err)
 {
 	int r = engine_ebpf_cleanup(o->pin_dir, err);
-	struct ip_prefix dns = host_prefix(&o->cluster_dns);
-	if (o->cluster_dns.family && net_address_del("lo", &dns, err) < 0)
-		r = -EIO;
-	for (int i = 0; i < 2; i++)
-		if ((o->service_cidr.v[i].addr.family && net_blackhole_del(&o->service_cidr.v[i], err) < 0) ||
+	for (int i = 0; i < 2; i++) {
+		struct ip_prefix dns = host_prefix(&o->cluster_dns[i]);
+		if ((dns.addr.family && net_address_del("lo", &dns, err) < 0) ||
+		    (o->service_cidr.v[i].addr.family && net_blackhole_del(&o->service_cidr.v[i], err) < 0) ||
 		    (o->cluster_cidr.v[i].addr.family && net_blackhole_del(&o->cluster_cidr.v[i], err) < 0))
 			r = -EIO;
+	}
 	return r;
 }
 
@@ -251,18 +251,20 @@ static int start_dns(struct proxy *p, struct err *err)
 		if (o->cluster_cidr.v[i].addr.family)
 			zone_add_range(&p->zone, &o->cluster_cidr.v[i]);
 	}
-	if (!o->cluster_dns.family)
+	if (!o->cluster_dns[0].family && !o->cluster_dns[1].family)
 		return 0;
-	struct ip_prefix own = host_prefix(&o->cluster_dns);
-	if (net_address_add("lo", &own, err) < 0)
-		return -EIO;
 	p->dns = dns_server_new(&p->loop, &p->zone);
 	for (size_t i = 0; i < o->upstreams.count; i++)
 		if (dns_server_add_upstream(p->dns, o->upstreams.items[i], err) < 0)
 			return -EINVAL;
-	if (!o->upstreams.count && !dns_server_add_resolv_conf(p->dns, "/etc/resolv.conf", &o->cluster_dns))
+	if (!o->upstreams.count && !dns_server_add_resolv_conf(p->dns, "/etc/resolv.conf", o->cluster_dns))
 		log_warn("no DNS upstream: names outside %s get SERVFAIL", o->cluster_domain);
-	return dns_server_listen(p->dns, &o->cluster_dns, 53, NULL, err);
+	for (int i = 0; i < 2; i++) {
+		struct ip_prefix own = host_prefix(&o->cluster_dns[i]);
+		if (own.addr.family && (net_address_add("lo", &own, err) < 0 || dns_server_listen(p->dns, &own.addr, 53, NULL, err) < 0))
+			return -EIO;
+	}
+	return 0;
 }
 
 static int start(struct proxy *p, struct err *err)
@@ -277,7 +279,8 @@ static int start(struct proxy *p, struct err *err)
 	if (http_server_listen(p->http, o->listen, NULL, NULL, err) < 0)
 		return -EIO;
 	const struct model_options mo = {
-		.size = sizeof(mo), .node_name = o->node_name, .cluster_dns = { o->cluster_dns },
+		.size = sizeof(mo), .node_name = o->node_name, .cluster_dns = { o->cluster_dns[0], o->cluster_dns[1] },
+		.node_ips = { o->node_ip[0], o->node_ip[1] },
 	};
 	p->model = model_new(&mo);
 	const struct cluster_listener nodes = { .changed = on_node_changed, .gone = on_node_gone, .user = p };
@@ -287,6 +290,8 @@ static int start(struct proxy *p, struct err *err)
 		.size = sizeof(eo), .cgroup = o->cgroup, .pin_dir = o->pin_dir, .service_cidr = o->service_cidr,
 		.cluster_cidr = o->cluster_cidr,
 		.node_port_min = o->node_port_min, .node_port_max = o->node_port_max,
+		.max_services = o->max_services, .max_endpoints = o->max_endpoints, .max_flows = o->max_flows,
+		.no_xdp = o->no_xdp,
 	};
 	p->engine = engine_ebpf_new(&eo, err);
 	if (!p->engine)

@@ -39,8 +39,9 @@ struct dns_server {
 	uv_loop_t *loop;
 	struct zone *zone;
 	struct forwarder *forwarder;
-	uv_udp_t *udp;
-	uv_tcp_t *tcp;
+	/* Index 0 IPv4, 1 IPv6. */
+	uv_udp_t *udp[2];
+	uv_tcp_t *tcp[2];
 	struct tclient *clients;
 	size_t client_count;
 	struct asked *asked;
@@ -63,7 +64,7 @@ static void reply(struct dns_server *s, struct tclient *tcp, const struct sockad
 		return;
 	if (!tcp) {
 		uv_buf_t b = uv_buf_init((char *)s->out + 2, (unsigned)len);
-		if (uv_udp_try_send(s->udp, &b, 1, peer) < 0)
+		if (uv_udp_try_send(s->udp[ip_family_index(peer->sa_family)], &b, 1, peer) < 0)
 			s->dropped++; /* a full socket buffer: the client asks again */
 		return;
 	}
@@ -402,10 +403,12 @@ void dns_server_free(struct dns_server *s)
 		asked_free(a);
 	}
 	forwarder_free(s->forwarder);
-	if (s->udp)
-		uv_close((uv_handle_t *)s->udp, free_handle);
-	if (s->tcp)
-		uv_close((uv_handle_t *)s->tcp, free_handle);
+	for (int i = 0; i < 2; i++) {
+		if (s->udp[i])
+			uv_close((uv_handle_t *)s->udp[i], free_handle);
+		if (s->tcp[i])
+			uv_close((uv_handle_t *)s->tcp[i], free_handle);
+	}
 	free(s);
 }
 
@@ -456,7 +459,7 @@ int dns_server_add_upstream(struct dns_server *s, const char *address, struct er
 	return 0;
 }
 
-size_t dns_server_add_resolv_conf(struct dns_server *s, const char *path, const struct ip_addr *skip)
+size_t dns_server_add_resolv_conf(struct dns_server *s, const char *path, const struct ip_addr skip[2])
 {
 	_cleanup_strbuf_ struct strbuf text = { 0 };
 	_cleanup_strlist_ struct strlist lines = { 0 };
@@ -472,7 +475,7 @@ size_t dns_server_add_resolv_conf(struct dns_server *s, const char *path, const 
 		p += 10;
 		p += strspn(p, " \t");
 		p[strcspn(p, " \t\r#;")] = 0;
-		if (ip_parse(p, &a) < 0 || ip_addr_eq(&a, skip))
+		if (ip_parse(p, &a) < 0 || ip_addr_eq(&a, &skip[ip_family_index(a.family)]))
 			continue;
 		struct sockaddr_storage sa;
 		sockaddr_of(&a, 53, &sa);
@@ -485,26 +488,28 @@ int dns_server_listen(struct dns_server *s, const struct ip_addr *addr, uint16_t
 {
 	struct sockaddr_storage sa, bound;
 	char text[IP_ADDR_TEXT_SIZE];
+	BUG_ON(s->tcp[ip_family_index(addr->family)]);
 	int len = sizeof(bound);
+	uv_tcp_t *tcp = mem_new(uv_tcp_t);
+	uv_udp_t *udp = mem_new(uv_udp_t);
+	uv_tcp_init(s->loop, tcp);
+	uv_udp_init(s->loop, udp);
+	tcp->data = udp->data = s;
+	s->tcp[ip_family_index(addr->family)] = tcp;
+	s->udp[ip_family_index(addr->family)] = udp;
 	sockaddr_of(addr, port, &sa);
-	s->tcp = mem_new(uv_tcp_t);
-	uv_tcp_init(s->loop, s->tcp);
-	s->tcp->data = s;
-	int r = uv_tcp_bind(s->tcp, (struct sockaddr *)&sa, 0);
+	int r = uv_tcp_bind(tcp, (struct sockaddr *)&sa, 0);
 	if (r == 0)
-		r = uv_listen((uv_stream_t *)s->tcp, 128, on_connection);
+		r = uv_listen((uv_stream_t *)tcp, 128, on_connection);
 	if (r == 0)
-		r = uv_tcp_getsockname(s->tcp, (struct sockaddr *)&bound, &len);
+		r = uv_tcp_getsockname(tcp, (struct sockaddr *)&bound, &len);
 	if (r < 0)
 		return err_set(err, -r, "DNS on %s port %u (TCP): %s", ip_format(addr, text), port, uv_strerror(r));
 	uint16_t got = ntohs(((struct sockaddr_in *)&bound)->sin_port); /* the same place in both families */
 	sockaddr_of(addr, got, &sa);
-	s->udp = mem_new(uv_udp_t);
-	uv_udp_init(s->loop, s->udp);
-	s->udp->data = s;
-	r = uv_udp_bind(s->udp, (struct sockaddr *)&sa, 0);
+	r = uv_udp_bind(udp, (struct sockaddr *)&sa, 0);
 	if (r == 0)
-		r = uv_udp_recv_start(s->udp, on_udp_alloc, on_udp);
+		r = uv_udp_recv_start(udp, on_udp_alloc, on_udp);
 	if (r < 0)
 		return err_set(err, -r, "DNS on %s port %u (UDP): %s", ip_format(addr, text), got, uv_strerror(r));
 	if (ret_port)
