@@ -299,7 +299,7 @@ static int start(struct proxy *p, struct err *err)
 	if (start_dns(p, err) < 0)
 		return -EIO;
 	const struct node_options no = {
-		.size = sizeof(no), .cluster_cidr = o->cluster_cidr, .cluster_dns = o->cluster_dns,
+		.size = sizeof(no), .cluster_cidr = o->cluster_cidr, .cluster_dns = { o->cluster_dns[0], o->cluster_dns[1] },
 	};
 	p->node = node_watch_new(&p->loop, &no, on_node, p, err);
 	if (!p->node)

@@ -74,7 +74,7 @@ static int on_addr(struct nl_msg *msg, void *user)
 	if (!a || (size_t)nla_len(a) != len || i->ifa_scope == RT_SCOPE_HOST || i->ifa_scope == RT_SCOPE_LINK)
 		return NL_OK;
 	memcpy(ip.bytes, nla_data(a), len);
-	if (ip_addr_eq(&ip, &w->o.cluster_dns))
+	if (ip_addr_eq(&ip, &w->o.cluster_dns[ip_family_index(ip.family)]))
 		return NL_OK;
 	if (w->addr_count < ADDRS_MAX)
 		w->addrs[w->addr_count++] = ip;

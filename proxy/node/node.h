@@ -11,7 +11,7 @@ struct node_options {
 	size_t size;
 	/* Interfaces that only have addresses in here belong to the pods' side. */
 	struct ip_ranges cluster_cidr;
-	struct ip_addr cluster_dns; /* on lo, but no address of the node's; family 0: none */
+	struct ip_addr cluster_dns[2]; /* on lo, but no addresses of the node's; index 0 IPv4, 1 IPv6, family 0: none */
 };
 typedef void (*node_change_fn)(const struct engine_node *node, void *user);
 struct node_watch;
