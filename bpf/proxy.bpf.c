@@ -4,6 +4,7 @@
  * arrives from outside. They decide from maps alone, so that packets and sockets go on while the daemon is away.
  */
 #include "bpf/lib/sock.h"
+#include "bpf/lib/stale.h"
 #include "bpf/lib/tc.h"
 
 char _license[] SEC("license") = "GPL";
@@ -28,6 +29,12 @@ SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *sk)
 {
 	return sock_closed(sk);
+}
+
+SEC("iter/bpf_sk_storage_map")
+int stale_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return stale_report(ctx);
 }
 
 SEC("tc")

@@ -145,6 +145,17 @@ struct abi_sock {
 _Static_assert(sizeof(struct abi_sock) == 48, "sock");
 enum { ABI_SOCK_LOADED = 1 << 0 }; /* counted in `loads` of its backend */
 
+/* What the iterator `stale_sockets` writes for each connected UDP socket whose backend is gone. */
+struct abi_stale_socket {
+	__u32 saddr[4], daddr[4]; /* as the kernel has them, not the virtual address */
+	__be16 sport, dport;
+	__u32 netns;              /* inode of its network namespace */
+	__u32 ifindex;            /* it is bound to; 0: none */
+	__u16 family;             /* of the socket: an IPv6 one may talk to a mapped address */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct abi_stale_socket) == 48, "stale socket");
+
 /* What an unconnected UDP socket talks to, both ways. */
 enum { ABI_PEER_FORWARD = 0, ABI_PEER_REPLY = 1 };
 struct abi_peer_key {

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "proxy/engine/ebpf/stale.h"
 #include "proxy/engine/ebpf/testkit.h"
 
 enum { SET4 = 1, SET6, USET4, USET6, EMPTY, DROPPED, LEAST, HASHED, STICKY, RANGED, SETS_MAX };
@@ -489,6 +490,52 @@ static void test_trace(void **state)
 	ring_buffer__free(ring);
 }
 
+/* The kernel calls no hook for a connected datagram socket: it is told that its backend is gone by being destroyed. */
+static void test_connected_udp_hears_of_the_end(void **state)
+{
+	(void)state;
+	static const char *const to[] = { VIP4, VIP6, "::ffff:10.96.0.7", VIP4 };
+	int prog = bpf_program__fd(skel->progs.stale_sockets), socks = bpf_map__fd(skel->maps.socks);
+	int fds[ARRAY_SIZE(to)];
+	size_t n = 99;
+	int tcp4 = socket_for(VIP4, SOCK_STREAM), other = socket_for(VIP4, SOCK_DGRAM);
+	assert_int_equal(connect_fd(tcp4, VIP4, 80), 0);
+	assert_int_equal(connect_fd(other, VIP4, 86), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(to); i++) {
+		fds[i] = socket_for(to[i], SOCK_DGRAM);
+		assert_int_equal(connect_fd(fds[i], to[i], 80), 0);
+	}
+	assert_int_equal(connect_fd(fds[3], NODE4, 9), 0); /* it has left by itself */
+	assert_int_equal(stale_sockets_destroy(prog, socks, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	put_backends(SET4, 110, false, IPPROTO_TCP, 0);
+	for (uint32_t id = 10; id < 50; id++)
+		kit_backend(id, "0.0.0.0", 0, 0, 0, 0, 0);
+	assert_int_equal(stale_sockets_destroy(prog, socks, &n, NULL), 0);
+	assert_int_equal(n, 3);
+	put_backends(USET4, 130, false, IPPROTO_UDP, 0);
+	put_backends(USET6, 140, true, IPPROTO_UDP, 0);
+	for (size_t i = 0; i < 3; i++) {
+		char buf[16];
+		assert_int_equal(recv(fds[i], buf, sizeof(buf), MSG_DONTWAIT), -1);
+		assert_int_equal(errno, ECONNABORTED);
+		assert_int_equal(send(fds[i], "ping", 4, 0), -1);
+		assert_int_equal(errno, EDESTADDRREQ);
+		assert_int_equal(connect_fd(fds[i], to[i], 80), 0); /* and goes on, with a living one */
+		assert_int_equal(send(fds[i], "ping", 4, 0), 4);
+		assert_true(received() >= 0);
+	}
+	assert_int_equal(stale_sockets_destroy(prog, socks, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(send(tcp4, "ping", 4, 0), 4); /* established TCP is none of this' business */
+	assert_int_equal(send(other, "ping", 4, 0), 4);
+	assert_true(received() >= 0);
+	for (size_t i = 0; i < ARRAY_SIZE(to); i++)
+		close(fds[i]);
+	close(tcp4);
+	close(other);
+}
+
 static bool find_cgroup2(char *out, size_t size)
 {
 	FILE *f = setmntent("/proc/self/mounts", "r");
@@ -569,6 +616,7 @@ int main(void)
 		TEST(test_tcp_of_both_families), TEST(test_udp_of_both_families), TEST(test_pods_loopback_is_its_own),
 		TEST(test_refusals),		 TEST(test_source_ranges),	  TEST(test_least_connections),
 		TEST(test_hash),		 TEST(test_affinity_is_the_netns), TEST(test_trace),
+		TEST(test_connected_udp_hears_of_the_end),
 	};
 	libbpf_set_print(kit_quiet);
 	if (!begin()) {
