@@ -192,7 +192,13 @@ done
 equal "affinity: it ends after its timeout" yes "$moved"
 
 # Changes are followed; a datagram socket leaves a backend that went away.
-mkfifo "$DIR/udp.in" "$DIR/tcp.in" "$DIR/ext.in"
+mkfifo "$DIR/udp.in" "$DIR/tcp.in" "$DIR/ext.in" "$DIR/udpc1.in" "$DIR/udpc2.in" "$DIR/udpc3.in" "$DIR/udpc4.in"
+connected=()
+for i in 1 2 3 4; do # likely one is connected to the endpoint that will leave
+	run "$P3" "$TOOL" hold udpc 10.96.1.1 80 <"$DIR/udpc$i.in" >"$DIR/udpc$i.out" 2>/dev/null & pids+=($!)
+	exec {fd}>"$DIR/udpc$i.in"
+	connected+=("$fd")
+done
 run "$P3" "$TOOL" hold udp 10.96.1.1 80 <"$DIR/udp.in" >"$DIR/udp.out" 2>/dev/null & pids+=($!)
 exec 7>"$DIR/udp.in"
 run "$P3" "$TOOL" hold tcp 10.96.1.1 80 <"$DIR/tcp.in" >"$DIR/tcp.out" 2>/dev/null & pids+=($!)
@@ -201,6 +207,7 @@ nsenter --net="/run/netns/$OUT" "$TOOL" hold tcp 192.0.2.10 30080 <"$DIR/ext.in"
 exec 9>"$DIR/ext.in"
 lines() { [ "$(wc -l <"$1")" -ge "$2" ]; }
 say() { echo >&"$1"; until_ok lines "$2" "$3"; }
+for i in 1 2 3 4; do say "${connected[$((i - 1))]}" "$DIR/udpc$i.out" 1; done
 say 7 "$DIR/udp.out" 1; say 8 "$DIR/tcp.out" 1; say 9 "$DIR/ext.out" 1
 old=$(cut -d' ' -f1 "$DIR/udp.out")
 [ "$old" = pod1 ] && keep=10.244.0.12 || keep=10.244.0.11
@@ -209,6 +216,14 @@ changed() { run "$P3" "$TOOL" who tcp 10.96.1.1 80 20 | grep -q pod3; }
 until_ok changed && ok "a change of a file is followed" || bad "a change of a file is followed" "$(tail -3 "$DIR/log")"
 got=$(run "$P2" "$TOOL" who tcp 10.96.1.1 80 20 | cut -d' ' -f1 | sort -u | xargs)
 if [[ $got != *$old* ]]; then ok "an endpoint that left gets no new connections"; else bad "left endpoint" "$got"; fi
+for i in 1 2 3 4; do say "${connected[$((i - 1))]}" "$DIR/udpc$i.out" 2; done
+got=$(cat "$DIR"/udpc?.out | grep -v '^pod' | sort -u | xargs)
+left=$(head -qn 1 "$DIR"/udpc?.out | grep -c "^$old ")
+if [ "$left" -eq 0 ] || [ "$got" = EDESTADDRREQ ]; then
+	ok "udp: a connected socket hears that its endpoint left"
+else
+	bad "udp connected hears" "$left were connected to $old" "$got"
+fi
 say 7 "$DIR/udp.out" 2
 got=$(tail -1 "$DIR/udp.out")
 if [[ $got == pod* && $got != $old* ]]; then ok "udp: the socket goes on to a living endpoint"; else bad "udp goes on" "$old, then $got"; fi

@@ -61,7 +61,8 @@ enum ebpf_map {
 extern const char *const ebpf_map_names[EBPF_MAP_MAX];
 
 enum { EBPF_HOOKS = 9 };
-enum ebpf_program { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_TC_PODS, EBPF_TC_TUNNEL, EBPF_XDP_INGRESS, EBPF_PROGRAM_MAX };
+enum ebpf_program { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_TC_PODS, EBPF_TC_TUNNEL, EBPF_XDP_INGRESS,
+		    EBPF_STALE_SOCKETS, EBPF_PROGRAM_MAX };
 /* What the bpffs is called in /proc/mounts when it was mounted here: the mark that --cleanup may unmount it. */
 #define EBPF_OWN_MOUNT "keelson"
 
@@ -79,6 +80,7 @@ struct ebpf {
 	int hooks[EBPF_HOOKS], programs[EBPF_PROGRAM_MAX]; /* fds; -1: the object has none such */
 	int cgroup;
 	bool attached, no_xdp;
+	bool udp_left, udp_said;   /* UDP backends left since the last commit; that their sockets cannot be destroyed */
 	struct marray sets, slots, backends, stats, loads;
 	struct abi_config *config; /* mapped */
 	struct idpool set_ids, backend_ids;

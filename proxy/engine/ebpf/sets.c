@@ -125,8 +125,10 @@ static uint32_t backend_new(struct ebpf *e, uint32_t set_id, const uint32_t addr
 static void backend_free(struct ebpf *e, uint32_t id)
 {
 	struct abi_backend *b = marray_at(&e->backends, id);
-	if (b)
+	if (b) {
 		__atomic_store_n(&b->generation, 0, __ATOMIC_RELEASE);
+		e->udp_left |= b->proto == IPPROTO_UDP;
+	}
 	idpool_put(&e->backend_ids, id);
 }
 

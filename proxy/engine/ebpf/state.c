@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "proxy/engine/ebpf/internal.h"
+#include "proxy/engine/ebpf/stale.h"
 
 static struct eport *port_get(const struct ebpf *e, uint32_t id)
 {
@@ -260,6 +262,21 @@ static int write_frontends(struct ebpf *e, struct err *err)
 		       strerror(code));
 }
 
+/* Connected UDP sockets of backends that left: only a walk over the sockets finds them. */
+static void end_stale_sockets(struct ebpf *e)
+{
+	_cleanup_err_ struct err err = { 0 };
+	size_t n = 0;
+	if (!e->udp_left || !e->attached || e->programs[EBPF_STALE_SOCKETS] < 0)
+		return;
+	e->udp_left = false;
+	int r = stale_sockets_destroy(e->programs[EBPF_STALE_SOCKETS], e->maps[EBPF_SOCKS], &n, &err);
+	if (r < 0 && !e->udp_said) {
+		log_warn("connected UDP sockets may go on sending to endpoints that left why=%s", err_msg(&err));
+		e->udp_said = true;
+	}
+}
+
 int ebpf_commit(struct engine *engine, struct err *err)
 {
 	struct ebpf *e = CONTAINER_OF(engine, struct ebpf, engine);
@@ -278,6 +295,7 @@ int ebpf_commit(struct engine *engine, struct err *err)
 	}
 	ebpf_ranges_commit(e);
 	ebpf_sets_free_dropped(e);
+	end_stale_sockets(e);
 	e->down_count = 0;
 	if (!e->up_count && e->up_key_cap > 1024) { /* the first bulk is not a measure for what follows */
 		free(e->up_keys);
