@@ -20,16 +20,21 @@
 enum {
 	CLUSTER_FILE_MAX_BYTES = 1 << 20,
 	NODE_NAME_MAX = 253,
-	SERVICE_CIDR_MIN_BITS = 8,
-	SERVICE_CIDR_MAX_BITS = 28, /* the cluster DNS is the tenth address */
-	NODE_CIDR_BITS = 24,
-	CLUSTER_CIDR_MIN_BITS = 8, /* keelson-controllers hands out 2^16 parts at most */
 };
+
+/* By family. The cluster DNS is a service range's tenth address; the API server keeps at most 2^20 addresses of an IPv6
+ * one; keelson-controllers hands out 2^16 parts of a pod range at most. */
+static const struct limits {
+	int family;
+	unsigned service_min, service_max, pods_min, node_bits;
+} limits[] = { { 4, 8, 28, 8, 24 }, { 6, 108, 124, 48, 64 } };
 
 /* The text members that cluster.json keeps, by name. */
 #define TEXT_MEMBERS(X) \
-	X(id) X(netns) X(node_name) X(node_ip) X(service_cidr) X(cluster_cidr) X(cluster_dns) X(cluster_domain) \
-	X(runtime_endpoint) X(cgroup2)
+	X(id) X(netns) X(node_name) X(node_ip) X(node_ip2) X(service_cidr) X(cluster_cidr) X(cluster_dns) \
+	X(cluster_domain) X(pod_network) X(server) X(runtime_endpoint) X(cgroup2) X(lab)
+/* The lists of texts that it keeps. */
+#define LIST_MEMBERS(X) X(tls_sans) X(controllers_options)
 
 void cluster_done(struct cluster *c)
 {
@@ -37,6 +42,9 @@ void cluster_done(struct cluster *c)
 	free(c->bin_dir);
 #define X(m) free(c->m);
 	TEXT_MEMBERS(X)
+#undef X
+#define X(m) strlist_done(&c->m);
+	LIST_MEMBERS(X)
 #undef X
 	strlist_done(&c->images);
 	json_decref(c->sysctls);
@@ -53,8 +61,7 @@ char *cluster_cgroup(const struct cluster *c, const char *rest)
 	return str_printf("%s/keelson-%s%s%s", c->cgroup2, c->id, rest ? "/" : "", rest ? rest : "");
 }
 
-/* A name as a node name: lower case, and only what RFC 1123 subdomains allow. */
-static char *to_node_name(const char *from)
+char *cluster_to_node_name(const char *from)
 {
 	char *name = mem_strdup(from);
 
@@ -129,95 +136,222 @@ static void default_text(char **p, const char *value)
 		*p = mem_strdup(value);
 }
 
-/* The ranges are routed as a whole (blackholes, masquerade, the proxy's maps), so they must be ranges, and apart. */
-static int check_ranges(const struct cluster *c, struct ip_prefix *ret_service, struct err *err)
+int cluster_set_node_ip(struct cluster *c, const char *text)
 {
-	struct ip_prefix service, pods, masked;
-	char text[IP_PREFIX_TEXT_SIZE];
+	_cleanup_strlist_ struct strlist parts = { 0 };
+	struct ip_addr a;
 
-	if (ip_prefix_parse(c->service_cidr, &service) < 0 || service.len < SERVICE_CIDR_MIN_BITS ||
-	    service.len > SERVICE_CIDR_MAX_BITS)
-		return err_set(err, EINVAL, "--service-cidr %s is not an IPv4 range of /%d to /%d", c->service_cidr,
-			       SERVICE_CIDR_MIN_BITS, SERVICE_CIDR_MAX_BITS);
-	if (ip_prefix_parse(c->cluster_cidr, &pods) < 0 || pods.len < CLUSTER_CIDR_MIN_BITS || pods.len > NODE_CIDR_BITS)
-		return err_set(err, EINVAL, "--cluster-cidr %s is not an IPv4 range of /%d to /%d: each node gets a /%d of it",
-			       c->cluster_cidr, CLUSTER_CIDR_MIN_BITS, NODE_CIDR_BITS, NODE_CIDR_BITS);
-	for (int i = 0; i < 2; i++) {
-		masked = i == 0 ? service : pods;
-		ip_prefix_mask(&masked);
-		if (!ip_addr_eq(&masked.addr, i == 0 ? &service.addr : &pods.addr))
-			return err_set(err, EINVAL, "%s %s has host bits set; the range is %s",
-				       i == 0 ? "--service-cidr" : "--cluster-cidr", i == 0 ? c->service_cidr : c->cluster_cidr,
-				       ip_prefix_format(&masked, text));
-	}
-	if (ip_prefix_contains(&service, &pods.addr) || ip_prefix_contains(&pods, &service.addr))
-		return err_set(err, EINVAL, "--service-cidr %s and --cluster-cidr %s overlap", c->service_cidr, c->cluster_cidr);
-	*ret_service = service;
+	strlist_split(&parts, text, ',');
+	if (parts.count < 1 || parts.count > 2 || (parts.count == 2) != (strchr(text, ',') != NULL))
+		return -EINVAL;
+	for (size_t i = 0; i < parts.count; i++)
+		if (ip_parse(parts.items[i], &a) < 0)
+			return -EINVAL;
+	free(c->node_ip);
+	free(c->node_ip2);
+	c->node_ip = mem_strdup(parts.items[0]);
+	c->node_ip2 = parts.count == 2 ? mem_strdup(parts.items[1]) : NULL;
 	return 0;
 }
 
-/* The daemons listen on it and certificates name it. */
-static int check_node_ip(const struct cluster *c, const struct ip_prefix *service, struct err *err)
+char *cluster_host_port(const char *address, unsigned port)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET };
-	struct ip_prefix pods;
+	bool brackets = strchr(address, ':') != NULL;
+
+	return str_printf("%s%s%s:%u", brackets ? "[" : "", address, brackets ? "]" : "", port);
+}
+
+char *cluster_server(const struct cluster *c)
+{
+	if (c->server)
+		return mem_strdup(c->server);
+	_cleanup_free_ char *host = cluster_host_port(c->node_ip, 6443);
+
+	return str_printf("https://%s", host);
+}
+
+static int check_range(const char *option, const struct ip_prefix *p, unsigned min, unsigned max, struct err *err)
+{
+	char text[IP_PREFIX_TEXT_SIZE];
+
+	if (p->len >= min && p->len <= max)
+		return 0;
+	return err_set(err, EINVAL, "%s %s: an IPv%d range there is one of /%u to /%u", option, ip_prefix_format(p, text),
+		       p->addr.family == AF_INET ? 4 : 6, min, max);
+}
+
+/* One option's ranges. Host bits are refused, as they are most often a slip of the prefix length. */
+static int parse_ranges(const char *option, const char *value, struct ip_ranges *ret, unsigned *ret_first, struct err *err)
+{
+	_cleanup_strlist_ struct strlist parts = { 0 };
+	char text[IP_PREFIX_TEXT_SIZE];
+
+	if (ip_ranges_parse(value, ret, ret_first) < 0)
+		return err_set(err, EINVAL, "%s %s is not an address range, or one of each family with a comma", option, value);
+	strlist_split(&parts, value, ',');
+	for (size_t i = 0; i < parts.count; i++) {
+		struct ip_prefix p, masked;
+
+		if (ip_prefix_parse(parts.items[i], &p) < 0)
+			continue; /* not possible: it was parsed above */
+		masked = p;
+		ip_prefix_mask(&masked);
+		if (!ip_addr_eq(&masked.addr, &p.addr))
+			return err_set(err, EINVAL, "%s %s has host bits set; the range is %s", option, parts.items[i],
+				       ip_prefix_format(&masked, text));
+	}
+	return 0;
+}
+
+/* The ranges are routed as a whole (blackholes, masquerade, the proxy's maps), so they must be ranges, and apart. */
+static int check_ranges(const struct cluster *c, struct ip_ranges *service, struct ip_ranges *pods, unsigned *ret_first,
+			struct err *err)
+{
+	unsigned pods_first;
+	int r = parse_ranges("--service-cidr", c->service_cidr, service, ret_first, err);
+
+	if (r == 0)
+		r = parse_ranges("--cluster-cidr", c->cluster_cidr, pods, &pods_first, err);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(limits); i++) {
+		const struct ip_prefix *s = &service->v[i], *p = &pods->v[i];
+
+		if (!s->addr.family != !p->addr.family || *ret_first != pods_first)
+			return err_set(err, EINVAL, "--service-cidr %s and --cluster-cidr %s must name the same address families "
+				       "in the same order", c->service_cidr, c->cluster_cidr);
+		if (!s->addr.family)
+			continue;
+		r = check_range("--service-cidr", s, limits[i].service_min, limits[i].service_max, err);
+		if (r == 0)
+			r = check_range("--cluster-cidr", p, limits[i].pods_min, limits[i].node_bits, err);
+		if (r == 0 && (ip_prefix_contains(s, &p->addr) || ip_prefix_contains(p, &s->addr)))
+			return err_set(err, EINVAL, "--service-cidr %s and --cluster-cidr %s overlap", c->service_cidr,
+				       c->cluster_cidr);
+	}
+	return r;
+}
+
+/* Whether a socket can be bound to it: it is an address of this network namespace. */
+static bool is_local(const struct ip_addr *a)
+{
+	struct sockaddr_in6 sa6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in sa4 = { .sin_family = AF_INET };
+	struct ip_addr any = { .family = a->family };
+	bool v4 = a->family == AF_INET;
+
+	memcpy(&sa4.sin_addr, a->bytes, sizeof(sa4.sin_addr));
+	memcpy(&sa6.sin6_addr, a->bytes, sizeof(sa6.sin6_addr));
+	_cleanup_close_ int fd = socket(a->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return !ip_addr_eq(a, &any) && fd >= 0 &&
+	       bind(fd, v4 ? (struct sockaddr *)&sa4 : (struct sockaddr *)&sa6, v4 ? sizeof(sa4) : sizeof(sa6)) == 0;
+}
+
+/* The daemons listen on it and certificates name it. */
+static int check_node_ip(const struct cluster *c, const char *ip, unsigned family, const struct ip_ranges *service,
+			 const struct ip_ranges *pods, struct err *err)
+{
 	struct ip_addr a;
 
-	if (inet_pton(AF_INET, c->node_ip, &sa.sin_addr) != 1 || ip_parse(c->node_ip, &a) < 0)
-		return err_set(err, EINVAL, "--node-ip %s is not an IPv4 address", c->node_ip);
-	if (ip_prefix_contains(service, &a) || (ip_prefix_parse(c->cluster_cidr, &pods) == 0 && ip_prefix_contains(&pods, &a)))
+	if (ip_parse(ip, &a) < 0 || ip_family_index(a.family) != family)
+		return err_set(err, EINVAL, "--node-ip %s is not an IPv%d address, which the ranges %s and %s need there", ip,
+			       limits[family].family, c->service_cidr, c->cluster_cidr);
+	if (ip_ranges_contain(service, &a) || ip_ranges_contain(pods, &a))
 		return err_set(err, EINVAL, "the node's address %s is in a range of the cluster (--service-cidr %s, --cluster-cidr "
-			       "%s); choose other ranges", c->node_ip, c->service_cidr, c->cluster_cidr);
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (sa.sin_addr.s_addr == htonl(INADDR_ANY) || fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_set(err, EADDRNOTAVAIL, "--node-ip %s is not an address of this machine%s%s", c->node_ip,
+			       "%s); choose other ranges", ip, c->service_cidr, c->cluster_cidr);
+	if (!is_local(&a))
+		return err_set(err, EADDRNOTAVAIL, "--node-ip %s is not an address of this machine%s%s", ip,
 			       c->netns ? "'s network namespace " : "", c->netns ? c->netns : "");
+	return 0;
+}
+
+/* One address of each family that the ranges have, the primary one first. */
+static int complete_node_ips(struct cluster *c, const struct ip_ranges *service, const struct ip_ranges *pods, unsigned first,
+			     struct err *err)
+{
+	bool dual = service->v[0].addr.family && service->v[1].addr.family;
+	char text[IP_ADDR_TEXT_SIZE];
+	struct ip_addr a;
+	int r = 0;
+
+	if (c->node_ip2 && !dual)
+		return err_set(err, EINVAL, "--node-ip %s,%s: the ranges %s and %s have one address family", c->node_ip,
+			       c->node_ip2, c->service_cidr, c->cluster_cidr);
+	for (unsigned i = 0; r == 0 && i < (dual ? 2 : 1); i++) {
+		char **ip = i == 0 ? &c->node_ip : &c->node_ip2;
+		unsigned family = i == 0 ? first : !first;
+
+		if (!*ip) {
+			r = net_node_address(family ? AF_INET6 : AF_INET, &a, err);
+			if (r < 0)
+				return r;
+			*ip = mem_strdup(ip_format(&a, text));
+		}
+		r = check_node_ip(c, *ip, family, service, pods, err);
+	}
+	return r;
+}
+
+static int complete_name(struct cluster *c, struct err *err)
+{
+	if (!c->node_name) {
+		struct utsname u = { 0 };
+
+		uname(&u);
+		c->node_name = cluster_to_node_name(c->netns ? c->netns : u.nodename);
+	}
+	_cleanup_free_ char *as_node_name = cluster_to_node_name(c->node_name);
+
+	if (!str_eq(as_node_name, c->node_name) || strlen(c->node_name) > NODE_NAME_MAX)
+		return err_set(err, EINVAL, "--node-name \"%s\" is not a node name: lower-case letters, digits, \"-\" and \".\", at "
+			       "most %d characters, beginning and ending with a letter or digit", c->node_name, NODE_NAME_MAX);
 	return 0;
 }
 
 int cluster_complete(struct cluster *c, struct err *err)
 {
-	struct ip_prefix service;
-	struct ip_addr a;
+	struct ip_ranges service, pods;
 	char text[IP_ADDR_TEXT_SIZE];
+	unsigned first;
 	int r;
 
 	if (!c->id)
 		c->id = mem_strdup(c->netns ? c->netns : "node");
-	if (!c->node_name) {
-		struct utsname u = { 0 };
-
-		uname(&u);
-		c->node_name = to_node_name(c->netns ? c->netns : u.nodename);
-	}
-	_cleanup_free_ char *as_node_name = to_node_name(c->node_name);
-
-	if (!str_eq(as_node_name, c->node_name) || strlen(c->node_name) > NODE_NAME_MAX)
-		return err_set(err, EINVAL, "--node-name \"%s\" is not a node name: lower-case letters, digits, \"-\" and \".\", at "
-			       "most %d characters, beginning and ending with a letter or digit", c->node_name, NODE_NAME_MAX);
 	default_text(&c->service_cidr, "10.96.0.0/12");
 	default_text(&c->cluster_cidr, "10.244.0.0/16");
 	default_text(&c->cluster_domain, "cluster.local");
-	if (!c->cgroup2 && (r = find_cgroup2(&c->cgroup2, err)) < 0)
-		return r;
-	r = check_ranges(c, &service, err);
-	if (r < 0)
+	default_text(&c->pod_network, "auto");
+	r = complete_name(c, err);
+	if (r < 0 || (!c->cgroup2 && (r = find_cgroup2(&c->cgroup2, err)) < 0) ||
+	    (r = check_ranges(c, &service, &pods, &first, err)) < 0)
 		return r;
 	if (!c->cluster_dns) {
-		a = service.addr;
+		struct ip_addr a = service.v[first].addr;
+
 		ip_addr_add(&a, 10);
 		c->cluster_dns = mem_strdup(ip_format(&a, text));
 	}
-	if (!c->node_ip) {
-		r = net_node_address(AF_INET, &a, err);
-		if (r < 0)
-			return r;
-		c->node_ip = mem_strdup(ip_format(&a, text));
-	}
 	if (!c->sysctls)
 		c->sysctls = json_object();
-	return check_node_ip(c, &service, err);
+	return complete_node_ips(c, &service, &pods, first, err);
+}
+
+static void load_list(struct strlist *to, const json_t *from)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(from, i, v)
+		if (json_is_string(v))
+			strlist_add(to, json_string_value(v));
+}
+
+static json_t *list_json(const struct strlist *l)
+{
+	json_t *v = json_array();
+
+	for (size_t i = 0; i < l->count; i++)
+		json_array_append_new(v, json_string(l->items[i]));
+	return v;
 }
 
 int cluster_load(const char *state, struct cluster *ret, struct err *err)
@@ -237,6 +371,11 @@ int cluster_load(const char *state, struct cluster *ret, struct err *err)
 #define X(m) c.m = mem_strdup(json_str(v, #m));
 	TEXT_MEMBERS(X)
 #undef X
+#define X(m) load_list(&c.m, json_object_get(v, #m));
+	LIST_MEMBERS(X)
+#undef X
+	c.lab_nodes = (unsigned)json_int(v, "lab_nodes", 0);
+	c.lab_segments = (unsigned)json_int(v, "lab_segments", 0);
 	c.netns_created = json_bool(v, "netns_created", false);
 	c.complete = json_bool(v, "complete", false);
 	c.lo_address = json_bool(v, "lo_address", false);
@@ -260,6 +399,15 @@ int cluster_save(const struct cluster *c, struct err *err)
 		json_object_set_new(v, #m, json_string(c->m));
 	TEXT_MEMBERS(X)
 #undef X
+#define X(m) \
+	if (c->m.count) \
+		json_object_set_new(v, #m, list_json(&c->m));
+	LIST_MEMBERS(X)
+#undef X
+	if (c->lab) {
+		json_object_set_new(v, "lab_nodes", json_integer(c->lab_nodes));
+		json_object_set_new(v, "lab_segments", json_integer(c->lab_segments));
+	}
 	json_object_set_new(v, "netns_created", json_boolean(c->netns_created));
 	json_object_set_new(v, "complete", json_boolean(c->complete));
 	json_object_set_new(v, "lo_address", json_boolean(c->lo_address));

@@ -18,7 +18,7 @@ static int complete(const char *service, const char *pods, const char *ip, struc
 	c.cgroup2 = mem_strdup("/sys/fs/cgroup");
 	c.service_cidr = mem_strdup(service);
 	c.cluster_cidr = mem_strdup(pods);
-	c.node_ip = mem_strdup(ip);
+	assert_int_equal(cluster_set_node_ip(&c, ip), 0);
 	return cluster_complete(&c, err);
 }
 
@@ -42,6 +42,20 @@ static void test_ranges(void **state _unused_)
 		{ NULL, NULL, "0.0.0.0", "not an address of this machine" },
 		{ NULL, NULL, "192.0.2.77", "not an address of this machine" },
 		{ NULL, NULL, "::1", "not an IPv4 address" },
+		{ "fd00:10:96::/112", "fd00:10:244::/56", "::1", NULL },
+		{ "10.96.0.0/12,fd00:10:96::/112", "10.244.0.0/16,fd00:10:244::/56", "127.0.0.1,::1", NULL },
+		{ "fd00:10:96::/112,10.96.0.0/12", "fd00:10:244::/56,10.244.0.0/16", "::1,127.0.0.1", NULL },
+		{ "10.96.0.0/12,fd00:10:96::/112", "10.244.0.0/16", "127.0.0.1", "the same address families" },
+		{ "10.96.0.0/12,fd00:10:96::/112", "fd00:10:244::/56,10.244.0.0/16", "127.0.0.1,::1", "in the same order" },
+		{ "10.96.0.0/12,fd00:10:96::/112", "10.244.0.0/16,fd00:10:244::/56", "::1,127.0.0.1", "not an IPv4 address" },
+		{ "10.96.0.0/12,10.112.0.0/16", NULL, "127.0.0.1", "one of each family" },
+		{ "10.96.0.0/12,fd00:10:96::/64", "10.244.0.0/16,fd00:10:244::/56", "127.0.0.1,::1", "/108 to /124" },
+		{ "10.96.0.0/12,fd00:10:96::/112", "10.244.0.0/16,fd00:10:244::/80", "127.0.0.1,::1", "/48 to /64" },
+		{ "10.96.0.0/12,fd00:10:244::/112", "10.244.0.0/16,fd00:10:244::/56", "127.0.0.1,::1", "overlap" },
+		{ "10.96.0.0/12,fd00:10:96::1/112", "10.244.0.0/16,fd00:10:244::/56", "127.0.0.1,::1", "range is fd00:10:96::/112" },
+		{ "", NULL, "127.0.0.1", "not an address range" },
+		{ "10.96.0.0/12,", NULL, "127.0.0.1", "not an address range" },
+		{ NULL, NULL, "127.0.0.1,::1", "one address family" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -55,6 +69,19 @@ static void test_ranges(void **state _unused_)
 			assert_int_equal(r, 0);
 		}
 	}
+}
+
+static void test_node_ip(void **state _unused_)
+{
+	static const char *const bad[] = { "", ",", "10.0.0.1,", "10.0.0.01", "10.0.0.1,x", "10.0.0.1,::1,::2", "10.0.0.1 ,::1" };
+	_cleanup_(cluster_done) struct cluster c = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(cluster_set_node_ip(&c, bad[i]), -EINVAL);
+	assert_int_equal(cluster_set_node_ip(&c, "fd00::1"), 0);
+	_cleanup_free_ char *url = cluster_server(&c);
+
+	assert_string_equal(url, "https://[fd00::1]:6443");
 }
 
 static void test_state_path(void **state _unused_)
@@ -92,6 +119,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_node_ip),
 		cmocka_unit_test(test_state_path),
 		cmocka_unit_test(test_unescape),
 	};

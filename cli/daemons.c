@@ -21,7 +21,16 @@ const struct daemon_info *daemon_info(enum daemon_id id)
 
 bool daemon_wanted(const struct cluster *c, enum daemon_id id)
 {
-	return id != DAEMON_CONTAINERD || !c->runtime_endpoint;
+	switch (id) {
+	case DAEMON_CONTAINERD:
+		return !c->runtime_endpoint;
+	case DAEMON_APISERVER:
+	case DAEMON_SCHEDULER:
+	case DAEMON_CONTROLLERS:
+		return !c->server;
+	default:
+		return true;
+	}
 }
 
 char *containerd_socket(const struct cluster *c)
@@ -45,10 +54,17 @@ static void option(struct strlist *argv, const char *flag, const char *fmt, ...)
 	strlist_take(argv, strbuf_take(&b));
 }
 
+/* "A" or "A,B": the node's addresses. */
+static void option_node_ip(const struct cluster *c, struct strlist *argv)
+{
+	option(argv, "--node-ip", "%s%s%s", c->node_ip, c->node_ip2 ? "," : "", c->node_ip2 ? c->node_ip2 : "");
+}
+
 static void apiserver_argv(const struct cluster *c, struct strlist *a)
 {
 	option(a, "--data-dir", "%s/store", c->state);
-	option(a, "--listen", "0.0.0.0:6443");
+	/* Of both families where the node has both. */
+	option(a, "--listen", c->node_ip2 || strchr(c->node_ip, ':') ? "[::]:6443" : "0.0.0.0:6443");
 	option(a, "--advertise-address", "%s", c->node_ip);
 	option(a, "--tls-cert", "%s/pki/apiserver.crt", c->state);
 	option(a, "--tls-key", "%s/pki/apiserver.key", c->state);
@@ -65,12 +81,12 @@ static void apiserver_argv(const struct cluster *c, struct strlist *a)
 
 static void agent_argv(const struct cluster *c, struct strlist *a)
 {
-	_cleanup_free_ char *sock = containerd_socket(c);
+	_cleanup_free_ char *sock = containerd_socket(c), *listen = cluster_host_port(c->node_ip, 10250);
 
 	option(a, "--kubeconfig", "%s/pki/agent.kubeconfig", c->state);
 	option(a, "--state", "%s", c->state);
 	option(a, "--node-name", "%s", c->node_name);
-	option(a, "--node-ip", "%s", c->node_ip);
+	option_node_ip(c, a);
 	option(a, "--runtime-endpoint", "unix://%s", sock);
 	option(a, "--cgroup-root", "/keelson-%s", c->id);
 	option(a, "--cluster-dns", "%s", c->cluster_dns);
@@ -80,7 +96,7 @@ static void agent_argv(const struct cluster *c, struct strlist *a)
 	option(a, "--tls-cert", "%s/pki/agent-server.crt", c->state);
 	option(a, "--tls-key", "%s/pki/agent-server.key", c->state);
 	option(a, "--client-ca", "%s/pki/ca.crt", c->state);
-	option(a, "--listen", "%s:10250", c->node_ip);
+	option(a, "--listen", "%s", listen);
 	option(a, "--health-listen", "127.0.0.1:10248");
 	option(a, "--pause-image", "keelson.local/pause:1");
 }
@@ -89,9 +105,10 @@ static void proxy_argv(const struct cluster *c, struct strlist *a)
 {
 	_cleanup_free_ char *subtree = cluster_cgroup(c, NULL);
 
-	option(a, "--kubeconfig", "%s/pki/proxy.kubeconfig", c->state);
+	/* A node that has joined has one identity, its own. */
+	option(a, "--kubeconfig", "%s/pki/%s.kubeconfig", c->state, c->server ? "agent" : "proxy");
 	option(a, "--node-name", "%s", c->node_name);
-	option(a, "--node-ip", "%s", c->node_ip);
+	option_node_ip(c, a);
 	/* On the host the whole machine is the node; in a namespace only the node's own processes and pods are. */
 	option(a, "--cgroup", "%s", c->netns ? subtree : c->cgroup2);
 	option(a, "--pin-dir", "%s/bpf/%s", c->state, c->id);
@@ -101,6 +118,16 @@ static void proxy_argv(const struct cluster *c, struct strlist *a)
 	option(a, "--cluster-domain", "%s", c->cluster_domain);
 	option(a, "--listen", "127.0.0.1:10249");
 	option(a, "--node-port-range", "30000-32767");
+}
+
+static void controllers_argv(const struct cluster *c, struct strlist *a)
+{
+	option(a, "--kubeconfig", "%s/pki/controllers.kubeconfig", c->state);
+	option(a, "--root-ca", "%s/pki/ca.crt", c->state);
+	option(a, "--cluster-cidr", "%s", c->cluster_cidr);
+	option(a, "--listen", "127.0.0.1:10257");
+	for (size_t i = 0; i < c->controllers_options.count; i++)
+		strlist_add(a, c->controllers_options.items[i]);
 }
 
 void daemon_argv(const struct cluster *c, enum daemon_id id, bool cleanup, struct strlist *a)
@@ -120,11 +147,7 @@ void daemon_argv(const struct cluster *c, enum daemon_id id, bool cleanup, struc
 		option(a, "--listen", "127.0.0.1:10259");
 		break;
 	case DAEMON_CONTROLLERS:
-		option(a, "--kubeconfig", "%s/pki/controllers.kubeconfig", c->state);
-		option(a, "--root-ca", "%s/pki/ca.crt", c->state);
-		option(a, "--cluster-cidr", "%s", c->cluster_cidr);
-		option(a, "--node-cidr-mask", "24");
-		option(a, "--listen", "127.0.0.1:10257");
+		controllers_argv(c, a);
 		break;
 	case DAEMON_PROXY:
 		proxy_argv(c, a);

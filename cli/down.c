@@ -7,6 +7,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/command.h"
+#include "cli/lab.h"
+#include "cli/lab_nodes.h"
 #include "cli/node.h"
 #include "cli/supervisor.h"
 
@@ -57,8 +59,8 @@ int command_down(int argc, char **argv)
 	_cleanup_(cluster_done) struct cluster c = { 0 };
 	_cleanup_err_ struct err err = { 0 };
 	_cleanup_close_ int lock = -1;
-	bool purge = argc > 1 && str_eq(argv[argc - 1], "--purge");
-	int r = command_load("down", argc - purge, argv, &c, NULL);
+	bool purge = command_take_flag(&argc, argv, "--purge");
+	int r = command_load("down", argc, argv, &c, NULL);
 
 	if (r >= 0)
 		return r;
@@ -68,10 +70,15 @@ int command_down(int argc, char **argv)
 	}
 	if (command_lock(c.state, &lock, &err) < 0 || reload(&c, &err) < 0)
 		return command_fail(&err);
+	/* The nodes that have joined a lab first: the cluster they belong to is still there. */
+	if (c.lab && lab_nodes_down(&c, &err) < 0)
+		return command_fail(&err);
 	/* A namespace that is gone (a reboot) is made again: what is stopped must not act on the host's network. */
 	if (node_prepare_netns(&c, &err) < 0 || stop(&c, &err) < 0)
 		return command_fail(&err);
 	r = node_remove(&c, &err);
+	if (c.lab)
+		lab_remove(&c);
 	if (r < 0)
 		return command_fail(&err);
 	if (purge) {
@@ -84,6 +91,6 @@ int command_down(int argc, char **argv)
 	}
 	if (r < 0)
 		return command_fail(&err);
-	printf("cluster down; %s\n", purge ? "nothing is left" : "its data stays for the next up (--purge removes it)");
+	printf("%s down; %s\n", c.server ? "node" : "cluster", purge ? "nothing is left" : "its data stays for the next up (--purge removes it)");
 	return 0;
 }

@@ -9,17 +9,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/command.h"
+#include "cli/lab.h"
 
 static const struct command commands[] = {
-	{ "up", "[OPTION...]", "start a one-node cluster on this machine", command_up },
-	{ "down", "[--state DIR] [--purge]", "stop it and leave no residue; --purge: its data too", command_down },
-	{ "status", "[--state DIR] [--json]", "show each daemon with its age, memory and health", command_status },
-	{ "exec", "[--state DIR] -- COMMAND...", "run a command in the node's network namespace and cgroup", command_exec },
-	{ "logs", "[--state DIR] [-f] DAEMON", "print a daemon's log", command_logs },
+	{ "up", "[OPTION...]", "start a cluster on this machine", command_up },
+	{ "join", "URL --token T --ca-hash H", "make this machine a further node of a cluster", command_join },
+	{ "down", "[--purge]", "stop it and leave no residue; --purge: its data too", command_down },
+	{ "status", "[--json]", "show each daemon with its age, memory and health", command_status },
+	{ "exec", "[--node NAME] -- COMMAND...", "run a command in a node's network namespace and cgroup", command_exec },
+	{ "logs", "[--node NAME] [-f] DAEMON", "print a daemon's log", command_logs },
+	{ "token", "create|list|delete ID", "tokens by which machines join; create prints the command", command_token },
+	{ "node", "stop|start NAME", "cut the power of a lab's node, and switch it on again", command_node },
 	{ "supervise", NULL, NULL, command_supervise },
+	{ "renew", NULL, NULL, command_renew },
 };
 
 int command_usage(const char *command, const char *fmt, ...)
@@ -81,6 +87,18 @@ int command_lock(const char *state, int *ret_fd, struct err *err)
 	return 0;
 }
 
+bool command_take_flag(int *argc, char **argv, const char *flag)
+{
+	for (int i = 1; i < *argc && !str_eq(argv[i], "--"); i++) {
+		if (!str_eq(argv[i], flag))
+			continue;
+		memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i) * sizeof(*argv)); /* the NULL behind them too */
+		(*argc)--;
+		return true;
+	}
+	return false;
+}
+
 char *command_bin_dir(void)
 {
 	char path[PATH_MAX];
@@ -92,20 +110,61 @@ char *command_bin_dir(void)
 	return mem_strdup(path);
 }
 
-int command_load(const char *command, int argc, char **argv, struct cluster *ret, int *ret_rest)
+int command_take_state(const struct cluster *c, int *ret_lock, struct err *err)
 {
-	static const struct option options[] = { { "state", required_argument, NULL, 's' }, { 0 } };
-	_cleanup_free_ char *state = mem_strdup(CLUSTER_DEFAULT_STATE);
-	_cleanup_err_ struct err err = { 0 };
+	int r = geteuid() != 0 ? err_set(err, EPERM, "keelson runs as root: network, cgroups and BPF need it") :
+				 cluster_check_state(c->state, err);
 
-	for (int o; (o = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
-		if (o != 's')
-			return command_usage(command, "wrong option");
-		free(state);
-		state = command_absolute(optarg);
+	if (r < 0)
+		return r;
+	do {
+		r = file_mkdir_p(c->state, 0700);
+		if (r < 0)
+			return err_set(err, -r, "cannot make %s: %s", c->state, strerror(-r));
+		err_done(err);
+		r = command_lock(c->state, ret_lock, err);
+	} while (r == -ENOENT); /* a `down --purge` has just ended */
+	return r;
+}
+
+static void set_text(char **p, const char *value)
+{
+	free(*p);
+	*p = mem_strdup(value);
+}
+
+int command_node_option(const char *command, int option, const char *value, struct cluster *c)
+{
+	switch (option) {
+	case 's':
+		free(c->state);
+		c->state = command_absolute(value);
+		return 0;
+	case 'n':
+		if (!*value || strlen(value) > 64 || strpbrk(value, "/ ") || *value == '.')
+			return command_usage(command, "--netns \"%s\" is not a name", value);
+		set_text(&c->netns, value);
+		return 0;
+	case 'N': set_text(&c->node_name, value); return 0;
+	case 'i':
+		return cluster_set_node_ip(c, value) < 0 ?
+			       command_usage(command, "--node-ip \"%s\" is not an address, or one of each family with a comma", value) : 0;
+	case 'r':
+		if (!str_starts(value, "unix:///"))
+			return command_usage(command, "--runtime-endpoint must be unix:///PATH");
+		set_text(&c->runtime_endpoint, value);
+		return 0;
+	default:
+		if (access(value, R_OK) < 0)
+			return command_usage(command, "--image %s cannot be read: %s", value, strerror(errno));
+		strlist_take(&c->images, command_absolute(value));
+		return 0;
 	}
-	if (!ret_rest && optind < argc)
-		return command_usage(command, "unexpected argument \"%s\"", argv[optind]);
+}
+
+int command_load_state(const char *state, struct cluster *ret)
+{
+	_cleanup_err_ struct err err = { 0 };
 	int r = cluster_load(state, ret, &err);
 
 	if (r == -ENOENT) {
@@ -115,9 +174,57 @@ int command_load(const char *command, int argc, char **argv, struct cluster *ret
 	if (r < 0)
 		return command_fail(&err);
 	ret->bin_dir = command_bin_dir();
+	return -1;
+}
+
+int command_load_node(const char *state, const char *name, struct cluster *ret)
+{
+	_cleanup_(cluster_done) struct cluster c = { 0 };
+	_cleanup_strbuf_ struct strbuf names = { 0 };
+	int r = command_load_state(state, &c);
+
+	for (unsigned k = 1; r < 0 && k <= MAX(c.lab_nodes, 1u); k++) {
+		_cleanup_free_ char *dir = lab_state(&c, k);
+		struct cluster node;
+
+		if (cluster_load(dir, &node, NULL) < 0)
+			continue;
+		if (str_eq(node.node_name, name)) {
+			node.bin_dir = command_bin_dir();
+			*ret = node;
+			return -1;
+		}
+		strbuf_addf(&names, "%s%s", names.len ? ", " : "", node.node_name);
+		cluster_done(&node);
+	}
+	if (r >= 0)
+		return r;
+	fprintf(stderr, "keelson: there is no node %s in %s; there are: %s\n", name, state, names.len ? names.data : "none");
+	return 1;
+}
+
+int command_load(const char *command, int argc, char **argv, struct cluster *ret, int *ret_rest)
+{
+	static const struct option options[] = { { "state", required_argument, NULL, 's' },
+						 { "node", required_argument, NULL, 'n' }, { 0 } };
+	_cleanup_free_ char *state = mem_strdup(CLUSTER_DEFAULT_STATE);
+	const char *node = NULL;
+
+	for (int o; (o = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
+		if (o != 's' && (o != 'n' || !ret_rest))
+			return command_usage(command, "wrong option");
+		if (o == 'n') {
+			node = optarg;
+			continue;
+		}
+		free(state);
+		state = command_absolute(optarg);
+	}
+	if (!ret_rest && optind < argc)
+		return command_usage(command, "unexpected argument \"%s\"", argv[optind]);
 	if (ret_rest)
 		*ret_rest = optind;
-	return -1;
+	return node ? command_load_node(state, node, ret) : command_load_state(state, ret);
 }
 
 static int help(void)
@@ -127,9 +234,13 @@ static int help(void)
 		if (commands[i].summary)
 			printf("  keelson %-7s%-30s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
 	puts("  keelson version                               print the version\n\n"
-	     "Options of up: --state DIR (default " CLUSTER_DEFAULT_STATE "), --netns NAME, --node-name NAME, --node-ip IP,\n"
-	     "  --service-cidr CIDR, --cluster-cidr CIDR, --cluster-domain NAME, --runtime-endpoint unix:///PATH,\n"
-	     "  --image ARCHIVE (repeatable: an image archive to load). See keelson(8).");
+	     "All take --state DIR (default " CLUSTER_DEFAULT_STATE ").\n"
+	     "Options of up and join: --netns NAME, --node-name NAME, --node-ip IP[,IP], --runtime-endpoint unix:///PATH,\n"
+	     "  --image ARCHIVE (repeatable: an image archive to load).\n"
+	     "Options of up: --service-cidr CIDR[,CIDR], --cluster-cidr CIDR[,CIDR], --cluster-domain NAME,\n"
+	     "  --pod-network auto|vxlan|direct|none, --tls-san NAME (repeatable: how else the API server is reached);\n"
+	     "  a lab of several nodes on this machine: --nodes N, --segments M.\n"
+	     "Options of token create: --ttl 24h, --description TEXT, --print-token. See keelson(8).");
 	return 0;
 }
 

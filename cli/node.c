@@ -41,13 +41,14 @@ static int check_program(const char *name, const char *package, struct err *err)
 
 int node_check(const struct cluster *c, struct err *err)
 {
-	static const char *const daemons[] = { "keelson-apiserver", "keelson-scheduler", "keelson-controllers",
-					       "keelson-agent", "keelson-proxy", "keelson-cni" };
+	static const char *const daemons[] = { "keelson-agent", "keelson-proxy", "keelson-cni", "keelson-apiserver",
+					       "keelson-scheduler", "keelson-controllers" };
+	size_t count = c->server ? 3 : ARRAY_SIZE(daemons); /* one that joins runs no control plane */
 	int r;
 
 	if (geteuid() != 0)
 		return err_set(err, EPERM, "keelson runs as root: network, cgroups and BPF need it");
-	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++) {
+	for (size_t i = 0; i < count; i++) {
 		_cleanup_free_ char *path = str_printf("%s/%s", c->bin_dir, daemons[i]);
 
 		if (access(path, X_OK) < 0)
@@ -66,7 +67,7 @@ int node_check(const struct cluster *c, struct err *err)
 	return 0;
 }
 
-static int netns_create(const char *name, struct err *err)
+int node_netns_create(const char *name, struct err *err)
 {
 	_cleanup_free_ char *path = str_printf("/run/netns/%s", name);
 	int status = 0, r = file_mkdir_p("/run/netns", 0755);
@@ -76,7 +77,7 @@ static int netns_create(const char *name, struct err *err)
 	int fd = open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
 
 	if (fd < 0)
-		return err_set(err, errno, "cannot make %s: %s", path, strerror(errno));
+		return err_set(err, errno, "cannot make the network namespace %s: %s", path, strerror(errno));
 	close(fd);
 	/* A child makes the namespace, so that this process keeps its own until it enters the new one by name. */
 	pid_t child = fork();
@@ -88,6 +89,14 @@ static int netns_create(const char *name, struct err *err)
 		return err_set(err, EIO, "cannot make the network namespace %s", name);
 	}
 	return 0;
+}
+
+void node_netns_delete(const char *name)
+{
+	_cleanup_free_ char *path = str_printf("/run/netns/%s", name);
+
+	umount2(path, MNT_DETACH);
+	unlink(path);
 }
 
 static int loopback_up(struct err *err)
@@ -118,7 +127,7 @@ int node_prepare_netns(struct cluster *c, struct err *err)
 	_cleanup_free_ char *path = str_printf("/run/netns/%s", c->netns);
 
 	if (!file_exists(path)) {
-		r = netns_create(c->netns, err);
+		r = node_netns_create(c->netns, err);
 		if (r < 0)
 			return r;
 		c->netns_created = true;
@@ -138,14 +147,16 @@ static int for_each_range(const struct cluster *c, int (*fn)(const struct ip_pre
 	const char *const ranges[] = { c->service_cidr, c->cluster_cidr };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
-		struct ip_prefix p;
+		struct ip_ranges v;
 
-		if (ip_prefix_parse(ranges[i], &p) < 0)
+		if (ip_ranges_parse(ranges[i], &v, NULL) < 0)
 			return err_set(err, EINVAL, "\"%s\" is not an address range", ranges[i]);
-		int r = fn(&p, err);
+		for (size_t f = 0; f < ARRAY_SIZE(v.v); f++) {
+			int r = v.v[f].addr.family ? fn(&v.v[f], err) : 0;
 
-		if (r < 0)
-			return r;
+			if (r < 0)
+				return r;
+		}
 	}
 	return 0;
 }
@@ -196,23 +207,51 @@ static int prepare_cgroups(const struct cluster *c, struct err *err)
 	return 0;
 }
 
+static int prepare_sysctl(struct cluster *c, const char *name, const char *value, struct err *err)
+{
+	_cleanup_free_ char *old = NULL;
+	int r = net_sysctl_set(name, value, &old, err);
+
+	/* The value before the first `up` counts, not the one that an earlier run of ours set. */
+	if (r == 0 && !json_object_get(c->sysctls, name) && !str_eq(old, value))
+		json_object_set_new(c->sysctls, name, json_string(old));
+	return r;
+}
+
+/* A router ignores router advertisements, and forgets the default route it learned by them, unless it is told to go on. */
+static int keep_advertised_routes(struct cluster *c, struct err *err)
+{
+	struct if_nameindex *links = if_nameindex();
+	int r = 0;
+
+	for (struct if_nameindex *l = links; r == 0 && l && l->if_index; l++) {
+		_cleanup_free_ char *name = str_printf("net.ipv6.conf.%s.accept_ra", l->if_name);
+		_cleanup_free_ char *path = str_printf("/proc/sys/net/ipv6/conf/%s/accept_ra", l->if_name);
+		_cleanup_strbuf_ struct strbuf value = { 0 };
+
+		/* A name with a dot (a VLAN's) is none that net_sysctl_set() takes; such links are the administrator's. */
+		if (!strchr(l->if_name, '.') && file_read(path, 64, &value) == 0 && value.data && value.data[0] == '1')
+			r = prepare_sysctl(c, name, "2", err);
+	}
+	if_freenameindex(links);
+	return r;
+}
+
+static bool has_family(const struct cluster *c, bool v6)
+{
+	return !strchr(c->node_ip, ':') == !v6 || (c->node_ip2 && !strchr(c->node_ip2, ':') == !v6);
+}
+
 static int prepare_sysctls(struct cluster *c, struct err *err)
 {
-	static const struct {
-		const char *name, *value;
-	} wanted[] = { { "net.ipv4.ip_forward", "1" } };
+	int r = has_family(c, false) ? prepare_sysctl(c, "net.ipv4.ip_forward", "1", err) : 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
-		_cleanup_free_ char *old = NULL;
-		int r = net_sysctl_set(wanted[i].name, wanted[i].value, &old, err);
-
-		if (r < 0)
-			return r;
-		/* The value before the first `up` counts, not the one that an earlier run of ours set. */
-		if (!json_object_get(c->sysctls, wanted[i].name) && !str_eq(old, wanted[i].value))
-			json_object_set_new(c->sysctls, wanted[i].name, json_string(old));
+	if (r == 0 && has_family(c, true)) {
+		r = keep_advertised_routes(c, err);
+		if (r == 0)
+			r = prepare_sysctl(c, "net.ipv6.conf.all.forwarding", "1", err);
 	}
-	return 0;
+	return r;
 }
 
 /* The plugins by the names containerd runs them under: it wants one called loopback besides the network's own. */
@@ -338,14 +377,21 @@ static void remove_links(void)
 	nl_socket_free(s);
 }
 
+/* One of a link that is gone has nothing to get back. */
+static int restore_sysctl(const char *name, const char *value, struct err *err)
+{
+	int r = net_sysctl_set(name, value, NULL, err);
+
+	if (r != -ENOENT)
+		return r;
+	err_done(err);
+	return 0;
+}
+
 void node_remove_netns(const struct cluster *c)
 {
-	if (!c->netns || !c->netns_created)
-		return;
-	_cleanup_free_ char *path = str_printf("/run/netns/%s", c->netns);
-
-	umount2(path, MNT_DETACH);
-	unlink(path);
+	if (c->netns && c->netns_created)
+		node_netns_delete(c->netns);
 }
 
 int node_remove(struct cluster *c, struct err *err)
@@ -364,7 +410,7 @@ int node_remove(struct cluster *c, struct err *err)
 	KEEP_FIRST(nft_table_delete("keelson", &e));
 	KEEP_FIRST(for_each_range(c, net_blackhole_del, &e));
 	json_object_foreach(c->sysctls, name, old)
-		KEEP_FIRST(net_sysctl_set(name, json_string_value(old), NULL, &e));
+		KEEP_FIRST(restore_sysctl(name, json_string_value(old), &e));
 	if (c->lo_address && ip_prefix_parse(LONE_NODE_ADDRESS, &lone) == 0)
 		KEEP_FIRST(net_address_del("lo", &lone, &e));
 	KEEP_FIRST(unmount_below(c->state, &e));

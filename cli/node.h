@@ -10,6 +10,9 @@
 
 /* Checks that this machine can run a node: root, tools, kernel features. The error names what is missing. */
 int node_check(const struct cluster *c, struct err *err);
+/* Makes a network namespace of that name; -EEXIST when there is one. */
+int node_netns_create(const char *name, struct err *err);
+void node_netns_delete(const char *name); /* one that is not there is fine */
 /* Makes the netns where needed and enters it; gives it an address where it has none. */
 int node_prepare_netns(struct cluster *c, struct err *err);
 /* Removes the netns if node_prepare_netns() made it. */

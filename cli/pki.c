@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PKI of a one-node cluster: a CA of its own, one certificate a daemon (docs/architecture.md, Identities), and a
+ * PKI of a cluster, on the node that has its control plane: a CA of its own, one certificate a daemon (docs/architecture.md, Identities), and a
  * kubeconfig for each. Everything is below DIR/pki, mode 0600.
  */
 #include "cli/pki.h"
@@ -31,14 +31,23 @@ static X509 *read_cert(const char *path)
 	return x;
 }
 
-/* Still good: a third of the life is left, and it is for this address (servers). */
-static bool cert_good(const char *path, const char *ip, const char *ca_path)
+static bool cert_names(X509 *x, const char *const *sans)
+{
+	struct ip_addr a;
+	bool all = true;
+
+	for (size_t i = 0; all && sans && sans[i]; i++)
+		all = ip_parse(sans[i], &a) == 0 ? X509_check_ip_asc(x, sans[i], 0) == 1 : X509_check_host(x, sans[i], 0, 0, NULL) == 1;
+	return all;
+}
+
+bool pki_cert_good(const char *path, const char *const *sans, const char *ca_path)
 {
 	X509 *x = read_cert(path), *ca = ca_path ? read_cert(ca_path) : NULL;
 	int days = 0, secs = 0, life = 0;
 	bool good = x && ASN1_TIME_diff(&days, &secs, NULL, X509_get0_notAfter(x)) &&
 		    ASN1_TIME_diff(&life, &secs, X509_get0_notBefore(x), X509_get0_notAfter(x)) && days > life / 3 &&
-		    (!ip || X509_check_ip_asc(x, ip, 0) == 1) && (!ca_path || (ca && X509_verify(x, X509_get0_pubkey(ca)) == 1));
+		    cert_names(x, sans) && (!ca_path || (ca && X509_verify(x, X509_get0_pubkey(ca)) == 1));
 
 	X509_free(x);
 	X509_free(ca);
@@ -59,13 +68,13 @@ static int write_file(const char *path, const struct strbuf *text, struct err *e
 	return r < 0 ? err_set(err, -r, "cannot write %s: %s", path, strerror(-r)) : 0;
 }
 
-/* inline_data: the PEM texts themselves, so that the file can be copied elsewhere. */
-static int write_kubeconfig(const struct cluster *c, const char *path, const char *name, bool inline_data, struct err *err)
+int pki_write_kubeconfig(const struct cluster *c, const char *path, const char *name, bool inline_data, struct err *err)
 {
 	static const char *const members[] = { "certificate-authority", "client-certificate", "client-key" };
 	_cleanup_free_ char *ca = cluster_path(c, "pki/ca.crt");
 	_cleanup_free_ char *crt = str_printf("%s/pki/%s.crt", c->state, name);
 	_cleanup_free_ char *key = str_printf("%s/pki/%s.key", c->state, name);
+	_cleanup_free_ char *server = cluster_server(c);
 	const char *const files[] = { ca, crt, key };
 	struct strbuf values[3] = { { 0 } };
 	_cleanup_strbuf_ struct strbuf out = { 0 };
@@ -86,10 +95,10 @@ static int write_kubeconfig(const struct cluster *c, const char *path, const cha
 	if (r == 0) {
 		strbuf_addf(&out,
 			    "apiVersion: v1\nkind: Config\ncurrent-context: keelson\n"
-			    "clusters:\n- name: keelson\n  cluster:\n    server: https://%s:6443\n    %s\n"
+			    "clusters:\n- name: keelson\n  cluster:\n    server: %s\n    %s\n"
 			    "users:\n- name: %s\n  user:\n    %s\n    %s\n"
 			    "contexts:\n- name: keelson\n  context:\n    cluster: keelson\n    user: %s\n",
-			    c->node_ip, values[0].data, name, values[1].data, values[2].data, name);
+			    server, values[0].data, name, values[1].data, values[2].data, name);
 		r = write_file(path, &out, err);
 	}
 	for (size_t i = 0; i < 3; i++)
@@ -97,6 +106,7 @@ static int write_kubeconfig(const struct cluster *c, const char *path, const cha
 	return r;
 }
 
+/* 0: what is there is good; 1: made. */
 static int issue(const struct cluster *c, const struct leaf *l, const char *const *sans, struct err *err)
 {
 	_cleanup_free_ char *ca = cluster_path(c, "pki/ca.crt"), *ca_key = cluster_path(c, "pki/ca.key");
@@ -107,9 +117,11 @@ static int issue(const struct cluster *c, const struct leaf *l, const char *cons
 	struct pki_request rq = { .cn = l->cn, .orgs = l->org ? orgs : NULL, .sans = server ? sans : NULL, .use = l->use,
 				  .days = LEAF_DAYS };
 
-	if (cert_good(crt, server ? c->node_ip : NULL, ca) && file_exists(key))
+	if (pki_cert_good(crt, rq.sans, ca) && file_exists(key))
 		return 0;
-	return pki_issue(&rq, ca, ca_key, crt, key, err);
+	int r = pki_issue(&rq, ca, ca_key, crt, key, err);
+
+	return r < 0 ? r : 1;
 }
 
 static int prepare_ca(const struct cluster *c, struct err *err)
@@ -126,6 +138,32 @@ static int prepare_ca(const struct cluster *c, struct err *err)
 	return r;
 }
 
+/* Every name and address by which something reaches a server of this node. */
+static void collect_sans(const struct cluster *c, struct strlist *sans)
+{
+	static const char *const names[] = { "kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost",
+					     "127.0.0.1", "::1" };
+	char text[IP_ADDR_TEXT_SIZE];
+	struct ip_ranges service;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		strlist_add(sans, names[i]);
+	strlist_addf(sans, "kubernetes.default.svc.%s", c->cluster_domain);
+	strlist_add(sans, c->node_name);
+	strlist_add(sans, c->node_ip);
+	if (c->node_ip2)
+		strlist_add(sans, c->node_ip2);
+	for (size_t i = 0; i < c->tls_sans.count; i++)
+		strlist_add(sans, c->tls_sans.items[i]);
+	BUG_ON(ip_ranges_parse(c->service_cidr, &service, NULL) < 0);
+	for (size_t i = 0; i < ARRAY_SIZE(service.v); i++) {
+		struct ip_addr a = service.v[i].addr;
+
+		if (a.family && ip_addr_add(&a, 1))
+			strlist_add(sans, ip_format(&a, text));
+	}
+}
+
 int pki_prepare(const struct cluster *c, struct err *err)
 {
 	_cleanup_free_ char *node_user = str_printf("system:node:%s", c->node_name);
@@ -139,25 +177,22 @@ int pki_prepare(const struct cluster *c, struct err *err)
 		{ "controllers", "system:kube-controller-manager", NULL, PKI_CLIENT, true },
 		{ "proxy", "system:kube-proxy", NULL, PKI_CLIENT, true },
 	};
-	_cleanup_free_ char *svc = str_printf("kubernetes.default.svc.%s", c->cluster_domain);
-	struct ip_prefix range;
-	char first_ip[IP_ADDR_TEXT_SIZE];
+	_cleanup_strlist_ struct strlist sans = { 0 };
 	int r = prepare_ca(c, err);
 
-	BUG_ON(ip_prefix_parse(c->service_cidr, &range) < 0);
-	ip_prefix_mask(&range);
-	ip_addr_add(&range.addr, 1);
-	const char *const sans[] = { "kubernetes", "kubernetes.default", "kubernetes.default.svc", svc, "localhost",
-				     c->node_name, c->node_ip, "127.0.0.1", ip_format(&range.addr, first_ip), NULL };
-
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(leaves); i++) {
+	collect_sans(c, &sans);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(leaves); i++) {
 		_cleanup_free_ char *path = str_printf("%s/pki/%s.kubeconfig", c->state, leaves[i].name);
+		int made = issue(c, &leaves[i], (const char *const *)sans.items, err);
 
-		r = issue(c, &leaves[i], sans, err);
-		if (r == 0 && leaves[i].kubeconfig)
-			r = write_kubeconfig(c, path, leaves[i].name, false, err);
+		r = made < 0 ? made : MAX(made, r);
+		if (r >= 0 && leaves[i].kubeconfig)
+			made = pki_write_kubeconfig(c, path, leaves[i].name, false, err);
+		if (made < 0)
+			r = made;
 	}
 	_cleanup_free_ char *admin = cluster_path(c, "admin.kubeconfig");
+	int written = r < 0 ? r : pki_write_kubeconfig(c, admin, "admin", true, err);
 
-	return r < 0 ? r : write_kubeconfig(c, admin, "admin", true, err);
+	return written < 0 ? written : r;
 }

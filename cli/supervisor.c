@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/command.h"
 #include "cli/daemons.h"
 #include "cli/process.h"
 #include "io/http_client.h"
@@ -38,6 +39,8 @@ enum {
 	LOG_CHECK_MS = 60000,
 	STEP_POLL_MS = 10,
 	LOCK_TRIES = 100,
+	RENEW_FIRST_MS = 30000, /* up and join have just looked themselves */
+	RENEW_EVERY_MS = 6 * 3600 * 1000,
 };
 
 struct supervisor;
@@ -59,9 +62,10 @@ struct supervisor {
 	struct http_client *http;
 	uv_pipe_t control;
 	uv_signal_t sigterm, sigint;
-	uv_timer_t log_timer, step_timer;
+	uv_timer_t log_timer, step_timer, renew_timer;
 	uv_stream_t *stop_asker; /* who waits for the end of the stop, or NULL */
 	struct process helper;   /* the cleanup command that runs now */
+	struct process renewer;  /* `keelson renew`, now and then */
 	size_t step;
 	int64_t step_deadline_ms;
 	bool stopping, helper_failed;
@@ -178,7 +182,7 @@ static void unit_start(struct unit *u)
 	_cleanup_free_ char *log = log_path(u->s, d->name);
 	_cleanup_free_ char *pid = str_printf("%s/run/%s.pid", u->s->c->state, d->name);
 
-	if (d->needs_apiserver && !u->s->units[DAEMON_APISERVER].healthy)
+	if (d->needs_apiserver && daemon_wanted(u->s->c, DAEMON_APISERVER) && !u->s->units[DAEMON_APISERVER].healthy)
 		return; /* set_health() comes back when it is */
 	daemon_argv(u->s->c, u->id, false, &argv);
 	int r = process_start(&u->s->loop, &u->process, &argv, log, pid);
@@ -298,6 +302,7 @@ static void finish(struct supervisor *s)
 	uv_close((uv_handle_t *)&s->sigint, NULL);
 	uv_close((uv_handle_t *)&s->log_timer, NULL);
 	uv_close((uv_handle_t *)&s->step_timer, NULL);
+	uv_close((uv_handle_t *)&s->renew_timer, NULL);
 	for (int i = 0; i < DAEMON_MAX; i++) {
 		uv_close((uv_handle_t *)&s->units[i].restart, NULL);
 		uv_close((uv_handle_t *)&s->units[i].health_timer, NULL);
@@ -340,6 +345,7 @@ static void begin_stop(struct supervisor *s)
 		if (u->id == DAEMON_CONTAINERD && daemon_wanted(s->c, u->id) && !u->process.pid)
 			unit_start(u);
 	}
+	process_kill(&s->renewer, SIGKILL);
 	stop_next(s);
 }
 
@@ -448,6 +454,41 @@ static void on_log_timer(uv_timer_t *t)
 	}
 }
 
+/* Daemons read their certificates at their start. One that is told to end is started again like one that died. */
+static void on_renewed(struct process *p _unused_, int status, void *user)
+{
+	struct supervisor *s = user;
+
+	if (s->stopping)
+		return;
+	if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != RENEWED)) {
+		log_warn("the certificates could not be looked after; see renew.log");
+		return;
+	}
+	if (WEXITSTATUS(status) != RENEWED)
+		return;
+	log_info("certificates were renewed; the daemons are started again");
+	for (int i = 0; i < DAEMON_MAX; i++)
+		if (s->units[i].id != DAEMON_CONTAINERD)
+			process_kill(&s->units[i].process, SIGTERM);
+}
+
+static void on_renew_timer(uv_timer_t *t)
+{
+	struct supervisor *s = t->data;
+	_cleanup_strlist_ struct strlist argv = { 0 };
+	_cleanup_free_ char *log = log_path(s, "renew");
+
+	if (s->stopping || s->renewer.pid)
+		return;
+	strlist_addf(&argv, "%s/keelson", s->c->bin_dir);
+	strlist_add(&argv, "renew");
+	strlist_add(&argv, "--state");
+	strlist_add(&argv, s->c->state);
+	if (process_start(&s->loop, &s->renewer, &argv, log, NULL) < 0)
+		log_warn("cannot run keelson renew");
+}
+
 static int open_control(struct supervisor *s, struct err *err)
 {
 	_cleanup_free_ char *path = cluster_path(s->c, "run/supervisor.sock");
@@ -518,6 +559,10 @@ int supervisor_run(const struct cluster *c, bool stop_at_once)
 	uv_timer_init(&s.loop, &s.step_timer);
 	s.log_timer.data = s.step_timer.data = &s;
 	uv_timer_start(&s.log_timer, on_log_timer, LOG_CHECK_MS, LOG_CHECK_MS);
+	uv_timer_init(&s.loop, &s.renew_timer);
+	s.renewer = (struct process){ .pidfd = -1, .on_exit = on_renewed, .user = &s };
+	s.renew_timer.data = &s;
+	uv_timer_start(&s.renew_timer, on_renew_timer, RENEW_FIRST_MS, RENEW_EVERY_MS);
 	uv_signal_init(&s.loop, &s.sigterm);
 	uv_signal_init(&s.loop, &s.sigint);
 	s.sigterm.data = s.sigint.data = &s;

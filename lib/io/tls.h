@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 /* Server context; ALPN h2 and http/1.1. client_ca NULL: no client certificates are asked for. A client certificate
  * that does not verify does not fail the handshake: http_peer_verify_result() tells. Own; SSL_CTX_free(). */
@@ -28,6 +29,12 @@ struct pki_request {
  * files atomically, the key with mode 0600. */
 int pki_issue(const struct pki_request *r, const char *ca_cert_file, const char *ca_key_file, const char *cert_file,
 	      const char *key_file, struct err *err);
+/* Makes a P-256 key and a certificate signing request for it (RFC 2986; cn, orgs and sans of r count). Appends PEM texts. */
+int pki_csr(const struct pki_request *r, struct strbuf *key_pem, struct strbuf *csr_pem, struct err *err);
+/* SHA-256 of the SubjectPublicKeyInfo of the first certificate in a PEM text, in lower-case hex: by this a CA is pinned
+ * (RFC 7469 section 2.4). */
+enum { PKI_HASH_SIZE = 65 };
+int pki_public_key_hash(const char *cert_pem, char ret[static PKI_HASH_SIZE], struct err *err);
 /* A PEM key for signing ServiceAccount tokens (ES256), mode 0600, and its public half. */
 int pki_signing_key(const char *key_file, const char *public_file, struct err *err);
 

@@ -42,14 +42,20 @@ static bool name_add(X509_NAME *name, int nid, const char *value)
 	return X509_NAME_add_entry_by_NID(name, nid, V_ASN1_UTF8STRING, (const unsigned char *)value, -1, -1, 0) == 1;
 }
 
-static bool set_subject(X509 *cert, const struct pki_request *r)
+static bool name_fill(X509_NAME *name, const struct pki_request *r)
 {
-	X509_NAME *name = X509_NAME_new();
 	bool ok = name != NULL;
 
 	for (size_t i = 0; ok && r->orgs && r->orgs[i]; i++)
 		ok = name_add(name, NID_organizationName, r->orgs[i]);
-	ok = ok && name_add(name, NID_commonName, r->cn) && X509_set_subject_name(cert, name) == 1;
+	return ok && name_add(name, NID_commonName, r->cn);
+}
+
+static bool set_subject(X509 *cert, const struct pki_request *r)
+{
+	X509_NAME *name = X509_NAME_new();
+	bool ok = name_fill(name, r) && X509_set_subject_name(cert, name) == 1;
+
 	X509_NAME_free(name);
 	return ok;
 }
@@ -90,22 +96,46 @@ static GENERAL_NAME *san_new(const char *text)
 	return name;
 }
 
-static bool add_sans(X509 *cert, const char *const *sans)
+/* NULL when memory is short or a name cannot be encoded. */
+static GENERAL_NAMES *sans_new(const char *const *sans)
 {
-	GENERAL_NAMES *names;
-	bool ok = true;
+	GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
+	bool ok = names != NULL;
 
-	if (!sans || !sans[0])
-		return true;
-	names = sk_GENERAL_NAME_new_null();
 	for (size_t i = 0; ok && sans[i]; i++) {
 		GENERAL_NAME *name = san_new(sans[i]);
 
-		ok = name && names && sk_GENERAL_NAME_push(names, name) > 0;
+		ok = name && sk_GENERAL_NAME_push(names, name) > 0;
 		if (!ok)
 			GENERAL_NAME_free(name);
 	}
-	ok = ok && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) == 1;
+	if (ok)
+		return names;
+	sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
+	return NULL;
+}
+
+static bool add_sans(X509 *cert, const char *const *sans)
+{
+	if (!sans || !sans[0])
+		return true;
+	GENERAL_NAMES *names = sans_new(sans);
+	bool ok = names && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) == 1;
+
+	sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
+	return ok;
+}
+
+static bool csr_add_sans(X509_REQ *csr, const char *const *sans)
+{
+	if (!sans || !sans[0])
+		return true;
+	STACK_OF(X509_EXTENSION) *exts = NULL;
+	GENERAL_NAMES *names = sans_new(sans);
+	bool ok = names && X509V3_add1_i2d(&exts, NID_subject_alt_name, names, 0, 0) == 1 &&
+		  X509_REQ_add_extensions(csr, exts) == 1;
+
+	sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
 	sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
 	return ok;
 }
@@ -191,6 +221,50 @@ int pki_issue(const struct pki_request *r, const char *ca_cert_file, const char 
 	/* The key first: a certificate without its key is what a reader would trip over. */
 	e = write_pem(key_file, 0600, NULL, key, NULL, err);
 	return e < 0 ? e : write_pem(cert_file, 0644, cert, NULL, NULL, err);
+}
+
+static void bio_to_strbuf(BIO *bio, struct strbuf *out)
+{
+	char *text;
+	long len = BIO_get_mem_data(bio, &text);
+
+	strbuf_add(out, text, (size_t)len);
+}
+
+int pki_csr(const struct pki_request *r, struct strbuf *key_pem, struct strbuf *csr_pem, struct err *err)
+{
+	_cleanup_(pkeyp) EVP_PKEY *key = EVP_EC_gen("P-256");
+	_cleanup_(biop) BIO *key_bio = BIO_new(BIO_s_mem()), *csr_bio = BIO_new(BIO_s_mem());
+	X509_REQ *csr = X509_REQ_new();
+	bool ok = key && key_bio && csr_bio && csr && name_fill(X509_REQ_get_subject_name(csr), r) &&
+		  csr_add_sans(csr, r->sans) && X509_REQ_set_pubkey(csr, key) == 1 && X509_REQ_sign(csr, key, EVP_sha256()) > 0 &&
+		  PEM_write_bio_X509_REQ(csr_bio, csr) == 1 &&
+		  PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL) == 1;
+
+	X509_REQ_free(csr);
+	if (!ok)
+		return pki_err(err, "make a certificate signing request for", r->cn);
+	bio_to_strbuf(key_bio, key_pem);
+	bio_to_strbuf(csr_bio, csr_pem);
+	return 0;
+}
+
+int pki_public_key_hash(const char *cert_pem, char ret[static PKI_HASH_SIZE], struct err *err)
+{
+	_cleanup_(biop) BIO *bio = BIO_new_mem_buf(cert_pem, -1);
+	_cleanup_(x509p) X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	_cleanup_strbuf_ struct strbuf hex = { 0 };
+	unsigned char digest[EVP_MAX_MD_SIZE], *der = NULL;
+	unsigned digest_len = 0;
+	int der_len = cert ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der) : -1;
+	bool ok = der_len > 0 && EVP_Digest(der, (size_t)der_len, digest, &digest_len, EVP_sha256(), NULL) == 1;
+
+	OPENSSL_free(der);
+	if (!ok)
+		return pki_err(err, "read a certificate", NULL);
+	hex_encode(&hex, digest, digest_len);
+	memcpy(ret, hex.data, PKI_HASH_SIZE);
+	return 0;
 }
 
 int pki_signing_key(const char *key_file, const char *public_file, struct err *err)

@@ -163,6 +163,58 @@ static void errors(void **state _unused_)
 	assert_null(tls_client_new("not PEM", NULL, NULL, true, &err));
 }
 
+static void signing_requests(void **state _unused_)
+{
+	static const char *const orgs[] = { "system:nodes", NULL }, *const sans[] = { "n1", "192.0.2.1", "2001:db8::1", NULL };
+	struct pki_request rq = { .cn = "system:node:n1", .orgs = orgs, .sans = sans };
+	_cleanup_strbuf_ struct strbuf key = { 0 }, csr_pem = { 0 };
+
+	assert_int_equal(pki_csr(&rq, &key, &csr_pem, NULL), 0);
+	BIO *cb = BIO_new_mem_buf(csr_pem.data, -1), *kb = BIO_new_mem_buf(key.data, -1);
+	X509_REQ *csr = PEM_read_bio_X509_REQ(cb, NULL, NULL, NULL);
+	EVP_PKEY *k = PEM_read_bio_PrivateKey(kb, NULL, NULL, NULL);
+	char subject[128];
+
+	assert_true(csr && k);
+	assert_int_equal(X509_REQ_verify(csr, k), 1);
+	X509_NAME_oneline(X509_REQ_get_subject_name(csr), subject, sizeof(subject));
+	assert_string_equal(subject, "/O=system:nodes/CN=system:node:n1");
+	STACK_OF(X509_EXTENSION) *exts = X509_REQ_get_extensions(csr);
+	GENERAL_NAMES *names = X509V3_get_d2i(exts, NID_subject_alt_name, NULL, NULL);
+
+	assert_int_equal(sk_GENERAL_NAME_num(names), 3);
+	sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
+	sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
+	EVP_PKEY_free(k);
+	X509_REQ_free(csr);
+	BIO_free(cb);
+	BIO_free(kb);
+}
+
+/* The hash is what `openssl x509 -pubkey | openssl pkey -pubin -outform der | sha256sum` gives. */
+static void public_key_hash(void **state _unused_)
+{
+	static const char ca[] =
+		"-----BEGIN CERTIFICATE-----\n"
+		"MIIBfzCCASWgAwIBAgIULH9npVbaCCV8xrohinm6phHGoBQwCgYIKoZIzj0EAwIw\n"
+		"FTETMBEGA1UEAwwKa3ViZXJuZXRlczAeFw0yNjExMjEyMjM3NThaFw0zNjExMTgy\n"
+		"MjM3NThaMBUxEzARBgNVBAMMCmt1YmVybmV0ZXMwWTATBgcqhkjOPQIBBggqhkjO\n"
+		"PQMBBwNCAARqHsE/inOhaeW8+sOYVF0PKlc2Y7vyo/ZiQEQgRbnbV1MCh+LwJfzb\n"
+		"XgkHMErL6fYqtxqxC2ktq6TqsT9g6+qno1MwUTAdBgNVHQ4EFgQUI5PYgqXGG7sS\n"
+		"CN8qkzGoQK6JpJEwHwYDVR0jBBgwFoAUI5PYgqXGG7sSCN8qkzGoQK6JpJEwDwYD\n"
+		"VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiBuuMQfuj6RyOI7T86DwRlk\n"
+		"XYHpMxpJMOTM31OgS2qlpQIhAIvZrglj+vSautnX4fJAZSenw2QJQ5Lm9iFu0zUh\n"
+		"rhd4\n"
+		"-----END CERTIFICATE-----\n";
+	char hash[PKI_HASH_SIZE];
+	_cleanup_err_ struct err err = { 0 };
+
+	assert_int_equal(pki_public_key_hash(ca, hash, NULL), 0);
+	assert_string_equal(hash, "6d2f8e743c835fe658f43b074fce20602f2242f1a63e7ed83a55b8e2cb62403a");
+	assert_int_equal(pki_public_key_hash("no certificate", hash, &err), -EINVAL);
+	assert_int_equal(pki_public_key_hash("", hash, &err), -EINVAL);
+}
+
 static void signing_key(void **state _unused_)
 {
 	_cleanup_err_ struct err err = { 0 };
@@ -188,7 +240,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(server_certificate), cmocka_unit_test(client_certificate), cmocka_unit_test(both_uses),
-		cmocka_unit_test(errors), cmocka_unit_test(signing_key),
+		cmocka_unit_test(errors), cmocka_unit_test(signing_key), cmocka_unit_test(signing_requests),
+		cmocka_unit_test(public_key_hash),
 	};
 
 	return cmocka_run_group_tests_name("tls", tests, setup, teardown);
