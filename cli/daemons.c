@@ -72,6 +72,8 @@ static void apiserver_argv(const struct cluster *c, struct strlist *a)
 	option(a, "--sa-key", "%s/pki/sa.key", c->state);
 	option(a, "--sa-public", "%s/pki/sa.pub", c->state);
 	option(a, "--service-cidr", "%s", c->service_cidr);
+	option(a, "--cluster-cidr", "%s", c->cluster_cidr);
+	option(a, "--pod-network", "%s", c->pod_network);
 	option(a, "--node-port-range", "30000-32767");
 	option(a, "--agent-client-cert", "%s/pki/apiserver-agent-client.crt", c->state);
 	option(a, "--agent-client-key", "%s/pki/apiserver-agent-client.key", c->state);
@@ -124,6 +126,8 @@ static void controllers_argv(const struct cluster *c, struct strlist *a)
 {
 	option(a, "--kubeconfig", "%s/pki/controllers.kubeconfig", c->state);
 	option(a, "--root-ca", "%s/pki/ca.crt", c->state);
+	option(a, "--cluster-signing-cert", "%s/pki/ca.crt", c->state);
+	option(a, "--cluster-signing-key", "%s/pki/ca.key", c->state);
 	option(a, "--cluster-cidr", "%s", c->cluster_cidr);
 	option(a, "--listen", "127.0.0.1:10257");
 	for (size_t i = 0; i < c->controllers_options.count; i++)
