@@ -165,7 +165,7 @@ static void files_setup(struct files *f, int days)
 {
 	const struct pki_request ca = { .cn = "test-ca", .use = PKI_CA, .days = days };
 
-	strcpy(f->dir, "/tmp/controllers-csr-XXXXXX");
+	snprintf(f->dir, sizeof(f->dir), "/tmp/controllers-csr-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	f->ca = str_printf("%s/ca.crt", f->dir);
 	f->key = str_printf("%s/ca.key", f->dir);

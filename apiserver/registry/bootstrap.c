@@ -70,12 +70,12 @@ static void namespaces(struct registry *g)
 		       json_pack("{s:s,s:s,s:{s:s}}", "apiVersion", "v1", "kind", "Namespace", "metadata", "name", names[i]));
 }
 
-/* The n-th address of the service range. */
-static void service_ip(const struct registry *g, unsigned n, char out[static IP_ADDR_TEXT_SIZE])
+/* The n-th address of the service range of a family. */
+static void service_ip(const struct registry *g, unsigned family, unsigned n, char out[static IP_ADDR_TEXT_SIZE])
 {
-	struct ip_prefix p = g->options.service_ranges.v[g->options.service_primary];
-	ip_addr_add(&p.addr, n);
-	ip_format(&p.addr, out);
+	struct ip_addr a = g->options.service_ranges.v[family].addr;
+	ip_addr_add(&a, n);
+	ip_format(&a, out);
 }
 
 static void kubernetes_service(struct registry *g)
@@ -85,7 +85,7 @@ static void kubernetes_service(struct registry *g)
 	const char *address = g->options.advertise_address;
 	struct ip_addr parsed = { 0 };
 	ip_parse(address, &parsed);
-	service_ip(g, 1, ip);
+	service_ip(g, g->options.service_primary, 1, ip);
 	bootstrap_ensure(g, g->services, "default",
 	       json_pack("{s:s,s:s,s:{s:s,s:{s:s,s:s}},s:{s:s,s:s,s:[{s:s,s:s,s:i,s:i}]}}", "apiVersion", "v1", "kind", "Service",
 			 "metadata", "name", "kubernetes", "labels", "component", "apiserver", "provider", "kubernetes", "spec", "type",
@@ -112,16 +112,23 @@ static void kubernetes_service(struct registry *g)
 	json_decref(ports);
 }
 
-/* The node-local DNS answers at this address; the Service has no selector and is there so that clients find it. */
+/* The node-local DNS answers at these addresses; the Service has no selector and is there so that clients find it. */
 static void dns_service(struct registry *g)
 {
+	unsigned primary = g->options.service_primary;
 	char ip[IP_ADDR_TEXT_SIZE];
-	service_ip(g, 10, ip);
+	service_ip(g, primary, 10, ip);
+	json_t *spec = json_pack("{s:s,s:[s],s:[{s:s,s:s,s:i},{s:s,s:s,s:i}]}", "clusterIP", ip, "clusterIPs", ip, "ports", "name", "dns",
+				 "protocol", "UDP", "port", 53, "name", "dns-tcp", "protocol", "TCP", "port", 53);
+	if (g->options.service_ranges.v[!primary].addr.family) {
+		service_ip(g, !primary, 10, ip);
+		json_array_append_new(json_object_get(spec, "clusterIPs"), json_string(ip));
+		json_object_set_new(spec, "ipFamilyPolicy", json_string("PreferDualStack"));
+	}
 	bootstrap_ensure(g, g->services, "kube-system",
-	       json_pack("{s:s,s:s,s:{s:s,s:{s:s,s:s,s:s}},s:{s:s,s:[{s:s,s:s,s:i},{s:s,s:s,s:i}]}}", "apiVersion", "v1", "kind",
-			 "Service", "metadata", "name", "kube-dns", "labels", "k8s-app", "kube-dns", "kubernetes.io/cluster-service",
-			 "true", "kubernetes.io/name", "CoreDNS", "spec", "clusterIP", ip, "ports", "name", "dns", "protocol", "UDP", "port",
-			 53, "name", "dns-tcp", "protocol", "TCP", "port", 53));
+			 json_pack("{s:s,s:s,s:{s:s,s:{s:s,s:s,s:s}},s:o}", "apiVersion", "v1", "kind", "Service", "metadata", "name",
+				   "kube-dns", "labels", "k8s-app", "kube-dns", "kubernetes.io/cluster-service", "true",
+				   "kubernetes.io/name", "CoreDNS", "spec", spec));
 }
 
 static void priority_classes(struct registry *g)

@@ -1,144 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Cluster IPs and node ports of Services. The allocator is in memory: rebuilt from the stored Services at start, an address
- * taken while a write is under way is given back when it fails, and released when a durable change no longer has it. What always
- * holds: every address and port of a stored Service is taken.
+ * What a Service gets before it is checked and stored: address families by the cluster's ranges and the policy, a cluster IP of each
+ * family, node ports, a health check port; and what an update leaves out but had before. As upstream's service storage does it.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "apiserver/registry/registry.h"
+#include "apiserver/registry/service_alloc.h"
 #include "apiserver/validate/validate.h"
 #include "base/map.h"
-#include "io/net.h"
-
-struct alloc {
-	struct ip_prefix cidr;
-	uint64_t size;        /* usable addresses, at most 2^16 beyond the first for large ranges */
-	struct map *ips;      /* taken: text -> itself */
-	uint16_t port_min, port_max;
-	bool *ports;
-	char port_range[32];
-};
-
-struct alloc_undo {
-	struct strlist ips;
-	uint16_t *ports;
-	size_t port_count, port_cap;
-};
-
-struct alloc *alloc_new(const struct registry_options *o)
-{
-	enum { MAX_BITS = 20 }; /* a million addresses are enough for every range */
-	struct alloc *a = mem_new(struct alloc);
-	unsigned bits;
-	a->cidr = o->service_ranges.v[o->service_primary];
-	bits = (a->cidr.addr.family == AF_INET ? 32 : 128) - a->cidr.len;
-	a->size = 1UL << (bits > MAX_BITS ? MAX_BITS : bits);
-	/* The network address is nobody's, nor is the broadcast address. */
-	a->size -= a->size > 2 ? (a->cidr.addr.family == AF_INET && bits <= MAX_BITS ? 2 : 1) : 0;
-	a->ips = map_new(NULL);
-	a->port_min = o->node_port_min;
-	a->port_max = o->node_port_max;
-	a->ports = mem_new_n(bool, (size_t)(a->port_max - a->port_min) + 1);
-	snprintf(a->port_range, sizeof(a->port_range), "%u-%u", a->port_min, a->port_max);
-	return a;
-}
-
-void alloc_free(struct alloc *a)
-{
-	if (!a)
-		return;
-	map_free(a->ips);
-	free(a->ports);
-	free(a);
-}
-
-static bool port_in_range(const struct alloc *a, int64_t port)
-{
-	return port >= a->port_min && port <= a->port_max;
-}
-
-static void note_port(struct alloc *a, struct alloc_undo *u, uint16_t port)
-{
-	a->ports[port - a->port_min] = true;
-	MEM_GROW(u->ports, u->port_cap, u->port_count + 1);
-	u->ports[u->port_count++] = port;
-}
-
-static void note_ip(struct alloc *a, struct alloc_undo *u, const char *ip)
-{
-	map_set(a->ips, ip, a);
-	strlist_add(&u->ips, ip);
-}
-
-static void undo_free(struct alloc_undo *u)
-{
-	strlist_done(&u->ips);
-	free(u->ports);
-	free(u);
-}
-
-void service_keep(struct alloc_undo *u)
-{
-	if (u)
-		undo_free(u);
-}
-
-void service_undo(struct registry *g, struct alloc_undo *u)
-{
-	if (!u)
-		return;
-	for (size_t i = 0; i < u->ips.count; i++)
-		map_del(g->alloc->ips, u->ips.items[i]);
-	for (size_t i = 0; i < u->port_count; i++)
-		g->alloc->ports[u->ports[i] - g->alloc->port_min] = false;
-	undo_free(u);
-}
-
-/* A free address: the upper part of the range first, so that addresses people choose by hand stay free (KEP-3070). */
-static bool pick_ip(struct alloc *a, char out[static IP_ADDR_TEXT_SIZE])
-{
-	uint64_t band = a->size / 16, start;
-	if (band < 16)
-		band = a->size > 16 ? 16 : 0;
-	if (band > 256)
-		band = 256;
-	rand_bytes(&start, sizeof(start));
-	for (int upper = 1; upper >= 0; upper--) {
-		uint64_t from = upper ? band : 0, n = upper ? a->size - band : band;
-		for (uint64_t i = 0; i < n; i++) {
-			struct ip_addr ip = a->cidr.addr;
-			if (!ip_addr_add(&ip, 1 + from + (start + i) % n))
-				continue;
-			ip_format(&ip, out);
-			if (!map_has(a->ips, out))
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool pick_port(const struct alloc *a, uint16_t *ret)
-{
-	uint32_t start, n = (uint32_t)(a->port_max - a->port_min) + 1;
-	/* As for addresses: the first ports are left to those who choose (KEP-3668). */
-	uint32_t band = n / 32 < 16 ? (n > 32 ? 16 : 0) : n / 32 > 128 ? 128 : n / 32;
-	rand_bytes(&start, sizeof(start));
-	for (uint32_t i = 0; i < n - band; i++) {
-		uint32_t at = band + (start + i) % (n - band);
-		if (!a->ports[at]) {
-			*ret = (uint16_t)(a->port_min + at);
-			return true;
-		}
-	}
-	for (uint32_t at = 0; at < band; at++)
-		if (!a->ports[at]) {
-			*ret = (uint16_t)(a->port_min + at);
-			return true;
-		}
-	return false;
-}
 
 /* One field error as the 422 of the Service. */
 static json_t *invalid(const json_t *service, const char *field, const char *fmt, ...) _printf_(3, 4);
@@ -188,75 +58,179 @@ static bool needs_health_port(const json_t *s)
 	return str_eq(json_str(s, "spec.type"), "LoadBalancer") && str_eq(json_str(s, "spec.externalTrafficPolicy"), "Local");
 }
 
-static void set_ips(json_t *service, const char *ip)
+
+/* --- families and addresses ------------------------------------------------------------------------------------------- */
+
+static const char *const family_names[] = { "IPv4", "IPv6" };
+
+static int family_of_ip(const char *ip)
 {
-	json_set_str(service, "spec.clusterIP", ip);
-	json_set(service, "spec.clusterIPs", json_pack("[s]", ip));
+	struct ip_addr a;
+	return ip && ip_parse(ip, &a) == 0 ? (int)ip_family_index(a.family) : -1;
+}
+
+static int family_of_name(const char *name)
+{
+	return str_eq(name, "IPv4") ? 0 : str_eq(name, "IPv6") ? 1 : -1;
+}
+
+static bool has_range(const struct alloc *a, int family)
+{
+	return family >= 0 && a->ranges[family].cidr.addr.family;
+}
+
+static bool is_dual(const struct alloc *a)
+{
+	return has_range(a, 0) && has_range(a, 1);
+}
+
+static bool policy_is(const json_t *service, const char *policy)
+{
+	return str_eq(json_str(service, "spec.ipFamilyPolicy"), policy);
+}
+
+/* A list of spec that may be absent. */
+static size_t list_size(const json_t *service, const char *path)
+{
+	return json_array_size(json_at(service, path));
+}
+
+static const char *list_item(const json_t *service, const char *path, size_t i)
+{
+	return json_string_value(json_array_get(json_at(service, path), i));
+}
+
+static bool same_list(const json_t *a, const json_t *b, const char *path)
+{
+	return list_size(a, path) == list_size(b, path) &&
+	       (!list_size(a, path) || json_equal(json_at(a, path), json_at(b, path)));
 }
 
 /* clusterIP and clusterIPs say the same; what an update leaves out is the old. */
 static void sync_ips(json_t *service, const json_t *old)
 {
-	const char *ip = json_str_or(service, "spec.clusterIP", "");
-	json_t *ips = json_at(service, "spec.clusterIPs"), *old_ips = json_at(old, "spec.clusterIPs");
-	const char *old_ip = json_str_or(old, "spec.clusterIP", "");
-	bool same_list = old && json_array_size(ips) && json_array_size(old_ips) && json_equal(ips, old_ips);
+	const char *ip = json_str_or(service, "spec.clusterIP", ""), *old_ip = json_str_or(old, "spec.clusterIP", "");
 	if (!old) {
-		if (*ip && !json_array_size(ips))
+		if (*ip && !list_size(service, "spec.clusterIPs"))
 			json_set(service, "spec.clusterIPs", json_pack("[s]", ip));
 		return;
 	}
-	if (!json_array_size(ips)) {
-		if (str_eq(ip, old_ip) && json_array_size(old_ips))
-			json_set(service, "spec.clusterIPs", json_incref(old_ips));
-		else if (*ip)
-			json_set(service, "spec.clusterIPs", json_pack("[s]", ip));
-	} else if (same_list && !*ip && *old_ip) {
-		json_unset(service, "spec.clusterIPs");
-	} else if (same_list && !str_eq(ip, old_ip)) {
-		json_set(service, "spec.clusterIPs", json_pack("[s]", ip));
-	}
 	/* Both need an address: absent means unchanged. */
-	if (!is_external_name(service) && !is_external_name(old) && !*json_str_or(service, "spec.clusterIP", "") && *old_ip &&
-	    !json_array_size(json_at(service, "spec.clusterIPs"))) {
-		json_set_str(service, "spec.clusterIP", old_ip);
-		json_set(service, "spec.clusterIPs", json_incref(old_ips));
+	if (!is_external_name(service) && !is_external_name(old)) {
+		if (!*ip && *old_ip) {
+			json_set_str(service, "spec.clusterIP", old_ip);
+			ip = old_ip;
+		}
+		if (!list_size(service, "spec.clusterIPs") && str_eq(ip, old_ip) && list_size(old, "spec.clusterIPs"))
+			json_set(service, "spec.clusterIPs", json_deep_copy(json_at(old, "spec.clusterIPs")));
 	}
+	if (!same_list(service, old, "spec.clusterIPs"))
+		return;
+	if (*old_ip && !*ip)
+		json_unset(service, "spec.clusterIPs");
+	else if (*ip && !str_eq(ip, old_ip))
+		json_set(service, "spec.clusterIPs", json_pack("[s]", ip));
 }
 
-static const char *family_name(const struct alloc *a)
+/* PreferDualStack follows the cluster only when somebody asks: as long as nothing changed, nothing is added or removed. */
+static bool keeps_prefer_dual(const json_t *service, const json_t *old)
 {
-	return a->cidr.addr.family == AF_INET ? "IPv4" : "IPv6";
+	return old && str_eq(json_str(service, "spec.type"), json_str(old, "spec.type")) && policy_is(service, "PreferDualStack") &&
+	       policy_is(old, "PreferDualStack") && same_list(service, old, "spec.clusterIPs") &&
+	       same_list(service, old, "spec.ipFamilies");
 }
 
-/* ipFamilyPolicy and ipFamilies of a single-stack cluster. */
-static json_t *set_families(const struct alloc *a, json_t *service, const json_t *old)
+static void default_policy(json_t *service, const json_t *old)
 {
-	const char *mine = family_name(a), *other = str_eq(mine, "IPv4") ? "IPv6" : "IPv4";
-	bool free_headless = is_headless(service) && !json_object_size(json_at(service, "spec.selector"));
-	const char *policy = json_str_or(service, "spec.ipFamilyPolicy", "");
-	json_t *families = json_at(service, "spec.ipFamilies"), *v;
-	size_t i;
-	if (!*policy) {
-		policy = json_str_or(old, "spec.ipFamilyPolicy", "");
-		if (!*policy || is_external_name(old))
-			policy = free_headless ? "RequireDualStack" : "SingleStack";
-		json_set_str(service, "spec.ipFamilyPolicy", policy);
-		policy = json_str_or(service, "spec.ipFamilyPolicy", "");
-	}
-	if (!json_array_size(families)) {
-		families = json_pack("[s]", mine);
-		if (free_headless && !str_eq(policy, "SingleStack"))
-			json_array_append_new(families, json_string(other));
-		json_set(service, "spec.ipFamilies", families);
-	}
-	if (free_headless)
+	const char *policy = json_str(old, "spec.ipFamilyPolicy");
+	if (!str_empty(json_str(service, "spec.ipFamilyPolicy")))
+		return;
+	if (str_empty(policy))
+		policy = is_headless(service) && !json_object_size(json_at(service, "spec.selector")) ? "RequireDualStack" : "SingleStack";
+	json_set_str(service, "spec.ipFamilyPolicy", policy);
+}
+
+static void keep_first(json_t *service, const char *path)
+{
+	json_t *list = json_at(service, path);
+	while (json_array_size(list) > 1)
+		json_array_remove(list, json_array_size(list) - 1);
+}
+
+static bool reduced(const json_t *service, const json_t *old, const char *path)
+{
+	return list_size(service, path) && list_size(service, path) < list_size(old, path);
+}
+
+static json_t *policy_invalid(const json_t *service, const char *why)
+{
+	return invalid(service, "spec.ipFamilyPolicy", "\"%s\": %s", json_str_or(service, "spec.ipFamilyPolicy", ""), why);
+}
+
+/* Setting SingleStack alone releases what is secondary; releasing it needs SingleStack. */
+static json_t *shrink(json_t *service, const json_t *old)
+{
+	if (policy_is(service, "SingleStack")) {
+		bool same_ips = same_list(service, old, "spec.clusterIPs"), same_families = same_list(service, old, "spec.ipFamilies");
+		if (same_ips)
+			keep_first(service, "spec.clusterIPs");
+		if (same_families)
+			keep_first(service, "spec.ipFamilies");
 		return NULL;
-	if (str_eq(policy, "RequireDualStack"))
-		return invalid(service, "spec.ipFamilyPolicy", "\"%s\": this cluster is not configured for dual-stack services", policy);
-	json_array_foreach(families, i, v)
-		if (!str_eq(json_string_value(v), mine)) {
-			char field[64];
+	}
+	if (reduced(service, old, "spec.clusterIPs"))
+		return policy_invalid(service, "must be 'SingleStack' to release the secondary cluster IP");
+	if (reduced(service, old, "spec.ipFamilies"))
+		return policy_invalid(service, "must be 'SingleStack' to release the secondary IP family");
+	return NULL;
+}
+
+static json_t *families_of(json_t *service)
+{
+	json_t *families = json_at(service, "spec.ipFamilies");
+	if (json_is_array(families))
+		return families;
+	families = json_array();
+	json_set(service, "spec.ipFamilies", families);
+	return families;
+}
+
+/* Addresses that were asked for say their families. */
+static json_t *infer_families(const struct alloc *a, json_t *service)
+{
+	json_t *families = families_of(service);
+	for (size_t i = json_array_size(families); i < list_size(service, "spec.clusterIPs"); i++) {
+		int family = family_of_ip(list_item(service, "spec.clusterIPs", i));
+		char field[64];
+		if (family < 0)
+			break;
+		if (!has_range(a, family)) {
+			_cleanup_strbuf_ struct strbuf list = { 0 };
+			json_write(&list, json_at(service, "spec.clusterIPs"));
+			snprintf(field, sizeof(field), "spec.clusterIPs[%zu]", i);
+			return invalid(service, field, "%s: %s is not configured on this cluster", list.data, family_names[family]);
+		}
+		json_array_append_new(families, json_string(family_names[family]));
+	}
+	return NULL;
+}
+
+static void add_other_family(json_t *families)
+{
+	int first = family_of_name(json_string_value(json_array_get(families, 0)));
+	if (json_array_size(families) == 1 && first >= 0)
+		json_array_append_new(families, json_string(family_names[!first]));
+}
+
+static json_t *check_families(const struct alloc *a, const json_t *service)
+{
+	json_t *v;
+	size_t i;
+	char field[64];
+	if (policy_is(service, "RequireDualStack") && !is_dual(a))
+		return policy_invalid(service, "this cluster is not configured for dual-stack services");
+	json_array_foreach(json_at(service, "spec.ipFamilies"), i, v)
+		if (!has_range(a, family_of_name(json_string_value(v)))) {
 			snprintf(field, sizeof(field), "spec.ipFamilies[%zu]", i);
 			return invalid(service, field, "\"%s\": not configured on this cluster",
 				       json_is_string(v) ? json_string_value(v) : "");
@@ -264,34 +238,102 @@ static json_t *set_families(const struct alloc *a, json_t *service, const json_t
 	return NULL;
 }
 
-static json_t *take_ip(struct alloc *a, json_t *service, const json_t *old, struct alloc_undo *u)
+/* ipFamilyPolicy and ipFamilies. */
+static json_t *set_families(const struct alloc *a, json_t *service, const json_t *old)
 {
-	const char *ip = json_str_or(service, "spec.clusterIP", "");
+	json_t *status = NULL, *families;
+	if (keeps_prefer_dual(service, old))
+		return NULL;
+	default_policy(service, old);
+	status = service_ips_check(service);
+	if (!status && old)
+		status = shrink(service, old);
+	if (!status && policy_is(service, "SingleStack") && list_size(service, "spec.clusterIPs") == 2)
+		status = policy_invalid(service,
+					"must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified");
+	if (!status && policy_is(service, "SingleStack") && list_size(service, "spec.ipFamilies") == 2)
+		status = policy_invalid(service,
+					"must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified");
+	if (!status)
+		status = infer_families(a, service);
+	if (status)
+		return status;
+	families = families_of(service);
+	/* Nobody gives these endpoints but a person, so that they may be of a family the cluster does not have. */
+	bool free_headless = is_headless(service) && !json_object_size(json_at(service, "spec.selector"));
+	status = free_headless ? NULL : check_families(a, service);
+	if (status)
+		return status;
+	if (!json_array_size(families))
+		json_array_append_new(families, json_string(family_names[a->primary]));
+	if (!policy_is(service, "SingleStack") && (free_headless || is_dual(a)))
+		add_other_family(families);
+	return NULL;
+}
+
+/* Takes the i-th address, which may be asked for or "". */
+static json_t *take_ip(struct alloc *a, json_t *service, size_t i, struct alloc_undo *u)
+{
+	const char *ip = list_item(service, "spec.clusterIPs", i);
+	const struct alloc_range *r = &a->ranges[family_of_name(list_item(service, "spec.ipFamilies", i))];
 	char picked[IP_ADDR_TEXT_SIZE], text[IP_PREFIX_TEXT_SIZE];
 	struct ip_addr parsed;
-	if (!*ip) {
-		if (!pick_ip(a, picked))
+	if (str_empty(ip)) {
+		if (!alloc_pick_ip(a, r, picked))
 			return status_internal("failed to allocate a serviceIP for Service \"%s\": range is full",
 					       json_str_or(service, "metadata.name", ""));
-		note_ip(a, u, picked);
-		set_ips(service, picked);
+		alloc_note_ip(a, u, picked);
+		json_array_set_new(json_at(service, "spec.clusterIPs"), i, json_string(picked));
 		return NULL;
 	}
-	if (old && str_eq(ip, json_str(old, "spec.clusterIP")))
-		return NULL;
 	if (ip_parse(ip, &parsed) < 0)
 		return NULL; /* validation says so */
-	if (!ip_prefix_contains(&a->cidr, &parsed)) {
+	if (!ip_prefix_contains(&r->cidr, &parsed)) {
 		_cleanup_free_ char *why = str_printf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip,
-						      ip_prefix_format(&a->cidr, text));
+						      ip_prefix_format(&r->cidr, text));
 		return ips_invalid(service, ip, why);
 	}
 	ip_format(&parsed, picked);
 	if (map_has(a->ips, picked))
 		return ips_invalid(service, ip, "provided IP is already allocated");
-	note_ip(a, u, picked);
+	alloc_note_ip(a, u, picked);
 	return NULL;
 }
+
+/* Addresses for the families from the from-th on. */
+static json_t *take_ips(struct alloc *a, json_t *service, size_t from, struct alloc_undo *u)
+{
+	json_t *status = NULL, *ips = json_at(service, "spec.clusterIPs");
+	if (!json_is_array(ips)) {
+		ips = json_array();
+		json_set(service, "spec.clusterIPs", ips);
+	}
+	while (json_array_size(ips) < list_size(service, "spec.ipFamilies"))
+		json_array_append_new(ips, json_string(""));
+	for (size_t i = from; !status && i < list_size(service, "spec.ipFamilies"); i++)
+		status = take_ip(a, service, i, u);
+	if (!status)
+		json_set_str(service, "spec.clusterIP", list_item(service, "spec.clusterIPs", 0));
+	return status;
+}
+
+static json_t *update_ips(struct alloc *a, json_t *service, const json_t *old, struct alloc_undo *u)
+{
+	if (is_headless(service)) {
+		json_set(service, "spec.clusterIPs", json_pack("[s]", "None"));
+		return NULL;
+	}
+	if (!old || is_external_name(old))
+		return take_ips(a, service, 0, u);
+	if (is_headless(old) || keeps_prefer_dual(service, old))
+		return NULL;
+	if (list_size(old, "spec.ipFamilies") == 1 && list_size(service, "spec.ipFamilies") == 2)
+		return take_ips(a, service, 1, u);
+	/* An address that may not change is not taken: validation refuses the change. */
+	return NULL;
+}
+
+/* --- ports ------------------------------------------------------------------------------------------------------------ */
 
 static bool has_node_port(const json_t *service, int64_t port)
 {
@@ -327,15 +369,6 @@ static bool taken_by_us(const struct alloc_undo *u, int64_t port)
 	return false;
 }
 
-static const char *port_problem(const struct alloc *a, int64_t port, char text[static 128])
-{
-	if (!port_in_range(a, port)) {
-		snprintf(text, 128, "provided port is not in the valid range. The range of valid ports is %s", a->port_range);
-		return text;
-	}
-	return a->ports[port - a->port_min] ? "provided port is already allocated" : NULL;
-}
-
 /* The number of a port without one: that of another protocol on the same port, or a new one. */
 static json_t *number_port(struct alloc *a, json_t *service, json_t *p, struct alloc_undo *u)
 {
@@ -348,9 +381,9 @@ static json_t *number_port(struct alloc *a, json_t *service, json_t *p, struct a
 			json_object_set(p, "nodePort", json_object_get(other, "nodePort"));
 			return NULL;
 		}
-	if (!pick_port(a, &picked))
+	if (!alloc_pick_port(a, &picked))
 		return status_internal("failed to allocate a nodePort: range is full");
-	note_port(a, u, picked);
+	alloc_note_port(a, u, picked);
 	json_object_set_new(p, "nodePort", json_integer(picked));
 	return NULL;
 }
@@ -364,11 +397,11 @@ static json_t *take_ports(struct alloc *a, json_t *service, const json_t *old, s
 		int64_t number = json_int(p, "nodePort", 0);
 		if (!number || (old && has_node_port(old, number)) || taken_by_us(u, number))
 			continue;
-		const char *problem = port_problem(a, number, text);
+		const char *problem = alloc_port_problem(a, number, text);
 		snprintf(field, sizeof(field), "spec.ports[%zu].nodePort", i);
 		if (problem)
 			return invalid(service, field, "%lld: %s", (long long)number, problem);
-		note_port(a, u, (uint16_t)number);
+		alloc_note_port(a, u, (uint16_t)number);
 	}
 	if (!needs_node_ports(service))
 		return NULL;
@@ -388,18 +421,18 @@ static json_t *take_health_port(struct alloc *a, json_t *service, const json_t *
 		json_set(service, "spec.healthCheckNodePort", json_integer(number));
 	}
 	if (!number) {
-		if (!pick_port(a, &picked))
+		if (!alloc_pick_port(a, &picked))
 			return status_internal("failed to allocate a HealthCheck NodePort: range is full");
-		note_port(a, u, picked);
+		alloc_note_port(a, u, picked);
 		json_set(service, "spec.healthCheckNodePort", json_integer(picked));
 		return NULL;
 	}
 	if (old && json_int(old, "spec.healthCheckNodePort", 0) == number)
 		return NULL;
-	const char *problem = port_problem(a, number, text);
+	const char *problem = alloc_port_problem(a, number, text);
 	if (problem)
 		return status_internal("failed to allocate requested HealthCheck NodePort %lld: %s", (long long)number, problem);
-	note_port(a, u, (uint16_t)number);
+	alloc_note_port(a, u, (uint16_t)number);
 	return NULL;
 }
 
@@ -417,10 +450,8 @@ json_t *service_allocate(struct registry *g, json_t *service, const json_t *old,
 	if (old && needs_node_ports(service) && needs_node_ports(old))
 		carry_ports(service, old);
 	status = set_families(a, service, old);
-	if (!status && is_headless(service))
-		set_ips(service, "None");
-	else if (!status)
-		status = take_ip(a, service, old && !is_external_name(old) ? old : NULL, u);
+	if (!status)
+		status = update_ips(a, service, old, u);
 	if (!status && may_have_node_ports(service))
 		status = take_ports(a, service, old, u);
 	if (!status && needs_health_port(service))
@@ -431,48 +462,4 @@ json_t *service_allocate(struct registry *g, json_t *service, const json_t *old,
 	}
 	*ret_undo = u;
 	return NULL;
-}
-
-static void each_port(const json_t *service, struct alloc *a, bool taken)
-{
-	size_t i;
-	json_t *p;
-	int64_t health = json_int(service, "spec.healthCheckNodePort", 0);
-	json_array_foreach(json_at(service, "spec.ports"), i, p) {
-		int64_t number = json_int(p, "nodePort", 0);
-		if (number && port_in_range(a, number))
-			a->ports[number - a->port_min] = taken;
-	}
-	if (health && port_in_range(a, health))
-		a->ports[health - a->port_min] = taken;
-}
-
-static void each_ip(const json_t *service, struct alloc *a, bool taken)
-{
-	const char *ip = json_str_or(service, "spec.clusterIP", "");
-	char text[IP_ADDR_TEXT_SIZE];
-	struct ip_addr parsed;
-	if (ip_parse(ip, &parsed) < 0)
-		return;
-	ip_format(&parsed, text);
-	if (taken)
-		map_set(a->ips, text, a);
-	else
-		map_del(a->ips, text);
-}
-
-void service_changed(struct registry *g, struct store_object *object, struct store_object *old, bool deleted)
-{
-	struct alloc *a = g->alloc;
-	_cleanup_json_ json_t *now = entry_parse(object), *before = old ? entry_parse(old) : NULL;
-	if (!a)
-		return;
-	if (before) {
-		each_port(before, a, false);
-		each_ip(before, a, false);
-	}
-	if (deleted)
-		return;
-	each_port(now, a, true);
-	each_ip(now, a, true);
 }

@@ -305,6 +305,8 @@ void strategy_csr_update(const char *subresource, json_t *csr, const json_t *old
 			json_object_set_new(csr, "status", json_object());
 		if (wanted)
 			json_object_set(json_object_get(csr, "status"), "conditions", wanted);
+		else
+			json_object_del(json_object_get(csr, "status"), "conditions");
 		time_conditions(csr, old);
 		return;
 	}

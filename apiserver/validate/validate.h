@@ -40,6 +40,9 @@ void strategy_prepare_update(const struct schema_resource *r, const char *subres
 void validate_object(const struct schema_resource *r, const char *subresource, const json_t *object, const json_t *old,
 		     struct field_errors *e);
 
+/* What the cluster IPs, families and policy of a Service say by themselves, before addresses are given: a 422 Status (own) or NULL. */
+json_t *service_ips_check(const json_t *service);
+
 /* Field labels: the value of a field selector label of the object ("" when the field is absent), or NULL when the kind
  * has no such label. buf: for values that need formatting. */
 const char *field_label(const struct schema_resource *r, const json_t *object, const char *label, char *buf,

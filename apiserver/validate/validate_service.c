@@ -166,6 +166,18 @@ static void check_cluster_ips(struct field_errors *e, const struct fpath *p, con
 	}
 }
 
+json_t *service_ips_check(const json_t *service)
+{
+	struct field_errors e = { 0 };
+	json_t *status = NULL;
+
+	check_cluster_ips(&e, FP(NULL, "spec"), get(service, "spec"));
+	if (e.count)
+		status = field_errors_status(&e, "", "Service", json_str_or(service, "metadata.name", ""));
+	field_errors_done(&e);
+	return status;
+}
+
 static void check_node_ports(struct field_errors *e, const struct fpath *p, const json_t *spec)
 {
 	struct map *node_ports = map_new(NULL), *ports = map_new(NULL);
