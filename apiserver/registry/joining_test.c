@@ -93,6 +93,7 @@ static void test_what_is_told(void **state)
 	assert_int_equal(ask(f, f->admin, "PATCH", INFO, "application/merge-patch+json", NULL,
 			     "{\"data\":{\"kubeconfig\":\"x\",\"jws-kubeconfig-a\":\"y\"}}"), 200);
 	cluster_info_keep(&f->g);
+	put_token(f, TYPE, AUTH);
 	assert_int_equal(ask(f, f->admin, "GET", INFO, NULL, NULL, NULL), 200);
 	assert_non_null(strstr(f->text.data, server));
 	assert_non_null(strstr(f->text.data, "jws-kubeconfig-a"));
