@@ -17,6 +17,8 @@ static void on_changed(enum store_change change, struct store_object *object, st
 		service_changed(g, object, old, change == STORE_DELETED);
 	if (str_eq(r->group, "rbac.authorization.k8s.io"))
 		authz_changed(g->authz);
+	if (g->quotas)
+		quotas_changed(g->quotas, object);
 	watch_hub_changed(g->hub, change, object, old);
 }
 
@@ -65,6 +67,7 @@ int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const st
 	g->hub = watch_hub_new(loop, &form_watch_encoder, NULL);
 	watch_hub_set_store(g->hub, g->store);
 	g->alloc = alloc_new(o);
+	g->quotas = quotas_new(g);
 	struct store_object **services = store_objects(g->store, g->services->id, &n);
 	for (size_t i = 0; i < n; i++)
 		service_changed(g, services[i], NULL, false);
@@ -80,6 +83,8 @@ void registry_close(struct registry *g)
 		watch_hub_stop(g->hub);
 	wait_stop(g);
 	store_close(g->store);
+	quotas_free(g->quotas);
+	g->quotas = NULL;
 	g->store = NULL;
 	watch_hub_free(g->hub);
 	g->hub = NULL;

@@ -21,6 +21,7 @@ struct token_keys;
 struct authorizer;
 struct tunnel_config;
 struct waiter;
+struct quotas;
 
 struct registry_options {
 	struct ip_ranges service_ranges; /* masked; one family or both */
@@ -44,6 +45,7 @@ struct registry {
 	struct store *store;
 	struct watch_hub *hub;
 	struct alloc *alloc;
+	struct quotas *quotas;
 	struct token_keys *keys;
 	struct authorizer *authz;
 	struct tunnel_config *tunnel;
@@ -176,6 +178,21 @@ void namespace_finalize(struct call *c);
 json_t *pod_admit(struct registry *g, json_t *pod, const char *ns);
 void pod_binding(struct call *c);
 void pod_eviction(struct call *c);
+
+/* ---- quota.c */
+struct quotas *quotas_new(struct registry *g);
+void quotas_free(struct quotas *q); /* the loop has to run on for its timer to close */
+/* A durable change: in namespaces with quotas, usage is counted anew soon. */
+void quotas_changed(struct quotas *q, const struct store_object *object);
+/* LimitRanger: defaults (set in object) and bounds of a new pod or claim. */
+json_t *limits_admit(struct quotas *q, const struct schema_resource *storage, const char *ns, json_t *object);
+/* ResourceQuota: takes what object uses (beyond old, NULL for a new one) out of the namespace's quotas, or refuses. */
+json_t *quota_admit(struct quotas *q, const struct schema_resource *r, const char *ns, const json_t *old, const json_t *object,
+		    bool dry_run);
+/* Notes a write that counting cannot see yet: replaces *done, the new user is returned. quota_not_pending() when the write was
+ * refused at once. */
+void *quota_pending(struct quotas *q, write_done_fn *done, void *user);
+void quota_not_pending(void *counted);
 
 /* ---- pod_security.c */
 /* PodSecurity of a new pod (refused), or of the pods a new workload will make (a warning). c may be NULL. */

@@ -83,6 +83,52 @@ static void test_pod_security(void **state)
 #undef PODS
 }
 
+static void test_quota_and_limits(void **state)
+{
+#define Q "/api/v1/namespaces/q/"
+#define POD(name, resources) "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"," \
+	"\"resources\":{" resources "}}]}}"
+#define CPU(n) "\"requests\":{\"cpu\":\"" n "\"}"
+	static const struct step steps[] = {
+		{ "POST", "/api/v1/namespaces", NULL, "{\"metadata\":{\"name\":\"q\"}}", 201, NULL, NULL },
+		{ "POST", Q "serviceaccounts", NULL, "{\"metadata\":{\"name\":\"default\"}}", 201, NULL, NULL },
+		{ "POST", Q "resourcequotas", NULL, "{\"metadata\":{\"name\":\"few\"},\"spec\":{\"hard\":{\"pods\":\"2\",\"requests.cpu\":\"1\","
+		  "\"configmaps\":\"1\",\"count/deployments.apps\":\"0\",\"services.nodeports\":\"0\"}}}", 201, NULL, NULL },
+		{ "POST", Q "pods", NULL, POD("a", ""), 403, "failed quota: few: must specify requests.cpu for: c", NULL },
+		{ "POST", Q "pods", NULL, POD("a", CPU("600m")), 201, NULL, NULL },
+		{ "POST", Q "pods", NULL, POD("b", CPU("600m")), 403,
+		  "exceeded quota: few, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1", NULL },
+		{ "POST", Q "pods?dryRun=All", NULL, POD("b", CPU("100m")), 201, NULL, NULL },
+		{ "POST", Q "pods", NULL, POD("b", CPU("100m")), 201, NULL, NULL },
+		{ "POST", Q "pods", NULL, POD("c", CPU("100m")), 403, "used: pods=2, limited: pods=2", NULL },
+		{ "GET", Q "resourcequotas/few", NULL, NULL, 200, "\"pods\":\"2\",\"requests.cpu\":\"700m\"", NULL },
+		{ "POST", Q "configmaps", NULL, "{\"metadata\":{\"name\":\"a\"}}", 201, NULL, NULL },
+		{ "POST", Q "configmaps", NULL, "{\"metadata\":{\"name\":\"b\"}}", 403, "exceeded quota: few, requested: configmaps=1", NULL },
+		{ "POST", Q "services", NULL, "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}]}}", 201, NULL, NULL },
+		{ "PATCH", Q "services/s", MERGE, "{\"spec\":{\"type\":\"NodePort\"}}", 403, "services.nodeports=1", NULL },
+		{ "POST", Q "limitranges", NULL, "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"limits\":[{\"type\":\"Container\","
+		  "\"default\":{\"memory\":\"64Mi\"},\"defaultRequest\":{\"cpu\":\"10m\"},\"max\":{\"memory\":\"128Mi\"}}]}}", 201, NULL, NULL },
+		{ "DELETE", Q "pods/a?gracePeriodSeconds=0", NULL, NULL, 200, NULL, NULL },
+	};
+	static const struct step later[] = {
+		{ "POST", Q "pods", NULL, POD("d", "\"limits\":{\"memory\":\"1Gi\"}"), 403,
+		  "maximum memory usage per Container is 128Mi, but limit is 1Gi", NULL },
+		{ "POST", Q "pods", NULL, POD("d", ""), 201, "LimitRanger plugin set: cpu, memory request for container c; memory limit for container c", NULL },
+	};
+	struct fixture *f = *state;
+	WALK(f, steps);
+	/* The place of the pod that went is found a moment later. */
+	for (int i = 0; i < 100 && !strstr(f->text.data, "\"pods\":\"1\""); i++) {
+		uv_sleep(20);
+		ask(f, f->admin, "GET", Q "resourcequotas/few", NULL, NULL, NULL);
+	}
+	assert_non_null(strstr(f->text.data, "\"pods\":\"1\",\"requests.cpu\":\"100m\""));
+	WALK(f, later);
+#undef Q
+#undef POD
+#undef CPU
+}
+
 static void test_bad_bodies(void **state)
 {
 	static const struct step steps[] = {
@@ -652,7 +698,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_create_update_delete), TEST(test_server_side_apply), TEST(test_pod_security), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
+		TEST(test_create_update_delete), TEST(test_server_side_apply), TEST(test_pod_security), TEST(test_quota_and_limits), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
 		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),

@@ -239,6 +239,8 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	if (!status && !str_empty(json_string_value(json_object_get(metadata, "resourceVersion"))) &&
 	    !str_eq(json_string_value(json_object_get(metadata, "resourceVersion")), "0"))
 		status = status_bad_request("resourceVersion should not be set on objects to be created");
+	if (!status && !o->no_admission)
+		status = limits_admit(g->quotas, storage, ns, object);
 	if (!status && storage == g->pods && !o->no_admission)
 		status = pod_admit(g, object, ns);
 	if (!status && !o->no_admission)
@@ -269,11 +271,18 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	/* A name that exists is told after the object was found valid, as upstream does. */
 	if (!status && store_latest(g->store, storage->id, key))
 		status = status_exists(storage, object_name(object));
+	/* Last, as nothing may refuse what a quota has counted. */
+	if (!status && !o->no_admission)
+		status = quota_admit(g->quotas, storage, ns, NULL, object, o->dry_run);
 	if (status) {
 		service_undo(g, undo);
 		return status;
 	}
-	return put(g, storage, key, NULL, object, false, o->dry_run, undo, done, user);
+	void *counted = quota_pending(g->quotas, &done, user);
+	status = put(g, storage, key, NULL, object, false, o->dry_run, undo, done, counted);
+	if (status)
+		quota_not_pending(counted);
+	return status;
 }
 
 /* Update */
@@ -413,6 +422,8 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 		status = validated(storage, o->sub, object, old);
 	if (!status)
 		status = csr_admit(g, storage, o->user, o->sub, object, old);
+	if (!status && (str_empty(o->sub) || str_eq(o->sub, "resize")))
+		status = quota_admit(g->quotas, storage, ns, old, object, o->dry_run);
 	if (status) {
 		service_undo(g, undo);
 		return status;
