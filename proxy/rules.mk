@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The service proxy needs libbpf and the skeletons of the kernel programs.
-LDLIBS_proxy := -lbpf
+LDLIBS_proxy := -lbpf -lmnl
 GEN_proxy = $(B)/gen/bpf/proxy.skel.h
 $(B)/obj/proxy/engine/ebpf/carry_test.o: | $(B)/gen/bpf/maps_v1.skel.h
 # The client and server of the packet tests and benchmarks.

@@ -15,7 +15,7 @@
 
 struct cluster {
 	char *own_name;
-	struct cluster_node **nodes; /* own; name, addrs and zone stand behind each in its allocations */
+	struct cluster_node **nodes; /* own; with what its pointers lead to */
 	size_t count, cap;
 	struct cluster_listener listeners[CLUSTER_MAX_LISTENERS];
 	size_t listener_count;
@@ -28,6 +28,7 @@ static struct cluster_node *node_free(struct cluster_node *n)
 		return NULL;
 	free((char *)n->name);
 	free((char *)n->zone);
+	free((char *)n->created);
 	free((struct ip_addr *)n->addrs);
 	free(n);
 	return NULL;
@@ -117,6 +118,7 @@ static struct cluster_node *node_read(const struct cluster *c, const json_t *o, 
 	size_t i;
 	n->name = mem_strdup(object_name(o));
 	n->own = str_eq(n->name, c->own_name);
+	n->created = mem_strdup(json_str_or(o, "metadata.creationTimestamp", ""));
 	read_addresses(n, o, err, r);
 	json_array_foreach(list, i, v)
 		read_pod_cidr(n, json_string_value(v), err, r);
@@ -137,7 +139,7 @@ static bool prefix_eq(const struct ip_prefix *a, const struct ip_prefix *b)
 
 static bool node_same(const struct cluster_node *a, const struct cluster_node *b)
 {
-	if (a->addr_count != b->addr_count || a->leaving != b->leaving || !str_eq(a->zone, b->zone) ||
+	if (a->addr_count != b->addr_count || a->leaving != b->leaving || !str_eq(a->zone, b->zone) || !str_eq(a->created, b->created) ||
 	    !prefix_eq(&a->pod_cidrs[0], &b->pod_cidrs[0]) || !prefix_eq(&a->pod_cidrs[1], &b->pod_cidrs[1]))
 		return false;
 	for (size_t i = 0; i < a->addr_count; i++)

@@ -20,6 +20,7 @@ struct cluster_node {
 	/* Index 0 IPv4, 1 IPv6: the first of each family in spec.podCIDRs (or spec.podCIDR), host bits cleared, so that .addr is
 	 * the range's FIRST_ADDRESS. addr.family 0: none. */
 	struct ip_prefix pod_cidrs[2];
+	const char *created; /* metadata.creationTimestamp: RFC 3339 in UTC, so that text order is age; "" without */
 	const char *zone; /* label topology.kubernetes.io/zone, "" without */
 	bool leaving;     /* deleted but not gone yet, or tainted ToBeDeletedByClusterAutoscaler: no new load for it */
 };

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The kernel settings that forwarding for pods needs, and their undoing. What they were is noted in the alias of lo: it
+ * belongs to the network namespace as they do, and like them it is gone after a reboot.
+ */
+#ifndef KEELSON_PROXY_PODNET_SYSCTLS_H
+#define KEELSON_PROXY_PODNET_SYSCTLS_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+/* Forwarding of the families that are asked for. With IPv6 forwarding a link ignores router advertisements unless it is
+ * told otherwise (accept_ra 2): those that have their default route from one are, so that the node keeps it. */
+int sysctls_set(bool v4, bool v6, struct err *err);
+/* Puts back what sysctls_set() of this or an earlier process changed, unless somebody has changed it since. */
+int sysctls_restore(struct err *err);
+
+#endif
