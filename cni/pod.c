@@ -20,6 +20,8 @@
 
 /* TEST-NET-1 (RFC 5737): no real route is more specific, so asking for it finds the default route. */
 #define NOWHERE 0xc0000201u
+/* keelson-proxy's VXLAN device to other nodes. */
+#define TUNNEL "klvx"
 
 enum { MTU_USUAL = 1500, LOOPBACK_INDEX = 1 };
 
@@ -137,6 +139,9 @@ unsigned pod_mtu(struct netlink *host, const struct conf *c)
 
 	if (c->mtu)
 		return c->mtu;
+	/* What another node's pod can get at once, and without being told of a smaller path. */
+	if (netlink_link_get(host, TUNNEL, 0, &l) == 0 && l.mtu >= CONF_MTU_MIN)
+		return l.mtu;
 	if (netlink_route_get(host, NOWHERE, &oif, &gw) == 0 && oif > 0 && netlink_link_get(host, NULL, oif, &l) == 0 &&
 	    !(l.flags & IFF_LOOPBACK) && l.mtu >= CONF_MTU_MIN && l.mtu <= 65535)
 		return l.mtu;

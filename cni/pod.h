@@ -17,7 +17,7 @@ const char *pod_mac_text(const uint8_t mac[static 6], char out[static POD_MAC_TE
 int pod_bridge_ensure(struct netlink *host, const struct conf *c, struct netlink_link *ret, struct fail *f);
 /* Sees that the node forwards IPv4. */
 int pod_forwarding_ensure(struct fail *f);
-/* The configured MTU, else that of the default route's device, else 1500. */
+/* The configured MTU, else that of the tunnel to other nodes, else that of the default route's device, else 1500. */
 unsigned pod_mtu(struct netlink *host, const struct conf *c);
 /* Opens the pod's network namespace: FAIL_NO_CONTAINER when it is gone. */
 int pod_netns_open(const char *path, int *ret_fd, struct fail *f);

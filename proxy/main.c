@@ -19,6 +19,7 @@
 #include "proxy/node/cluster.h"
 #include "proxy/node/node.h"
 #include "proxy/options.h"
+#include "proxy/podnet/podnet.h"
 #include "proxy/source/source.h"
 
 struct proxy {
@@ -26,6 +27,7 @@ struct proxy {
 	struct options o;
 	struct model *model;
 	struct cluster *cluster;
+	struct podnet *podnet;
 	struct engine *engine;
 	struct node_watch *node;
 	struct source_kube *kube;
@@ -237,7 +239,7 @@ static int cleanup(struct options *o, struct err *err)
 		    (o->cluster_cidr.v[i].addr.family && net_blackhole_del(&o->cluster_cidr.v[i], err) < 0))
 			r = -EIO;
 	}
-	return r;
+	return podnet_cleanup(err) < 0 ? -EIO : r;
 }
 
 static int start_dns(struct proxy *p, struct err *err)
@@ -286,6 +288,12 @@ static int start(struct proxy *p, struct err *err)
 	const struct cluster_listener nodes = { .changed = on_node_changed, .gone = on_node_gone, .user = p };
 	p->cluster = cluster_new(o->node_name);
 	cluster_listen(p->cluster, &nodes);
+	const struct podnet_options po = {
+		.size = sizeof(po), .mode = podnet_mode_of(o->pod_network), .service_cidr = o->service_cidr, .cluster_cidr = o->cluster_cidr,
+	};
+	p->podnet = podnet_new(&p->loop, p->cluster, &po, err);
+	if (!p->podnet)
+		return -EIO;
 	const struct engine_options eo = {
 		.size = sizeof(eo), .cgroup = o->cgroup, .pin_dir = o->pin_dir, .service_cidr = o->service_cidr,
 		.cluster_cidr = o->cluster_cidr,
@@ -325,6 +333,7 @@ static void stop(struct proxy *p)
 	source_files_free(p->files);
 	source_kube_free(p->kube);
 	node_watch_free(p->node);
+	podnet_free(p->podnet);
 	dns_server_free(p->dns);
 	if (p->http)
 		http_server_shutdown(p->http, 100, NULL, NULL);

@@ -24,6 +24,7 @@ int batch_open(struct batch *b, struct err *err)
 		return err_set(err, errno, "cannot open a route netlink socket: %s", strerror(errno));
 	setsockopt(b->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(b->fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+	setsockopt(b->fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
 	setsockopt(b->fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
 	return 0;
 }
@@ -71,14 +72,32 @@ static int transmit(struct batch *b, const void *data, size_t len)
 	return sendto(b->fd, data, len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0 ? -errno : 0;
 }
 
-static void answered(struct batch *b, size_t at, int error)
+/* The kernel's own sentence behind its errno, "" when it gave none. */
+static const char *explanation(const struct nlmsghdr *nlh)
 {
+	const struct nlmsgerr *answer = mnl_nlmsg_get_payload(nlh);
+	size_t at = sizeof(*answer);
+	const struct nlattr *a;
+	if (!(nlh->nlmsg_flags & NLM_F_ACK_TLVS))
+		return "";
+	if (!(nlh->nlmsg_flags & NLM_F_CAPPED))
+		at += answer->msg.nlmsg_len - sizeof(struct nlmsghdr);
+	mnl_attr_for_each(a, nlh, (unsigned)at)
+		if (mnl_attr_get_type(a) == NLMSGERR_ATTR_MSG)
+			return mnl_attr_get_str(a);
+	return "";
+}
+
+static void answered(struct batch *b, size_t at, const struct nlmsghdr *nlh)
+{
+	int error = -((const struct nlmsgerr *)mnl_nlmsg_get_payload(nlh))->error;
+	const char *why = explanation(nlh);
 	if (!error || error == b->requests[at].tolerated) {
 		b->taken += !error;
 		return;
 	}
 	if (b->refused++ == 0)
-		err_set(b->err, error, "cannot %s: %s", b->requests[at].what, strerror(error));
+		err_set(b->err, error, "cannot %s: %s%s%s", b->requests[at].what, strerror(error), *why ? ": " : "", why);
 }
 
 int batch_send(struct batch *b)
@@ -95,12 +114,11 @@ int batch_send(struct batch *b)
 			e = (int)got;
 		for (const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf; got > 0 && mnl_nlmsg_ok(nlh, left);
 		     nlh = mnl_nlmsg_next(nlh, &left)) {
-			const struct nlmsgerr *answer = mnl_nlmsg_get_payload(nlh);
 			size_t at = nlh->nlmsg_seq - first;
 			if (nlh->nlmsg_type != NLMSG_ERROR || at >= count || !waiting)
 				continue;
 			waiting--;
-			answered(b, at, -answer->error);
+			answered(b, at, nlh);
 		}
 	}
 	if (e < 0 && b->refused++ == 0)

@@ -14,6 +14,14 @@
 
 const char *const podnet_mode_names[PODNET_MODE_MAX] = { "auto", "vxlan", "direct", "none" };
 
+enum podnet_mode podnet_mode_of(const char *name)
+{
+	for (int i = 0; i < PODNET_MODE_MAX; i++)
+		if (str_eq(name, podnet_mode_names[i]))
+			return (enum podnet_mode)i;
+	return PODNET_AUTO;
+}
+
 /* A podCIDR or an address that a node claims. */
 struct claim {
 	const struct podnet_node *node;
@@ -256,30 +264,18 @@ static void take_macs(struct decision *d)
 	qsort(d->macs, d->in->node_count, sizeof(*d->macs), by_mac_rank);
 }
 
-/* A source that other nodes route back to us: the gateway's address, which the bridge has; any address of our podCIDR on
- * some other plugin's link; the gateway's on the tunnel device as long as there is neither. The first address is not taken:
- * its ports belong to what is translated for clients from outside. */
-static struct ip_addr tunnel_source(struct decision *d, int f)
+/* The source of this node's own packets into the tunnel: the gateway's address, which other nodes route back to us. The
+ * tunnel device has it for good, whether a bridge has it or not: routes go with their source, and all IPv4 routes of a
+ * device with its last address. The first address is not taken: its ports are for what is translated for clients from
+ * outside. */
+static struct ip_addr tunnel_source(const struct decision *d, int f)
 {
 	const struct ip_prefix *p = usable_cidr(d, 0, f);
-	const struct podnet_input *in = d->in;
-	struct ip_addr gateway, found = { 0 };
-	if (!p)
-		return found;
-	gateway = p->addr;
-	ip_addr_add(&gateway, 1);
-	for (size_t i = 0; i < in->address_count; i++) {
-		const struct ip_addr *a = &in->addresses[i].prefix.addr;
-		if (ip_addr_eq(a, &gateway))
-			return gateway;
-		if (ip_prefix_contains(p, a) && (!found.family || podnet_addr_cmp(a, &found) < 0))
-			found = *a;
+	struct ip_addr gateway = { 0 };
+	if (p && p->len < (f ? 127 : 31)) {
+		gateway = p->addr;
+		ip_addr_add(&gateway, 1);
 	}
-	if (found.family)
-		return found;
-	if (p->len >= (f ? 127 : 31))
-		return found;
-	d->out->addrs[f] = gateway;
 	return gateway;
 }
 
@@ -295,7 +291,7 @@ static void add_route(struct podnet_wanted *out, const struct podnet_route *r)
 }
 
 /* Over the tunnel: false when there is no way. */
-static bool add_tunnelled(struct decision *d, size_t rank, int f, const struct ip_addr *sources)
+static bool add_tunnelled(struct decision *d, size_t rank, int f)
 {
 	struct podnet_wanted *out = d->out;
 	const struct ip_prefix *p = usable_cidr(d, rank, f);
@@ -307,7 +303,7 @@ static bool add_tunnelled(struct decision *d, size_t rank, int f, const struct i
 	fwd.node = *node;
 	memcpy(fwd.mac, d->macs[rank].mac, ETH_ALEN);
 	memcpy(ngh.mac, fwd.mac, ETH_ALEN);
-	add_route(out, &(struct podnet_route){ .dst = *p, .gw = p->addr, .src = sources[f] });
+	add_route(out, &(struct podnet_route){ .dst = *p, .gw = p->addr, .src = out->addrs[f] });
 	MEM_GROW(out->neighbours, out->neighbour_cap, out->neighbour_count + 1);
 	out->neighbours[out->neighbour_count++] = ngh;
 	/* One a node, whatever the number of its ranges. */
@@ -318,7 +314,7 @@ static bool add_tunnelled(struct decision *d, size_t rank, int f, const struct i
 	return true;
 }
 
-static void add_node(struct decision *d, size_t rank, const struct ip_addr *sources)
+static void add_node(struct decision *d, size_t rank)
 {
 	const struct podnet_node *n = d->nodes[rank];
 	char text[IP_PREFIX_TEXT_SIZE];
@@ -329,7 +325,7 @@ static void add_node(struct decision *d, size_t rank, const struct ip_addr *sour
 			continue;
 		if (is_direct(d, f, node))
 			add_route(d->out, &(struct podnet_route){ .dst = *p, .gw = *node, .ifindex = d->segment[f]->ifindex });
-		else if (!add_tunnelled(d, rank, f, sources))
+		else if (!add_tunnelled(d, rank, f))
 			complain(d, "node %s: no way to its podCIDR %s: %s", n->name, ip_prefix_format(p, text),
 				 d->in->mode == PODNET_DIRECT ? "it is not on a segment of this node, and there is no tunnel" :
 				 !d->out->tunnel ? "this node has no podCIDR of its own yet" :
@@ -395,7 +391,6 @@ static void decide(struct decision *d)
 {
 	struct podnet_wanted *out = d->out;
 	char text[IP_ADDR_TEXT_SIZE];
-	struct ip_addr sources[2] = { 0 };
 	take_claims(d);
 	take_macs(d);
 	find_segments(d);
@@ -409,9 +404,9 @@ static void decide(struct decision *d)
 	out->underlay = under->ifindex;
 	decide_tunnel(d);
 	for (int f = 0; f < 2 && out->tunnel; f++)
-		sources[f] = tunnel_source(d, f);
+		out->addrs[f] = tunnel_source(d, f);
 	for (size_t rank = 1; rank < d->in->node_count; rank++)
-		add_node(d, rank, sources);
+		add_node(d, rank);
 	if (out->route_count)
 		qsort(out->routes, out->route_count, sizeof(*out->routes), by_dst);
 	if (out->neighbour_count)

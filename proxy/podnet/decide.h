@@ -20,6 +20,7 @@ enum podnet_mode {
 	PODNET_MODE_MAX
 };
 extern const char *const podnet_mode_names[PODNET_MODE_MAX];
+enum podnet_mode podnet_mode_of(const char *name); /* PODNET_AUTO for what is no mode's */
 
 enum { PODNET_OVERHEAD_V4 = 50, PODNET_OVERHEAD_V6 = 70, PODNET_COMPLAINTS_MAX = 64, PODNET_MTU_USUAL = 1500 };
 
@@ -67,7 +68,7 @@ struct podnet_wanted {
 	struct ip_addr local; /* of the tunnel */
 	uint8_t mac[ETH_ALEN];
 	unsigned mtu, underlay; /* underlay: ifindex of the link with our address, 0 unknown */
-	/* Addresses that the tunnel device must have because nobody else has them yet: the source of this node's own packets. */
+	/* What the tunnel device has: this node's gateway addresses, the source of its own packets into the tunnel. */
 	struct ip_addr addrs[2];
 	struct podnet_route *routes; /* sorted by dst */
 	size_t route_count, route_cap;

@@ -498,32 +498,60 @@ static void put_vxlan(struct nlmsghdr *nlh, const struct podnet_wanted *w, bool 
 	mnl_attr_nest_end(nlh, info);
 }
 
-/* No link-local address is wanted: nobody discovers neighbours here, and without one nothing is multicast. */
-static void put_no_link_local(struct nlmsghdr *nlh)
+/* No link-local address is wanted: nobody discovers neighbours here, and without one nothing is multicast. Only a link that
+ * exists can be told so, and only before it is up has it none. A kernel without IPv6 refuses. */
+static void put_no_link_local(struct batch *b)
 {
+	struct nlmsghdr *nlh = batch_begin(b, RTM_NEWLINK, 0, EAFNOSUPPORT, "keep link-local addresses off " KERNEL_TUNNEL);
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, KERNEL_TUNNEL);
 	struct nlattr *spec = mnl_attr_nest_start(nlh, IFLA_AF_SPEC), *inet6 = mnl_attr_nest_start(nlh, AF_INET6);
 	mnl_attr_put_u8(nlh, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
 	mnl_attr_nest_end(nlh, inet6);
 	mnl_attr_nest_end(nlh, spec);
+	batch_end(b, nlh);
 }
 
-static void put_tunnel(struct change *c, bool new)
+static struct nlmsghdr *begin_link(struct batch *b, uint16_t flags, const char *what, bool up)
 {
-	const struct podnet_wanted *w = c->w;
-	struct nlmsghdr *nlh = batch_begin(c->b, RTM_NEWLINK, new ? NLM_F_CREATE | NLM_F_EXCL : 0, 0,
-					   "%s the VXLAN link " KERNEL_TUNNEL " (VNI %d, port %d)", new ? "make" : "change",
-					   KERNEL_VNI, KERNEL_PORT);
+	struct nlmsghdr *nlh = batch_begin(b, RTM_NEWLINK, flags, 0, "%s the VXLAN link " KERNEL_TUNNEL " (VNI %d, port %d)",
+					   what, KERNEL_VNI, KERNEL_PORT);
 	struct ifinfomsg *i = mnl_nlmsg_put_extra_header(nlh, sizeof(*i));
-	i->ifi_index = new ? 0 : (int)c->s->tunnel.ifindex;
-	i->ifi_flags = i->ifi_change = IFF_UP;
-	if (new)
-		mnl_attr_put_strz(nlh, IFLA_IFNAME, KERNEL_TUNNEL);
+	i->ifi_flags = i->ifi_change = up ? IFF_UP : 0;
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, KERNEL_TUNNEL);
+	return nlh;
+}
+
+static void put_basics(struct nlmsghdr *nlh, const struct podnet_wanted *w)
+{
 	mnl_attr_put(nlh, IFLA_ADDRESS, ETH_ALEN, w->mac);
 	mnl_attr_put_u32(nlh, IFLA_MTU, w->mtu);
-	put_vxlan(nlh, w, new);
-	if (new)
-		put_no_link_local(nlh);
-	batch_end(c->b, nlh);
+}
+
+static void make_tunnel(struct batch *b, const struct podnet_wanted *w)
+{
+	struct nlmsghdr *nlh = begin_link(b, NLM_F_CREATE | NLM_F_EXCL, "make", false);
+	put_basics(nlh, w);
+	put_vxlan(nlh, w, true);
+	batch_end(b, nlh);
+	put_no_link_local(b);
+	batch_end(b, begin_link(b, 0, "set up", true));
+}
+
+/* What every link has and what VXLAN has cannot be changed together. */
+static void change_tunnel(struct batch *b, const struct podnet_wanted *w, const struct kernel_tunnel *t)
+{
+	struct nlmsghdr *nlh;
+	if (t->learning || !ip_addr_eq(&t->local, &w->local)) {
+		nlh = begin_link(b, 0, "change", false);
+		put_vxlan(nlh, w, false);
+		batch_end(b, nlh);
+	}
+	if (!t->up || t->mtu != w->mtu || memcmp(t->mac, w->mac, ETH_ALEN) != 0) {
+		nlh = begin_link(b, 0, "change", true);
+		put_basics(nlh, w);
+		batch_end(b, nlh);
+	}
 }
 
 /* Sees that the tunnel is as wanted; c->tunnel tells whether it can be used. */
@@ -541,14 +569,13 @@ static void ensure_tunnel(struct change *c)
 	}
 	if (t->ifindex && t->vni == KERNEL_VNI && t->port == KERNEL_PORT && t->local.family == w->local.family) {
 		c->tunnel = t->ifindex;
-		if (!t->up || t->learning || t->mtu != w->mtu || memcmp(t->mac, w->mac, ETH_ALEN) != 0 || !ip_addr_eq(&t->local, &w->local))
-			put_tunnel(c, false);
+		change_tunnel(c->b, w, t);
 		return;
 	}
 	/* These cannot be changed on a link that exists. */
 	if (t->ifindex)
 		put_link_del(c->b, t->ifindex);
-	put_tunnel(c, true);
+	make_tunnel(c->b, w);
 	c->fresh = true;
 	if (batch_send(c->b) == 0 && get_link(c->b, KERNEL_TUNNEL, 0, &l) == 0 && l.tunnel.is_vxlan && l.tunnel.up)
 		c->tunnel = l.tunnel.ifindex;

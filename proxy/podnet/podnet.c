@@ -19,7 +19,7 @@
 #include "proxy/podnet/kernel.h"
 #include "proxy/podnet/sysctls.h"
 
-enum { SETTLE_MS = 20, RETRY_MS = 1000, PAUSE_MAX_MS = 5000, CALM_MS = 10000 };
+enum { SETTLE_MS = 20, RETRY_MS = 1000, PAUSE_MAX_MS = 1000, CALM_MS = 10000 };
 
 struct podnet {
 	uv_timer_t *timer;
@@ -99,9 +99,8 @@ static int look(struct podnet *p, struct kernel_state *s, struct podnet_wanted *
 {
 	size_t count = 0;
 	_cleanup_free_ struct podnet_node *nodes = read_nodes(p, &count);
-	int e = settings(p, err);
-	if (e == 0)
-		e = kernel_read(s, err);
+	/* A read-only /proc/sys, where somebody else has set what is needed, must not keep routes away. */
+	int set = settings(p, err), e = kernel_read(s, set < 0 ? NULL : err);
 	if (e < 0)
 		return e;
 	const struct podnet_input in = {
@@ -113,7 +112,9 @@ static int look(struct podnet *p, struct kernel_state *s, struct podnet_wanted *
 	p->known = w->known;
 	p->underlay = w->underlay;
 	p->tunnel = s->tunnel.ifindex;
-	return w->known ? kernel_apply(s, w, ret_changes, err) : 0;
+	if (w->known)
+		e = kernel_apply(s, w, ret_changes, set < 0 ? NULL : err);
+	return set < 0 ? set : e;
 }
 
 static void on_timer(uv_timer_t *t)
@@ -219,8 +220,10 @@ static int follow(struct podnet *p, uv_loop_t *loop, struct err *err)
 	static const int groups[] = {
 		RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
 	};
+	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
 	p->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	if (p->fd < 0)
+	/* A socket without an address of its own gets no events of the kernel's. */
+	if (p->fd < 0 || bind(p->fd, (struct sockaddr *)&self, sizeof(self)) < 0)
 		return err_set(err, errno, "cannot open a route netlink socket: %s", strerror(errno));
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
 		if (setsockopt(p->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(groups[i])) < 0)
@@ -255,11 +258,14 @@ struct podnet *podnet_new(uv_loop_t *loop, struct cluster *cluster, const struct
 	p->timer = mem_new(uv_timer_t);
 	uv_timer_init(loop, p->timer);
 	p->timer->data = p;
-	/* Forwarding before the first pod, whether Nodes come or not. */
-	if (settings(p, err) < 0 || follow(p, loop, err) < 0) {
+	if (follow(p, loop, err) < 0) {
 		podnet_free(p);
 		return NULL;
 	}
+	/* Forwarding before the first pod, whether Nodes come or not. */
+	_cleanup_err_ struct err why = { 0 };
+	if (settings(p, &why) < 0)
+		say_trouble(p, &why);
 	cluster_listen(cluster, &l);
 	look_in(p, 0);
 	return p;
