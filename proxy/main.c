@@ -307,7 +307,11 @@ static int start(struct proxy *p, struct err *err)
 	if (start_dns(p, err) < 0)
 		return -EIO;
 	const struct node_options no = {
-		.size = sizeof(no), .cluster_cidr = o->cluster_cidr, .cluster_dns = { o->cluster_dns[0], o->cluster_dns[1] },
+		.size = sizeof(no), .cluster = p->cluster, .cluster_cidr = o->cluster_cidr,
+		.cluster_dns = { o->cluster_dns[0], o->cluster_dns[1] }, .node_ip = { o->node_ip[0], o->node_ip[1] },
+		.snat_address = { o->snat_address[0], o->snat_address[1] }, .snat_port_min = o->snat_port_min,
+		.snat_port_max = o->snat_port_max, .node_port_addresses = o->node_port_addresses,
+		.node_port_address_count = o->node_port_address_count, .node_port_primary = o->node_port_primary,
 	};
 	p->node = node_watch_new(&p->loop, &no, on_node, p, err);
 	if (!p->node)
