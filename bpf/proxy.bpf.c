@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The Service network's kernel programs: socket hooks for every process in the node's cgroup, tc programs for what
- * arrives from outside. They decide from maps alone, so that packets and sockets go on while the daemon is away.
+ * The Service network's kernel programs: socket hooks for every process in the node's cgroup, tc programs for packets
+ * that no hook has decided for. They decide from maps alone, so that packets and sockets go on while the daemon is away.
  */
 #include "bpf/lib/sock.h"
 #include "bpf/lib/stale.h"
@@ -40,11 +40,25 @@ int stale_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 SEC("tc")
 int tc_ingress(struct __sk_buff *skb)
 {
-	return tc_from_outside(skb);
+	return tc_in(skb, ABI_PROGRAM_TC_INGRESS, 1);
 }
 
 SEC("tc")
 int tc_egress(struct __sk_buff *skb)
 {
-	return tc_to_outside(skb);
+	return tc_out(skb);
+}
+
+/* The ingress of the pods' bridge: what sockets of pods without hooks send. */
+SEC("tc")
+int tc_pods(struct __sk_buff *skb)
+{
+	return tc_in(skb, ABI_PROGRAM_TC_PODS, 1);
+}
+
+/* The ingress of the tunnel to other nodes: answers of their backends. */
+SEC("tc")
+int tc_tunnel(struct __sk_buff *skb)
+{
+	return tc_in(skb, ABI_PROGRAM_TC_TUNNEL, 0);
 }

@@ -1,476 +1,321 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Connections from outside, IPv4: what arrives on an outward interface for a NodePort (or another external address) is
- * sent to a backend of this node with the client's address kept; what the backend answers gets the frontend's address
- * back as it leaves. Routing in between is the kernel's own.
+ * Packets for Services whose backend was not chosen at a socket. Four places see them: the ingress of outward links, the
+ * ingress of the pods' bridge, the ingress of the tunnel, and the egress of links, where answers of this node's backends leave.
  *
- * A flow is two elements: `flows`, found by what the client sends, and `flow_replies`, found by what the backend sends.
- * One timer, in the kernel, removes both when it has been quiet too long; no daemon is needed. (A timer for each flow
- * would be finer, but Linux 6.18 refuses two thirds of them their memory in a burst.) Established TCP keeps its
- * backend whatever the Service becomes; a UDP flow whose backend went away is decided anew.
+ * A backend of this node gets the packet with the client's address, routed by the kernel. One of another node gets it from
+ * an address of ours, so that its answer comes back here to be translated; packets of both directions are then sent on by
+ * route.h. Established TCP keeps its backend whatever the Service becomes; a UDP flow whose backend went away is decided anew.
  */
 #ifndef KEELSON_BPF_LIB_TC_H
 #define KEELSON_BPF_LIB_TC_H
 
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <linux/pkt_cls.h>
-#include <linux/tcp.h>
-#include <linux/udp.h>
+#include "bpf/lib/fragment.h"
+#include "bpf/lib/route.h"
 
-#include "bpf/lib/select.h"
+#define TC_PACKET_HOST 0
 
-#define TC_CLOCK_MONOTONIC 1
-#define SEC_NS(s) ((s) * NSEC_PER_SEC)
-#define TC_TIMEOUT_SYN SEC_NS(60ULL)
-#define TC_TIMEOUT_ESTABLISHED SEC_NS(86400ULL)
-#define TC_TIMEOUT_HALF_CLOSED SEC_NS(3600ULL)
-#define TC_TIMEOUT_CLOSED SEC_NS(3ULL)
-#define TC_TIMEOUT_UDP_NEW SEC_NS(30ULL)
-#define TC_TIMEOUT_UDP SEC_NS(180ULL)
-/* Other backends tried when a client's port already talks to the one chosen. */
-#define TC_COLLISION_TRIES 4
-
-#define TC_SWEEP_EVERY SEC_NS(2ULL)
-#define TC_SWEEP_IDLE SEC_NS(10ULL) /* while there are no flows */
-#define TC_EBUSY 16
-
-#define TC_L3 ETH_HLEN
-/* RFC 792; <linux/icmp.h> drags in the C library. */
-#define TC_ICMP_DEST_UNREACH 3
-#define TC_ICMP_TIME_EXCEEDED 11
-#define TC_ICMP_PARAMETER_PROBLEM 12
-#define TC_ICMP_HEADER 8
-#define TC_ICMP_CHECKSUM_AT 2
-
-/* Set by the daemon, another number for each load. */
-const volatile __u64 program_stamp = 1;
-
-struct tc_packet {
-	__u32 saddr, daddr;
-	__be16 sport, dport;
-	__u32 l4; /* offset from the start of the frame */
-	__u8 proto;
-	__u8 tcp_flags; /* FIN 1, SYN 2, RST 4, ACK 16 */
-};
-
-/* 1: a TCP or UDP packet with its ports, 2: ICMP, 0: none of ours (other protocols, later fragments, truncated). */
-static __always_inline int tc_parse(struct __sk_buff *skb, struct tc_packet *p)
+static __noinline void tc_trace(struct __sk_buff *skb, struct work *w)
 {
-	struct iphdr ip;
-	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, TC_L3, &ip, sizeof(ip)) < 0)
-		return 0;
-	if (ip.version != 4 || ip.ihl < 5)
-		return 0;
-	if (ip.frag_off & bpf_htons(0x1fff))
-		return 0;
-	p->saddr = ip.saddr;
-	p->daddr = ip.daddr;
-	p->proto = ip.protocol;
-	p->l4 = TC_L3 + ip.ihl * 4;
-	p->tcp_flags = 0;
-	if (ip.protocol == IPPROTO_TCP) {
-		__u8 head[14];
-		if (bpf_skb_load_bytes(skb, p->l4, head, sizeof(head)) < 0)
-			return 0;
-		p->sport = *(__be16 *)head;
-		p->dport = *(__be16 *)(head + 2);
-		p->tcp_flags = head[13];
-		return 1;
-	}
-	if (ip.protocol == IPPROTO_UDP) {
-		__be16 ports[2];
-		if (bpf_skb_load_bytes(skb, p->l4, ports, sizeof(ports)) < 0)
-			return 0;
-		p->sport = ports[0];
-		p->dport = ports[1];
-		return 1;
-	}
-	return ip.protocol == IPPROTO_ICMP ? 2 : 0;
+	struct trace_point *at = &w->trace;
+	at->before = w->p.t;
+	at->after = w->translated ? w->to : w->p.t;
+	at->ifindex = skb->ifindex;
+	at->set_id = w->set_id;
+	at->backend_id = w->backend_id;
+	at->len = skb->len;
+	at->program = w->program;
+	at->reason = w->reason;
+	trace_verdict(at);
 }
 
-static __always_inline int tc_is_syn(const struct tc_packet *p)
+/* Counts and tells what became of the packet. */
+static __always_inline int tc_verdict(struct __sk_buff *skb, struct work *w, int verdict)
 {
-	return (p->tcp_flags & 0x17) == 0x02;
+	if (w->reason != ABI_TC_PASSED)
+		count(w->reason);
+	if (trace_on())
+		tc_trace(skb, w);
+	return verdict;
 }
 
-/* Replaces the source or destination address and port with their checksums; 0 or negative. */
-static __always_inline int tc_rewrite(struct __sk_buff *skb, const struct tc_packet *p, int source, __u32 addr,
-				      __be16 port)
+static __always_inline int tc_pass(struct __sk_buff *skb, struct work *w)
 {
-	__u32 old_addr = source ? p->saddr : p->daddr;
-	__be16 old_port = source ? p->sport : p->dport;
-	__u32 addr_at = TC_L3 + (source ? __builtin_offsetof(struct iphdr, saddr) : __builtin_offsetof(struct iphdr, daddr));
-	__u32 port_at = p->l4 + (source ? 0 : 2);
-	__u32 csum_at = p->l4;
-	__u64 flags = 0;
-	if (p->proto == IPPROTO_TCP) {
-		csum_at += __builtin_offsetof(struct tcphdr, check);
-	} else {
-		csum_at += __builtin_offsetof(struct udphdr, check);
-		flags = BPF_F_MARK_MANGLED_0;
-	}
-	int r = bpf_l4_csum_replace(skb, csum_at, old_addr, addr, flags | BPF_F_PSEUDO_HDR | sizeof(addr));
-	r |= bpf_l4_csum_replace(skb, csum_at, old_port, port, flags | sizeof(port));
-	r |= bpf_l3_csum_replace(skb, TC_L3 + __builtin_offsetof(struct iphdr, check), old_addr, addr, sizeof(addr));
-	r |= bpf_skb_store_bytes(skb, addr_at, &addr, sizeof(addr), 0);
-	r |= bpf_skb_store_bytes(skb, port_at, &port, sizeof(port), 0);
-	return r;
+	w->reason = ABI_TC_PASSED;
+	return tc_verdict(skb, w, TC_ACT_UNSPEC);
 }
 
-static __always_inline void tc_reply_key(struct abi_flow_key *reply, const struct abi_flow_key *k, const __u32 *backend,
-					 __be16 backend_port)
+static __always_inline int tc_drop(struct __sk_buff *skb, struct work *w, __u32 reason)
 {
-	*reply = *k;
-	addr_copy(reply->addr, backend);
-	reply->port = backend_port;
+	w->reason = reason;
+	return tc_verdict(skb, w, TC_ACT_SHOT);
 }
 
-static __always_inline __u64 tc_timeout(__u8 proto, __u8 state, int answered)
-{
-	if (proto == IPPROTO_UDP)
-		return answered ? TC_TIMEOUT_UDP : TC_TIMEOUT_UDP_NEW;
-	if (state & ABI_FLOW_RESET || (state & (ABI_FLOW_CLIENT_FIN | ABI_FLOW_SERVER_FIN)) ==
-					     (ABI_FLOW_CLIENT_FIN | ABI_FLOW_SERVER_FIN))
-		return TC_TIMEOUT_CLOSED;
-	if (!answered)
-		return TC_TIMEOUT_SYN;
-	return state ? TC_TIMEOUT_HALF_CLOSED : TC_TIMEOUT_ESTABLISHED;
-}
+enum tc_frontend { TC_NOBODYS, TC_FRONTEND, TC_OWNED };
 
-static __always_inline int tc_closed(const struct abi_flow *f)
+/* Whose a destination is; fills w->frontend and w->set_id. */
+__noinline int tc_frontend(void)
 {
-	return tc_timeout(IPPROTO_TCP, f->state, 1) == TC_TIMEOUT_CLOSED;
-}
-
-static int tc_sweep_flow(void *map, struct abi_flow_key *key, struct abi_flow *f, __u64 *now)
-{
-	struct abi_flow_key rkey;
-	tc_reply_key(&rkey, key, f->backend, f->backend_port);
-	struct abi_flow_reply *r = bpf_map_lookup_elem(&flow_replies, &rkey);
-	__u64 seen = f->last_ns;
-	int answered = r && r->last_ns;
-	if (answered && r->last_ns > seen)
-		seen = r->last_ns;
-	if (*now < seen + tc_timeout(key->proto, f->state, answered))
-		return 0;
-	/* The replies may belong to another frontend's flow by now. */
-	if (r && r->port == key->port && addr_same(r->addr, key->addr))
-		bpf_map_delete_elem(&flow_replies, &rkey);
-	bpf_map_delete_elem(map, key);
-	count(ABI_TC_FLOW_EXPIRED);
-	return 0;
-}
-
-static int tc_sweep(void *map, __u32 *key, struct abi_sweeper *s)
-{
-	__u64 now = bpf_ktime_get_ns();
-	long seen = bpf_for_each_map_elem(&flows, tc_sweep_flow, &now, 0);
-	bpf_timer_start(&s->timer, seen > 0 ? TC_SWEEP_EVERY : TC_SWEEP_IDLE, 0);
-	return 0;
-}
-
-/* Arms the sweeper, once for each loaded program. Memory for the timer may be refused: the next new flow tries again. */
-static __always_inline void tc_sweeper_arm(void)
-{
-	__u32 zero = 0;
-	struct abi_sweeper *s = bpf_map_lookup_elem(&sweeper, &zero);
-	if (!s || s->stamp == program_stamp)
-		return;
-	int e = bpf_timer_init(&s->timer, &sweeper, TC_CLOCK_MONOTONIC);
-	if (e && e != -TC_EBUSY) /* busy: it is there */
-		return;
-	if (bpf_timer_set_callback(&s->timer, tc_sweep) || bpf_timer_start(&s->timer, TC_SWEEP_EVERY, 0))
-		return;
-	s->stamp = program_stamp;
-}
-
-static __always_inline __u8 tc_state_bits(__u8 tcp_flags, __u8 fin_bit)
-{
-	return tcp_flags & 0x04 ? ABI_FLOW_RESET : tcp_flags & 0x01 ? fin_bit : 0;
-}
-
-/* Gives the flow its backend: both elements and the timer. TC_ACT_OK or TC_ACT_SHOT. */
-static __always_inline int tc_flow_create(struct abi_flow_key *key, const struct abi_frontend *fe, struct abi_flow *ret)
-{
-	struct select_result r;
-	struct abi_flow_key rkey;
-	int placed = 0;
-	for (int i = 0; i < TC_COLLISION_TRIES && !placed; i++) {
-		int verdict = select_backend(fe, key, ABI_CLIENT_ADDR, &r);
-		if (verdict == SELECT_DROP) {
-			count(ABI_TC_DROP_LOCAL_POLICY);
-			return TC_ACT_SHOT;
-		}
-		if (verdict != SELECT_OK) {
-			stats_refused(fe->set_id);
-			count(ABI_TC_REFUSED_NO_ENDPOINTS);
-			return TC_ACT_UNSPEC;
-		}
-		if (!addr_is_v4(r.backend.addr)) {
-			count(ABI_TC_DROP_NO_BACKEND_ADDRESS);
-			return TC_ACT_SHOT;
-		}
-		tc_reply_key(&rkey, key, r.backend.addr, r.backend.port);
-		struct abi_flow_reply reply = { .port = key->port };
-		addr_copy(reply.addr, key->addr);
-		int e = bpf_map_update_elem(&flow_replies, &rkey, &reply, BPF_NOEXIST);
-		if (e == 0) {
-			placed = 1;
-			break;
-		}
-		struct abi_flow_reply *other = bpf_map_lookup_elem(&flow_replies, &rkey);
-		if (!other) { /* no memory or no room: the flows that are there keep working */
-			count(ABI_TC_DROP_FLOWS_FULL);
-			return TC_ACT_SHOT;
-		}
-		if (addr_same(other->addr, key->addr) && other->port == key->port) { /* another CPU with the twin packet */
-			placed = 1;
-			break;
-		}
-		/* The client's port talks to this backend by another frontend; take over if that flow has ended. */
-		struct abi_flow_key okey = *key;
-		addr_copy(okey.addr, other->addr);
-		okey.port = other->port;
-		struct abi_flow *of = bpf_map_lookup_elem(&flows, &okey);
-		if (of && !tc_closed(of))
-			continue;
-		if (of)
-			bpf_map_delete_elem(&flows, &okey);
-		bpf_map_update_elem(&flow_replies, &rkey, &reply, BPF_ANY);
-		placed = 1;
-	}
-	if (!placed) {
-		count(ABI_TC_DROP_FLOW_COLLISION);
-		return TC_ACT_SHOT;
-	}
-
-	struct abi_flow n = {
-		.last_ns = bpf_ktime_get_ns(),
-		.backend_port = r.backend.port,
-		.backend_id = r.id,
-		.generation = r.backend.generation,
-		.set_id = fe->set_id,
-	};
-	addr_copy(n.backend, r.backend.addr);
-	int e = bpf_map_update_elem(&flows, key, &n, BPF_NOEXIST);
-	struct abi_flow *f = bpf_map_lookup_elem(&flows, key);
-	if (e < 0 || !f) {
-		/* Another CPU may have been first with this very packet's twin: then its choice stands. */
-		int twin = f && addr_same(f->backend, n.backend) && f->backend_port == n.backend_port;
-		if (!twin)
-			bpf_map_delete_elem(&flow_replies, &rkey);
-		if (!f) {
-			count(ABI_TC_DROP_FLOWS_FULL);
-			return TC_ACT_SHOT;
-		}
-		addr_copy(ret->backend, f->backend);
-		ret->backend_port = f->backend_port;
-		return TC_ACT_OK;
-	}
-	tc_sweeper_arm();
-	addr_copy(ret->backend, n.backend);
-	ret->backend_port = n.backend_port;
-	stats_connection(fe->set_id);
-	return TC_ACT_OK;
-}
-
-static __always_inline int tc_frontend(struct abi_flow_key *flow, struct abi_frontend *ret)
-{
-	struct abi_frontend_key key = {};
-	addr_copy(key.addr, flow->addr);
-	key.port = flow->port;
-	key.proto = flow->proto;
-	if (frontend_lookup(&key, ret)) {
-		ret->set_id = ret->outside_set_id;
-		return ret->flags & ABI_FRONTEND_EXTERNAL;
-	}
+	struct work *w = work_get();
 	const struct abi_config *c = config_get();
-	if (!c || !is_node_port(c, flow->port) || !is_node_addr(flow->addr))
-		return 0;
-	frontend_key_node_port(&key);
-	if (!frontend_lookup(&key, ret))
-		return 0;
-	ret->set_id = ret->outside_set_id;
-	return 1;
-}
-
-/* The packet an ICMP error complains about (RFC 792): its addresses, ports and where they stand. */
-struct tc_inner {
-	__u32 at; /* offset of the inner IP header */
-	struct tc_packet p;
-};
-
-static __always_inline int tc_icmp_inner(struct __sk_buff *skb, const struct tc_packet *outer, struct tc_inner *in)
-{
-	__u8 type;
-	struct iphdr ip;
-	__be16 ports[2];
-	if (bpf_skb_load_bytes(skb, outer->l4, &type, 1) < 0)
-		return 0;
-	if (type != TC_ICMP_DEST_UNREACH && type != TC_ICMP_TIME_EXCEEDED && type != TC_ICMP_PARAMETER_PROBLEM)
-		return 0;
-	in->at = outer->l4 + TC_ICMP_HEADER;
-	if (bpf_skb_load_bytes(skb, in->at, &ip, sizeof(ip)) < 0 || ip.version != 4 || ip.ihl < 5)
-		return 0;
-	if ((ip.protocol != IPPROTO_TCP && ip.protocol != IPPROTO_UDP) || ip.frag_off & bpf_htons(0x1fff))
-		return 0;
-	in->p.l4 = in->at + ip.ihl * 4;
-	if (bpf_skb_load_bytes(skb, in->p.l4, ports, sizeof(ports)) < 0)
-		return 0;
-	in->p.saddr = ip.saddr;
-	in->p.daddr = ip.daddr;
-	in->p.proto = ip.protocol;
-	in->p.sport = ports[0];
-	in->p.dport = ports[1];
-	return 1;
-}
-
-/*
- * Rewrites one address and port of the packet inside an ICMP error, and the outer address. Every change but that of
- * the outer address is covered by the ICMP checksum; a header checksum and the address it covers cancel out, so the
- * inner IP header's checksum is repaired and the ICMP checksum needs only the port.
- */
-static __always_inline int tc_icmp_rewrite(struct __sk_buff *skb, const struct tc_packet *outer, struct tc_inner *in,
-					   int inner_source, __u32 addr, __be16 port, __u32 outer_addr_at,
-					   __u32 outer_old, __u32 outer_new)
-{
-	__u32 old_addr = inner_source ? in->p.saddr : in->p.daddr;
-	__be16 old_port = inner_source ? in->p.sport : in->p.dport;
-	__u32 addr_at = in->at + (inner_source ? 12 : 16);
-	__u32 port_at = in->p.l4 + (inner_source ? 0 : 2);
-	__u32 icmp_csum_at = outer->l4 + TC_ICMP_CHECKSUM_AT;
-	int r = bpf_l4_csum_replace(skb, icmp_csum_at, old_port, port, sizeof(port));
-	r |= bpf_skb_store_bytes(skb, port_at, &port, sizeof(port), 0);
-	r |= bpf_l3_csum_replace(skb, in->at + 10, old_addr, addr, sizeof(addr));
-	r |= bpf_skb_store_bytes(skb, addr_at, &addr, sizeof(addr), 0);
-	r |= bpf_l3_csum_replace(skb, TC_L3 + 10, outer_old, outer_new, sizeof(outer_new));
-	r |= bpf_skb_store_bytes(skb, outer_addr_at, &outer_new, sizeof(outer_new), 0);
-	return r;
-}
-
-static __always_inline int tc_icmp_from_outside(struct __sk_buff *skb, const struct tc_packet *p)
-{
-	struct tc_inner in = {};
-	if (!tc_icmp_inner(skb, p, &in))
-		return TC_ACT_UNSPEC;
-	/* The complaint is about an answer of ours: source is the frontend, destination the client. */
-	struct abi_flow_key key = { .client_port = in.p.dport, .port = in.p.sport, .proto = in.p.proto };
-	addr_from_v4(key.client, in.p.daddr);
-	addr_from_v4(key.addr, in.p.saddr);
-	struct abi_flow *f = bpf_map_lookup_elem(&flows, &key);
-	if (!f)
-		return TC_ACT_UNSPEC;
-	__u32 backend = f->backend[3];
-	if (tc_icmp_rewrite(skb, p, &in, 1, backend, f->backend_port, TC_L3 + 16, p->daddr, backend)) {
-		count(ABI_TC_DROP_REWRITE);
-		return TC_ACT_SHOT;
+	struct abi_frontend_key key = {};
+	if (!w || !c)
+		return TC_NOBODYS;
+	addr_copy(key.addr, w->key.addr);
+	key.port = w->key.port;
+	key.proto = w->key.proto;
+	int found = frontend_lookup(&key, &w->frontend);
+	if (!found && is_node_port(c, key.port) && is_node_addr(key.addr)) {
+		frontend_key_node_port(&key);
+		found = frontend_lookup(&key, &w->frontend);
 	}
-	count(ABI_TC_ICMP_TRANSLATED);
-	return TC_ACT_UNSPEC;
-}
-
-static __always_inline int tc_icmp_to_outside(struct __sk_buff *skb, const struct tc_packet *p)
-{
-	struct tc_inner in = {};
-	if (!tc_icmp_inner(skb, p, &in))
-		return TC_ACT_UNSPEC;
-	/* The complaint is about a packet of the client's, as the backend saw it. */
-	struct abi_flow_key key = { .client_port = in.p.sport, .port = in.p.dport, .proto = in.p.proto };
-	addr_from_v4(key.client, in.p.saddr);
-	addr_from_v4(key.addr, in.p.daddr);
-	struct abi_flow_reply *r = bpf_map_lookup_elem(&flow_replies, &key);
-	if (!r)
-		return TC_ACT_UNSPEC;
-	__u32 vip = r->addr[3];
-	/* The complaint of the backend itself comes from the frontend for the client; a router's keeps its name. */
-	__u32 source = p->saddr == in.p.daddr ? vip : p->saddr;
-	if (tc_icmp_rewrite(skb, p, &in, 0, vip, r->port, TC_L3 + 12, p->saddr, source)) {
-		count(ABI_TC_DROP_REWRITE);
-		return TC_ACT_SHOT;
+	if (found) {
+		w->set_id = w->inside ? w->frontend.set_id : w->frontend.outside_set_id;
+		return w->frontend.flags & ABI_FRONTEND_EXTERNAL ? TC_FRONTEND : TC_NOBODYS;
 	}
-	count(ABI_TC_ICMP_TRANSLATED);
-	return TC_ACT_UNSPEC;
+	if (!in_service_range(c, w->key.addr))
+		return TC_NOBODYS;
+	key.port = 0;
+	key.proto = 0;
+	key.scope = ABI_SCOPE_OWNED;
+	return frontend_lookup(&key, &w->frontend) ? TC_OWNED : TC_NOBODYS;
 }
 
-static __always_inline int tc_from_outside(struct __sk_buff *skb)
+/* TCP or SCTP in mid-flight that no flow is known for: whoever still believes in it must hear that it is over. */
+static __always_inline int tc_stray(struct work *w)
 {
-	struct tc_packet p;
-	int kind = tc_parse(skb, &p);
-	if (kind == 0)
-		return TC_ACT_UNSPEC;
-	if (kind == 2)
-		return tc_icmp_from_outside(skb, &p);
+	const struct abi_config *c = config_get();
+	if (c && c->flags & ABI_CONFIG_MIGRATING)
+		return ABI_SOCK_OVERTAKEN;
+	/* On an address of the node it may be somebody's after all, and the kernel says the same otherwise. */
+	return is_node_addr(w->key.addr) ? ABI_TC_PASSED : ABI_TC_REJECTED;
+}
 
-	struct abi_flow_key key = { .client_port = p.sport, .port = p.dport, .proto = p.proto };
-	addr_from_v4(key.client, p.saddr);
-	addr_from_v4(key.addr, p.daddr);
-	struct abi_flow to = {};
-	struct abi_flow *f = bpf_map_lookup_elem(&flows, &key);
-	if (f && (p.proto == IPPROTO_TCP ? !(tc_is_syn(&p) && tc_closed(f)) : backend_alive(f->backend_id, f->generation))) {
-		f->last_ns = bpf_ktime_get_ns();
-		f->state |= tc_state_bits(p.tcp_flags, ABI_FLOW_CLIENT_FIN);
-		addr_copy(to.backend, f->backend);
-		to.backend_port = f->backend_port;
+/* A packet without a usable flow: gets one (ABI_TC_TRANSLATED), or a reason why not. old: an earlier life, or NULL. */
+static __always_inline int tc_new(struct work *w, struct abi_flow *old)
+{
+	int whose = tc_frontend();
+	if (whose == TC_NOBODYS)
+		return ABI_TC_PASSED;
+	if (w->p.part == PACKET_LATER)
+		return ABI_TC_DROP_FRAGMENT;
+	if (w->p.malformed)
+		return ABI_TC_DROP_MALFORMED;
+	if (addr_is_no_client(w->key.client))
+		return ABI_TC_PASSED;
+	if (whose == TC_OWNED)
+		return ABI_TC_REJECTED;
+	if (!packet_is_first(&w->p))
+		return tc_stray(w);
+	if (w->frontend.flags & ABI_FRONTEND_RANGES && !range_allows(w->frontend.set_id, w->key.client))
+		return ABI_TC_DROP_SOURCE_RANGE;
+	if (old) {
+		if (w->key.proto == IPPROTO_UDP)
+			count(ABI_UDP_RESELECTED);
+		flow_remove(&w->key, old);
+	}
+	w->frontend.set_id = w->set_id;
+	return place_flow();
+}
+
+/* Does the flow still say where this packet goes? TCP keeps its backend, but a new connection does not begin with one that
+ * has ended or whose backend is gone. */
+static __always_inline int tc_flow_holds(const struct work *w, const struct abi_flow *f)
+{
+	if (w->p.part == PACKET_LATER || !packet_is_first(&w->p))
+		return 1;
+	return backend_alive(f->backend_id, f->generation) && (w->key.proto == IPPROTO_UDP || !flow_closed(f));
+}
+
+/* What happens to a packet that is not translated. */
+static __always_inline int tc_refuse(struct __sk_buff *skb, struct work *w, __u32 reason)
+{
+	int verdict = TC_ACT_SHOT;
+	if (reason == ABI_TC_PASSED)
+		return tc_pass(skb, w);
+	w->reason = reason;
+	if (reason == ABI_TC_REFUSED_NO_ENDPOINTS || reason == ABI_TC_REJECTED) {
+		verdict = reject_send(skb, &w->p, REJECT_UNREACHABLE, 0);
+		if (reason != ABI_TC_REJECTED && verdict != TC_ACT_SHOT)
+			count(ABI_TC_REJECTED);
+	}
+	return tc_verdict(skb, w, verdict);
+}
+
+/* Translates a packet that the kernel itself routes on. */
+static __always_inline int tc_translate(struct __sk_buff *skb, struct work *w)
+{
+	if (!route_rewrite(skb, w))
+		return TC_ACT_UNSPEC;
+	w->reason = ABI_TC_DROP_REWRITE;
+	return TC_ACT_SHOT;
+}
+
+/* From the client to the backend: w->to by the flow found or made. */
+static __always_inline void tc_towards_backend(struct work *w)
+{
+	const struct abi_flow *f = &w->flow;
+	w->set_id = f->set_id;
+	w->backend_id = f->backend_id;
+	w->to = w->p.t;
+	addr_copy(w->to.daddr, f->backend);
+	w->to.dport = f->backend_port;
+	if (f->flags & ABI_FLOW_SNAT) {
+		addr_copy(w->to.saddr, f->snat);
+		w->to.sport = f->snat_port;
+	}
+	w->translated = 1;
+	w->reason = ABI_TC_TRANSLATED;
+}
+
+__noinline int tc_forward(struct __sk_buff *skb)
+{
+	struct work *w = work_get();
+	if (!w)
+		return TC_ACT_UNSPEC;
+	struct abi_flow_key *key = &w->key;
+	__builtin_memset(key, 0, sizeof(*key));
+	addr_copy(key->client, w->p.t.saddr);
+	addr_copy(key->addr, w->p.t.daddr);
+	key->client_port = w->p.t.sport;
+	key->port = w->p.t.dport;
+	key->proto = w->p.t.proto;
+	struct abi_flow *f = bpf_map_lookup_elem(&flows, key);
+	if (f && tc_flow_holds(w, f)) {
+		if (w->p.malformed)
+			return tc_refuse(skb, w, ABI_TC_DROP_MALFORMED);
+		__u8 bits = flow_state_bits(&w->p, ABI_FLOW_CLIENT_FIN);
+		flow_touch(&f->last_ns);
+		if (bits)
+			f->state |= bits;
+		w->flow = *f;
 	} else {
-		/* TCP in mid-flight without a flow belongs to nobody here: the kernel answers it. */
-		if (p.proto == IPPROTO_TCP && !tc_is_syn(&p))
-			return TC_ACT_UNSPEC;
-		struct abi_frontend fe;
-		if (!tc_frontend(&key, &fe))
-			return TC_ACT_UNSPEC;
-		if (f) { /* an earlier life of the flow */
-			struct abi_flow_key rkey;
-			tc_reply_key(&rkey, &key, f->backend, f->backend_port);
-			bpf_map_delete_elem(&flow_replies, &rkey);
-			bpf_map_delete_elem(&flows, &key);
-			if (p.proto == IPPROTO_UDP)
-				count(ABI_UDP_RESELECTED);
-		}
-		int verdict = tc_flow_create(&key, &fe, &to);
-		if (verdict != TC_ACT_OK)
-			return verdict;
+		int reason = tc_new(w, f);
+		if (reason != ABI_TC_TRANSLATED)
+			return tc_refuse(skb, w, reason);
 	}
-	if (tc_rewrite(skb, &p, 0, to.backend[3], to.backend_port)) {
-		count(ABI_TC_DROP_REWRITE);
-		return TC_ACT_SHOT;
-	}
-	count(ABI_TC_TRANSLATED);
-	return TC_ACT_UNSPEC;
+	tc_towards_backend(w);
+	if (w->p.part == PACKET_FIRST)
+		fragment_note(&w->p);
+	return tc_verdict(skb, w, w->flow.flags & ABI_FLOW_SNAT ? route_send(skb) : tc_translate(skb, w));
 }
 
-static __always_inline int tc_to_outside(struct __sk_buff *skb)
-{
-	struct tc_packet p;
-	int kind = tc_parse(skb, &p);
-	if (kind == 0)
-		return TC_ACT_UNSPEC;
-	if (kind == 2)
-		return tc_icmp_to_outside(skb, &p);
+enum { TC_NOT_OURS = -2 };
 
-	struct abi_flow_key key = { .client_port = p.dport, .port = p.sport, .proto = p.proto };
-	addr_from_v4(key.client, p.daddr);
-	addr_from_v4(key.addr, p.saddr);
+/* An answer: becomes the frontend's, for the client. TC_NOT_OURS when it belongs to no flow. */
+__noinline int tc_reply(struct __sk_buff *skb)
+{
+	struct work *w = work_get();
+	if (!w)
+		return TC_NOT_OURS;
+	struct abi_flow_key key = { .client_port = w->p.t.dport, .port = w->p.t.sport, .proto = w->p.t.proto };
+	addr_copy(key.client, w->p.t.daddr);
+	addr_copy(key.addr, w->p.t.saddr);
 	struct abi_flow_reply *r = bpf_map_lookup_elem(&flow_replies, &key);
 	if (!r)
-		return TC_ACT_UNSPEC;
-	r->last_ns = bpf_ktime_get_ns();
-	__u32 vip = r->addr[3];
-	__be16 vip_port = r->port;
-	__u8 bits = tc_state_bits(p.tcp_flags, ABI_FLOW_SERVER_FIN);
+		return TC_NOT_OURS;
+	flow_touch(&r->last_ns);
+	w->to = w->p.t;
+	addr_copy(w->to.saddr, r->addr);
+	w->to.sport = r->port;
+	addr_copy(w->to.daddr, r->client);
+	w->to.dport = r->client_port;
+	w->translated = 1;
+	w->reason = ABI_TC_TRANSLATED;
+	__u8 bits = flow_state_bits(&w->p, ABI_FLOW_SERVER_FIN);
 	if (bits) {
-		addr_copy(key.addr, r->addr);
-		key.port = vip_port;
-		struct abi_flow *f = bpf_map_lookup_elem(&flows, &key);
+		flow_key_of_reply(&w->key, r, w->p.t.proto);
+		struct abi_flow *f = bpf_map_lookup_elem(&flows, &w->key);
 		if (f)
 			f->state |= bits;
 	}
-	if (tc_rewrite(skb, &p, 1, vip, vip_port)) {
-		count(ABI_TC_DROP_REWRITE);
-		return TC_ACT_SHOT;
+	if (w->p.part == PACKET_FIRST)
+		fragment_note(&w->p);
+	return tc_verdict(skb, w, w->program == ABI_PROGRAM_TC_EGRESS ? tc_translate(skb, w) : route_send(skb));
+}
+
+__noinline int tc_icmp(struct __sk_buff *skb)
+{
+	struct work *w = work_get();
+	if (!w)
+		return TC_ACT_UNSPEC;
+	w->to = w->p.t;
+	int found = icmp_find(skb);
+	if (found == ICMP_NONE)
+		return tc_pass(skb, w);
+	if (w->p.malformed)
+		return tc_drop(skb, w, ABI_TC_DROP_MALFORMED);
+	w->translated = 1;
+	w->reason = ABI_TC_ICMP_TRANSLATED;
+	/* Towards a backend of this node, and out of a link, the kernel's own routing is right. */
+	int by_kernel = w->program == ABI_PROGRAM_TC_EGRESS || (found == ICMP_TO_BACKEND && !(w->flow.flags & ABI_FLOW_SNAT));
+	return tc_verdict(skb, w, by_kernel ? tc_translate(skb, w) : route_send(skb));
+}
+
+/* Whether an answer to what was sent on from here may look like this. */
+static __always_inline int tc_may_be_reply(const struct abi_config *c, const struct work *w)
+{
+	const __u32 *to = w->p.t.daddr;
+	int family = !w->p.v4;
+	if (w->program == ABI_PROGRAM_TC_PODS) /* of two pods, or of a pod and the node */
+		return addr_same(to, c->snat_pod[family]);
+	__u16 port = bpf_ntohs(w->p.t.dport);
+	return in_pod_range(c, to) || addr_same(to, c->snat_pod[family]) ||
+	       (addr_same(to, c->snat_node[family]) && port >= c->snat_node_min && port <= c->snat_node_max);
+}
+
+/* Reads the packet. Returns the work to be done on it, or NULL when it is nobody's of ours; *verdict says what then. */
+static __always_inline struct work *tc_begin(struct __sk_buff *skb, __u8 program, int *verdict)
+{
+	struct work *w = work_get();
+	*verdict = TC_ACT_UNSPEC;
+	if (!w || !packet_parse(skb, PACKET_L3, 0))
+		return 0;
+	w->set_id = w->backend_id = 0;
+	w->program = program;
+	w->inside = program == ABI_PROGRAM_TC_PODS;
+	w->translated = 0;
+	if (w->p.part != PACKET_LATER || fragment_find(&w->p))
+		return w;
+	const struct abi_config *c = config_get();
+	if (c && program != ABI_PROGRAM_TC_EGRESS && fragment_is_ours(c, &w->p))
+		*verdict = tc_drop(skb, w, ABI_TC_DROP_FRAGMENT);
+	return 0;
+}
+
+/* The ingress of a link: answers come first, they are told by their destination. */
+static __always_inline int tc_in(struct __sk_buff *skb, __u8 program, int forward)
+{
+	int verdict;
+	if (skb->pkt_type != TC_PACKET_HOST) /* seen, but sent to somebody else */
+		return TC_ACT_UNSPEC;
+	struct work *w = tc_begin(skb, program, &verdict);
+	const struct abi_config *c = config_get();
+	if (!w || !c)
+		return verdict;
+	if (w->p.kind == PACKET_ICMP)
+		return tc_icmp(skb);
+	if (tc_may_be_reply(c, w)) {
+		verdict = tc_reply(skb);
+		if (verdict != TC_NOT_OURS)
+			return verdict;
 	}
-	return TC_ACT_UNSPEC;
+	if (forward)
+		return tc_forward(skb);
+	return tc_pass(skb, w);
+}
+
+/* The egress of a link: answers of backends of this node. */
+static __always_inline int tc_out(struct __sk_buff *skb)
+{
+	int verdict;
+	struct work *w = tc_begin(skb, ABI_PROGRAM_TC_EGRESS, &verdict);
+	if (!w)
+		return verdict;
+	if (w->p.kind == PACKET_ICMP)
+		return tc_icmp(skb);
+	verdict = tc_reply(skb);
+	return verdict == TC_NOT_OURS ? tc_pass(skb, w) : verdict;
 }
 
 #endif

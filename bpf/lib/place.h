@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A new flow gets its backend and, where answers must come back through this node, an address and port of ours. Ports are
+ * tried in this order: the client's own, a random one, its neighbours; never one that a live flow has with this backend.
+ */
+#ifndef KEELSON_BPF_LIB_PLACE_H
+#define KEELSON_BPF_LIB_PLACE_H
+
+#include "bpf/lib/flow.h"
+
+/* Other backends tried when a client's port already talks to the one chosen. */
+#define PLACE_TRIES 4
+/* Ports tried for one backend: the client's own, random ones, then a run. */
+#define PLACE_PORTS_RANDOM 16
+#define PLACE_PORTS 144
+
+static __always_inline int in_pod_range(const struct abi_config *c, const __u32 *addr)
+{
+	int family = !addr_is_v4(addr);
+	return in_range(c->pod_net[family], c->pod_mask[family], addr);
+}
+
+static long place_try_port(__u32 i, void *unused)
+{
+	struct work *w = work_get();
+	if (!w)
+		return 1;
+	struct place *s = &w->place;
+	if (i == 0) {
+		__u16 own = bpf_ntohs(w->key.client_port);
+		if (own < s->min || own - s->min >= s->span)
+			return 0;
+		s->at = own - s->min;
+	} else if (i < PLACE_PORTS_RANDOM) {
+		s->at = ((__u64)bpf_get_prandom_u32() * s->span) >> 32;
+	} else {
+		s->at = s->at + 1 < s->span ? s->at + 1 : 0;
+	}
+	s->key.client_port = bpf_htons(s->min + s->at);
+	s->result = flow_claim_reply(&w->key, &s->key, &s->reply);
+	return s->result != FLOW_TAKEN;
+}
+
+/* Whether the backend must see an address of ours: else its answer would not come back here. */
+static __always_inline int place_needs_snat(const struct abi_config *c, const struct work *w, const struct abi_backend *b)
+{
+	int local = b->flags & ABI_BACKEND_LOCAL;
+	/* Between two pods of the bridge nothing passes here; a pod's own address is right everywhere else. */
+	return w->inside ? local && in_pod_range(c, b->addr) : !local;
+}
+
+/* The address that the backend is to see, and its ports; 0 when the node has none. */
+static __always_inline int place_snat(struct work *w, const struct abi_config *c)
+{
+	int pod = in_pod_range(c, w->flow.backend), family = !w->p.v4;
+	__u16 min = pod ? c->snat_pod_min : c->snat_node_min, max = pod ? c->snat_pod_max : c->snat_node_max;
+	addr_copy(w->flow.snat, pod ? c->snat_pod[family] : c->snat_node[family]);
+	w->flow.flags |= ABI_FLOW_SNAT;
+	w->place.min = min;
+	w->place.span = max - min + 1;
+	return (w->flow.snat[0] | w->flow.snat[1] | w->flow.snat[3]) != 0 && min != 0 && max >= min;
+}
+
+/* Fills w->flow and claims its answers. */
+static __always_inline int place_at(struct work *w, const struct abi_config *c)
+{
+	const struct select_result *r = &w->chosen;
+	const struct abi_backend *b = &r->backend;
+	struct abi_flow *f = &w->flow;
+	struct place *s = &w->place;
+	__builtin_memset(f, 0, sizeof(*f));
+	s->min = bpf_ntohs(w->key.client_port);
+	s->span = 1;
+	addr_copy(f->backend, b->addr);
+	f->backend_port = b->port;
+	f->backend_id = w->backend_id = r->id;
+	f->generation = b->generation;
+	f->set_id = w->set_id;
+	f->flags = (w->inside ? ABI_FLOW_INSIDE : 0) | (r->loaded ? ABI_FLOW_LOADED : 0);
+	if (addr_is_v4(b->addr) != w->p.v4)
+		return ABI_TC_DROP_NO_BACKEND_ADDRESS;
+	if (place_needs_snat(c, w, b) && !place_snat(w, c))
+		return ABI_TC_DROP_NO_SNAT_ADDRESS;
+	flow_reply_key(&s->key, &w->key, f);
+	addr_copy(s->reply.addr, w->key.addr);
+	addr_copy(s->reply.client, w->key.client);
+	s->reply.port = w->key.port;
+	s->reply.client_port = w->key.client_port;
+	s->reply.flags = f->flags;
+	s->result = FLOW_TAKEN;
+	bpf_loop(f->flags & ABI_FLOW_SNAT ? PLACE_PORTS : 1, place_try_port, 0, 0);
+	if (f->flags & ABI_FLOW_SNAT)
+		f->snat_port = s->key.client_port;
+	if (s->result == FLOW_CLAIMED)
+		return ABI_TC_TRANSLATED;
+	if (s->result == FLOW_NO_ROOM)
+		return ABI_TC_DROP_FLOWS_FULL;
+	return f->flags & ABI_FLOW_SNAT ? ABI_TC_DROP_SNAT_EXHAUSTED : ABI_TC_DROP_FLOW_COLLISION;
+}
+
+/* The flow itself; its answers are claimed. */
+static __always_inline int place_insert(struct work *w)
+{
+	struct abi_flow *f = &w->flow;
+	f->last_ns = bpf_ktime_get_coarse_ns();
+	int e = bpf_map_update_elem(&flows, &w->key, f, BPF_NOEXIST);
+	if (e == 0) {
+		flow_sweeper_arm();
+		stats_connection(w->set_id);
+		if (f->flags & ABI_FLOW_LOADED)
+			load_add(f->backend_id);
+		return ABI_TC_TRANSLATED;
+	}
+	struct abi_flow *twin = bpf_map_lookup_elem(&flows, &w->key);
+	/* Another CPU may have been first with this very packet's twin: then its choice stands. */
+	if (!twin || !addr_same(twin->backend, f->backend) || twin->backend_port != f->backend_port ||
+	    twin->snat_port != f->snat_port)
+		bpf_map_delete_elem(&flow_replies, &w->place.key);
+	if (!twin)
+		return ABI_TC_DROP_FLOWS_FULL;
+	*f = *twin;
+	return ABI_TC_TRANSLATED;
+}
+
+/* Selects into work.chosen; an enum select_verdict. */
+__noinline int place_choose(void)
+{
+	struct work *w = work_get();
+	struct select_result r = {};
+	if (!w)
+		return SELECT_NONE;
+	int verdict = select_backend(&w->frontend, &w->key, ABI_CLIENT_ADDR, &r);
+	w->chosen = r;
+	return verdict;
+}
+
+/* Decides for a flow that is not known: work.frontend and work.key say what was asked. Returns ABI_TC_TRANSLATED with work.flow,
+ * or why not. */
+__noinline int place_flow(void)
+{
+	struct work *w = work_get();
+	const struct abi_config *c = config_get();
+	int reason = ABI_TC_DROP_FLOW_COLLISION;
+	if (!w || !c)
+		return ABI_TC_PASSED;
+	for (int i = 0; i < PLACE_TRIES; i++) {
+		int verdict = place_choose();
+		if (verdict == SELECT_DROP)
+			return ABI_TC_DROP_LOCAL_POLICY;
+		if (verdict == SELECT_OVERTAKEN) /* the client sends again */
+			return ABI_SOCK_OVERTAKEN;
+		if (verdict != SELECT_OK) {
+			stats_refused(w->set_id);
+			return ABI_TC_REFUSED_NO_ENDPOINTS;
+		}
+		reason = place_at(w, c);
+		if (reason == ABI_TC_TRANSLATED)
+			return place_insert(w);
+		if (reason != ABI_TC_DROP_FLOW_COLLISION)
+			return reason;
+	}
+	return reason;
+}
+
+#endif

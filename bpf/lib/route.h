@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Sending a translated packet on by ourselves. Its source is an address of this node or of a Service, which the stack would
+ * not take from outside; so the program asks for the route and hands the packet to the way out, doing what a router does.
+ */
+#ifndef KEELSON_BPF_LIB_ROUTE_H
+#define KEELSON_BPF_LIB_ROUTE_H
+
+#include "bpf/lib/icmp.h"
+
+#define ROUTE_AF_INET 2
+#define ROUTE_AF_INET6 10
+
+/* Writes w->to into the packet. */
+static __always_inline int route_rewrite(struct __sk_buff *skb, const struct work *w)
+{
+	return w->p.kind == PACKET_ICMP ? icmp_rewrite(skb) : packet_rewrite(skb);
+}
+
+static __always_inline long route_lookup(struct __sk_buff *skb, const struct work *w, struct bpf_fib_lookup *f)
+{
+	f->l4_protocol = w->to.proto;
+	f->sport = w->to.sport;
+	f->dport = w->to.dport;
+	f->tot_len = w->p.segment;
+	f->ifindex = skb->ifindex;
+	if (w->p.v4) {
+		f->family = ROUTE_AF_INET;
+		f->ipv4_src = w->to.saddr[3];
+		f->ipv4_dst = w->to.daddr[3];
+	} else {
+		f->family = ROUTE_AF_INET6;
+		addr_copy(f->ipv6_src, w->to.saddr);
+		addr_copy(f->ipv6_dst, w->to.daddr);
+	}
+	return bpf_fib_lookup(skb, f, sizeof(*f), 0);
+}
+
+static __always_inline int route_out(struct __sk_buff *skb, const struct work *w, struct bpf_fib_lookup *f)
+{
+	struct bpf_redir_neigh next = { .nh_family = f->family };
+	if (f->family == ROUTE_AF_INET)
+		next.ipv4_nh = f->ipv4_dst;
+	else
+		addr_copy(next.ipv6_nh, f->ipv6_dst);
+	if (packet_hop(skb, &w->p))
+		return TC_ACT_SHOT;
+	return bpf_redirect_neigh(f->ifindex, &next, sizeof(next), 0);
+}
+
+/* What does not fit on the way out: the sender hears of it, or the stack cuts it up. */
+static __always_inline int route_too_big(struct __sk_buff *skb, struct work *w, __u32 mtu)
+{
+	if (w->p.kind != PACKET_PORTS)
+		return TC_ACT_SHOT;
+	/* With an address of the node as its source it would not be let through there. */
+	if (w->p.dont_fragment || is_node_addr(w->to.saddr))
+		return reject_send(skb, &w->p, REJECT_TOO_BIG, mtu);
+	return packet_rewrite(skb) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
+/* Translates and sends on; work.reason changes when that fails. A verdict for tc. */
+__noinline int route_send(struct __sk_buff *skb)
+{
+	struct work *w = work_get();
+	if (!w)
+		return TC_ACT_SHOT;
+	struct bpf_fib_lookup f = {};
+	if (w->p.hops <= 1) {
+		w->reason = ABI_TC_DROP_NO_ROUTE;
+		return w->p.kind == PACKET_PORTS ? reject_send(skb, &w->p, REJECT_HOPS_GONE, 0) : TC_ACT_SHOT;
+	}
+	switch (route_lookup(skb, w, &f)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		break;
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+		return route_too_big(skb, w, f.mtu_result);
+	case BPF_FIB_LKUP_RET_UNSUPP_LWT: /* an encapsulating route: only the stack follows it */
+		if (!packet_rewrite(skb))
+			return TC_ACT_UNSPEC;
+		w->reason = ABI_TC_DROP_REWRITE;
+		return TC_ACT_SHOT;
+	default:
+		w->reason = ABI_TC_DROP_NO_ROUTE;
+		return TC_ACT_SHOT;
+	}
+	if (!route_rewrite(skb, w))
+		return route_out(skb, w, &f);
+	w->reason = ABI_TC_DROP_REWRITE;
+	return TC_ACT_SHOT;
+}
+
+#endif
