@@ -13,9 +13,11 @@
 #define AGENT_KUBELET_VERSION "v1.36.2-keelson"
 
 struct agent_options {
-	const char *kubeconfig, *state, *node_name, *node_ip, *runtime_endpoint, *cgroup_root;
+	const char *kubeconfig, *state, *node_name, *runtime_endpoint, *cgroup_root;
+	const char *node_ip;     /* one address, or one of each family with a comma; the first is primary */
 	const char *cluster_dns, *cluster_domain, *tls_cert, *tls_key, *client_ca, *listen, *health_listen;
 	const char *pause_image, *cluster_cidr, *service_cidr;
+	const char *node_lease_duration; /* seconds */
 };
 
 struct node;
@@ -32,6 +34,8 @@ struct agent {
 	struct kube_client *kube;
 	struct http_client *probe_http; /* made when the first HTTP probe or hook runs */
 	struct informer *services;
+	struct strlist node_ips; /* --node-ip, one or two */
+	unsigned lease_s;
 	struct node *node;
 	struct pods *pods;
 	struct sources *sources;

@@ -159,7 +159,7 @@ void config_dns(const json_t *pod, const char *cluster_dns, const char *cluster_
 
 	if (str_eq(policy, "ClusterFirstWithHostNet") || (str_eq(policy, "ClusterFirst") && !host_network)) {
 		parse_resolv_conf(resolv_conf, &host);
-		strlist_add(&d.servers, cluster_dns);
+		strlist_split(&d.servers, cluster_dns, ',');
 		strlist_addf(&d.searches, "%s.svc.%s", object_namespace(pod), cluster_domain);
 		strlist_addf(&d.searches, "svc.%s", cluster_domain);
 		strlist_add(&d.searches, cluster_domain);
@@ -368,29 +368,44 @@ static Cri__LinuxContainerSecurityContext *container_security(struct arena *m, c
 
 /* Sandbox */
 
+static void container_ports(struct arena *m, const json_t *container, Cri__PodSandboxConfig *c)
+{
+	json_t *port;
+	size_t k;
+
+	json_array_foreach(json_object_get(container, "ports"), k, port) {
+		Cri__PortMapping *p;
+
+		if (json_int(port, "hostPort", 0) <= 0)
+			continue;
+		p = ARENA_NEW(m, Cri__PortMapping, CRI__PORT_MAPPING__INIT);
+		p->protocol = str_eq(json_str(port, "protocol"), "UDP")	 ? CRI__PROTOCOL__UDP :
+			      str_eq(json_str(port, "protocol"), "SCTP") ? CRI__PROTOCOL__SCTP :
+									   CRI__PROTOCOL__TCP;
+		p->container_port = (int32_t)json_int(port, "containerPort", 0);
+		p->host_port = (int32_t)json_int(port, "hostPort", 0);
+		p->host_ip = text(m, json_str(port, "hostIP"));
+		c->port_mappings[c->n_port_mappings++] = p;
+	}
+}
+
+/* The runtime hands them to the network plugin (capability portMappings), as it does the annotations
+ * kubernetes.io/ingress-bandwidth and egress-bandwidth (capability bandwidth). */
 static void sandbox_ports(struct arena *m, const json_t *pod, Cri__PodSandboxConfig *c)
 {
-	json_t *container, *port;
-	size_t i, k, count = 0;
+	json_t *container;
+	size_t i, count = 0;
 
 	json_array_foreach(json_at(pod, "spec.containers"), i, container)
 		count += json_array_size(json_object_get(container, "ports"));
+	json_array_foreach(json_at(pod, "spec.initContainers"), i, container)
+		count += json_array_size(json_object_get(container, "ports"));
 	c->port_mappings = arena_alloc(m, (count + 1) * sizeof(*c->port_mappings));
 	json_array_foreach(json_at(pod, "spec.containers"), i, container)
-		json_array_foreach(json_object_get(container, "ports"), k, port) {
-			Cri__PortMapping *p;
-
-			if (json_int(port, "hostPort", 0) <= 0)
-				continue;
-			p = ARENA_NEW(m, Cri__PortMapping, CRI__PORT_MAPPING__INIT);
-			p->protocol = str_eq(json_str(port, "protocol"), "UDP")	 ? CRI__PROTOCOL__UDP :
-				      str_eq(json_str(port, "protocol"), "SCTP") ? CRI__PROTOCOL__SCTP :
-										   CRI__PROTOCOL__TCP;
-			p->container_port = (int32_t)json_int(port, "containerPort", 0);
-			p->host_port = (int32_t)json_int(port, "hostPort", 0);
-			p->host_ip = text(m, json_str(port, "hostIP"));
-			c->port_mappings[c->n_port_mappings++] = p;
-		}
+		container_ports(m, container, c);
+	json_array_foreach(json_at(pod, "spec.initContainers"), i, container)
+		if (str_eq(json_str(container, "restartPolicy"), "Always"))
+			container_ports(m, container, c);
 }
 
 static Cri__LinuxPodSandboxConfig *sandbox_linux(struct arena *m, struct agent *a, const json_t *pod)

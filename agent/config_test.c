@@ -226,12 +226,41 @@ static void test_remove_tree(void **state)
 	file_rm_rf(dir);
 }
 
+/* Host ports of containers and sidecars, and the annotations, reach the runtime. */
+static void test_sandbox(void **state)
+{
+	static const char text[] =
+		"{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u\",\"annotations\":{"
+		"\"kubernetes.io/ingress-bandwidth\":\"1M\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"ports\":[{"
+		"\"containerPort\":80,\"hostPort\":8080,\"protocol\":\"UDP\",\"hostIP\":\"192.0.2.1\"},{\"containerPort\":81}]}],"
+		"\"initContainers\":[{\"name\":\"i\",\"ports\":[{\"containerPort\":1,\"hostPort\":1}]},{\"name\":\"s\","
+		"\"restartPolicy\":\"Always\",\"ports\":[{\"containerPort\":82,\"hostPort\":8082}]}]}}";
+	_cleanup_json_ json_t *pod = parse(text);
+	struct agent a = { .o = { .state = "/tmp", .cgroup_root = "/keelson-x", .cluster_dns = "10.0.0.10,fd00::a",
+				  .cluster_domain = "c.l" } };
+	struct arena *m = arena_new();
+	Cri__PodSandboxConfig *c = config_sandbox(m, &a, pod, 0);
+
+	(void)state;
+	assert_int_equal(c->n_port_mappings, 2);
+	assert_int_equal(c->port_mappings[0]->protocol, CRI__PROTOCOL__UDP);
+	assert_int_equal(c->port_mappings[0]->host_port, 8080);
+	assert_int_equal(c->port_mappings[0]->container_port, 80);
+	assert_string_equal(c->port_mappings[0]->host_ip, "192.0.2.1");
+	assert_int_equal(c->port_mappings[1]->host_port, 8082);
+	assert_string_equal(c->annotations[0]->key, "kubernetes.io/ingress-bandwidth");
+	assert_string_equal(c->annotations[0]->value, "1M");
+	assert_int_equal(c->dns_config->n_servers, 2);
+	assert_string_equal(c->dns_config->servers[1], "fd00::a");
+	arena_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dns),	    cmocka_unit_test(test_image_policy), cmocka_unit_test(test_image_registry),
 		cmocka_unit_test(test_credentials), cmocka_unit_test(test_ports),	 cmocka_unit_test(test_cgroup),
-		cmocka_unit_test(test_remove_tree),
+		cmocka_unit_test(test_remove_tree),	    cmocka_unit_test(test_sandbox),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

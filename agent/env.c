@@ -132,14 +132,14 @@ static char *format_map(const json_t *map)
 	return strbuf_take(&out);
 }
 
-static char *join_ips(const struct pod_facts *facts)
+static char *join_ips(const struct strlist *ips)
 {
 	struct strbuf out = { 0 };
 
-	for (size_t i = 0; facts->pod_ips && i < facts->pod_ips->count; i++) {
+	for (size_t i = 0; ips && i < ips->count; i++) {
 		if (i > 0)
 			strbuf_addc(&out, ',');
-		strbuf_adds(&out, facts->pod_ips->items[i]);
+		strbuf_adds(&out, ips->items[i]);
 	}
 	return strbuf_take(&out);
 }
@@ -169,12 +169,14 @@ char *env_field(const json_t *pod, const char *path, const struct pod_facts *fac
 		return mem_strdup(facts->node_name);
 	if (str_eq(path, "spec.serviceAccountName"))
 		return mem_strdup(json_str_or(pod, "spec.serviceAccountName", ""));
-	if (str_eq(path, "status.hostIP") || str_eq(path, "status.hostIPs"))
-		return mem_strdup(facts->node_ip);
+	if (str_eq(path, "status.hostIP"))
+		return mem_strdup(facts->node_ips->items[0]);
+	if (str_eq(path, "status.hostIPs"))
+		return join_ips(facts->node_ips);
 	if (str_eq(path, "status.podIP"))
 		return mem_strdup(facts->pod_ips && facts->pod_ips->count ? facts->pod_ips->items[0] : "");
 	if (str_eq(path, "status.podIPs"))
-		return join_ips(facts);
+		return join_ips(facts->pod_ips);
 	err_set(err, EINVAL, "unsupported fieldPath: %s", path);
 	return NULL;
 }

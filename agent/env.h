@@ -9,7 +9,8 @@ enum source_state { SOURCE_LOADING, SOURCE_MISSING, SOURCE_FOUND };
 
 /* What is known about the pod on this node. */
 struct pod_facts {
-	const char *node_name, *node_ip;
+	const char *node_name;
+	const struct strlist *node_ips; /* the primary one first; never empty */
 	const struct strlist *pod_ips; /* may be NULL or empty: not known yet */
 	int64_t node_cpu_milli, node_memory_bytes;
 };

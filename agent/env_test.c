@@ -9,6 +9,8 @@
 
 #include "base/mem.h"
 
+static const struct strlist test_node_ips = { (char *[]){ (char *)"192.0.2.1", (char *)"fd00::1", NULL }, 2, 3 };
+
 static json_t *parse(const char *s)
 {
 	struct err err = { 0 };
@@ -72,7 +74,7 @@ static int build(const char *container_text, struct env *ret, struct strlist *sk
 		parse("{\"metadata\":{\"name\":\"my-db\"},\"spec\":{\"clusterIP\":\"10.0.0.1\",\"ports\":[{\"name\":\"sql\","
 		      "\"port\":5432,\"protocol\":\"TCP\"},{\"name\":\"ad-min\",\"port\":53,\"protocol\":\"UDP\"}]}}");
 	struct strlist ips = { 0 };
-	struct pod_facts facts = { .node_name = "n1", .node_ip = "192.0.2.1", .pod_ips = &ips, .node_cpu_milli = 2000,
+	struct pod_facts facts = { .node_name = "n1", .node_ips = &test_node_ips, .pod_ips = &ips, .node_cpu_milli = 2000,
 				   .node_memory_bytes = 1 << 30 };
 	struct env_input in = { .pod = pod, .container = container, .facts = &facts, .source = source, .services = &service,
 				.service_count = 1 };
@@ -109,7 +111,8 @@ static void test_build(void **state)
 		      "\"optional\":true}}],\"env\":[{\"name\":\"A\",\"value\":\"$(P_k)-$(MY_DB_SERVICE_HOST)-$(LATER)\"},"
 		      "{\"name\":\"LATER\",\"value\":\"l\"},{\"name\":\"S\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"sec\",\"key\":"
 		      "\"pw\"}}},{\"name\":\"O\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"cm\",\"key\":\"no\",\"optional\":"
-		      "true}}},{\"name\":\"IP\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.podIPs\"}}},{\"name\":\"LA\","
+		      "true}}},{\"name\":\"IP\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.podIPs\"}}},{\"name\":\"HI\",\"valueFrom\":{\"fieldRef\":{"
+		      "\"fieldPath\":\"status.hostIPs\"}}},{\"name\":\"LA\","
 		      "\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['a']\"}}},{\"name\":\"MEM\",\"valueFrom\":{"
 		      "\"resourceFieldRef\":{\"resource\":\"limits.memory\",\"divisor\":\"1Mi\"}}},{\"name\":\"A2\",\"value\":\"\"},"
 		      "{\"name\":\"LATER\",\"value\":\"$(LATER)2\"}]}",
@@ -120,6 +123,7 @@ static void test_build(void **state)
 	expect(&e, "S", "secret");
 	expect(&e, "O", NULL);
 	expect(&e, "IP", "10.1.0.2,fd00::2");
+	expect(&e, "HI", "192.0.2.1,fd00::1");
 	expect(&e, "LA", "1");
 	expect(&e, "MEM", "1024");
 	expect(&e, "A2", "");

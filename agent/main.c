@@ -22,6 +22,8 @@
 #define KEELSON_VERSION "0.1"
 #endif
 
+enum { LEASE_MAX_S = 3600 };
+
 static const struct option_row {
 	const char *name, *argument, *help;
 	size_t offset;
@@ -31,10 +33,10 @@ static const struct option_row {
 	ROW("kubeconfig", kubeconfig, "FILE", NULL, "how to reach the API server"),
 	ROW("state", state, "DIR", "/var/lib/keelson", "the node's state directory"),
 	ROW("node-name", node_name, "NAME", NULL, "the name of this node"),
-	ROW("node-ip", node_ip, "IP", NULL, "the address other nodes know this one by"),
+	ROW("node-ip", node_ip, "IP[,IP]", NULL, "the address other nodes know this one by; one of each family with a comma"),
 	ROW("runtime-endpoint", runtime_endpoint, "unix://PATH", "unix:///run/containerd/containerd.sock", "containerd's socket"),
 	ROW("cgroup-root", cgroup_root, "/PATH", "/keelson-node", "the cgroup below which pods live"),
-	ROW("cluster-dns", cluster_dns, "IP", "10.96.0.10", "the name server of pods"),
+	ROW("cluster-dns", cluster_dns, "IP[,IP]", "10.96.0.10", "the name servers of pods"),
 	ROW("cluster-domain", cluster_domain, "DOMAIN", "cluster.local", "the domain of the cluster's Services"),
 	ROW("tls-cert", tls_cert, "FILE", NULL, "certificate of the agent's server"),
 	ROW("tls-key", tls_key, "FILE", NULL, "its key"),
@@ -44,6 +46,7 @@ static const struct option_row {
 	ROW("pause-image", pause_image, "IMAGE", "keelson.local/pause:1", "image of pod sandboxes (the runtime's setting counts)"),
 	ROW("cluster-cidr", cluster_cidr, "CIDR", "10.244.0.0/16", "the range of all pods"),
 	ROW("service-cidr", service_cidr, "CIDR", "10.96.0.0/12", "the range of Services"),
+	ROW("node-lease-duration", node_lease_duration, "SECONDS", "40", "of the node's Lease; it is renewed four times as often"),
 };
 
 static void usage(FILE *to)
@@ -61,11 +64,37 @@ static const char **option_at(struct agent_options *o, size_t i)
 	return (const char **)(void *)((char *)o + rows[i].offset);
 }
 
+/* One address, or one of each family with a comma. */
+static bool are_ips(const char *text)
+{
+	_cleanup_strlist_ struct strlist parts = { 0 };
+	struct ip_addr ips[2];
+
+	strlist_split(&parts, text, ',');
+	if (parts.count < 1 || parts.count > 2)
+		return false;
+	for (size_t i = 0; i < parts.count; i++)
+		if (ip_parse(parts.items[i], &ips[i]) < 0)
+			return false;
+	return parts.count == 1 || ips[0].family != ips[1].family;
+}
+
+static int parse_lease(struct agent *a)
+{
+	uint64_t seconds;
+
+	if (str_to_u64(a->o.node_lease_duration, LEASE_MAX_S, &seconds) < 0 || seconds == 0) {
+		fprintf(stderr, "keelson-agent: --node-lease-duration is a number of seconds from 1 to %d\n", LEASE_MAX_S);
+		return 3;
+	}
+	a->lease_s = (unsigned)seconds;
+	return 0;
+}
+
 /* 0: go on; otherwise the exit status plus one. */
 static int parse(int argc, char **argv, struct agent_options *o, bool *ret_cleanup)
 {
 	struct option options[ARRAY_SIZE(rows) + 4] = { 0 };
-	struct ip_addr ip;
 	int c;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -101,8 +130,9 @@ static int parse(int argc, char **argv, struct agent_options *o, bool *ret_clean
 			fprintf(stderr, "keelson-agent: --%s is required\n", rows[i].name);
 			return 3;
 		}
-	if (ip_parse(o->node_ip, &ip) < 0 || ip_parse(o->cluster_dns, &ip) < 0 || *o->cgroup_root != '/' || *o->state != '/') {
-		fputs("keelson-agent: --node-ip and --cluster-dns are IP addresses, --cgroup-root and --state absolute paths\n",
+	if (!are_ips(o->node_ip) || !are_ips(o->cluster_dns) || *o->cgroup_root != '/' || *o->state != '/') {
+		fputs("keelson-agent: --node-ip and --cluster-dns are an IP address, or one of each family with a comma; "
+		      "--cgroup-root and --state absolute paths\n",
 		      stderr);
 		return 3;
 	}
@@ -161,14 +191,18 @@ int main(int argc, char **argv)
 	bool cleanup = false;
 	int r = parse(argc, argv, &agent.o, &cleanup);
 
+	if (!r)
+		r = parse_lease(&agent);
 	if (r)
 		return r - 1;
+	strlist_split(&agent.node_ips, agent.o.node_ip, ',');
 	log_init("agent");
 	signal(SIGPIPE, SIG_IGN);
 	if (cleanup) {
 		r = cleanup_run(agent.o.runtime_endpoint, &err);
 		if (r < 0)
 			log_error("%s", err_msg(&err));
+		strlist_done(&agent.node_ips);
 		return r < 0;
 	}
 	/* One arena: the loop's thread does nearly all the work, the pool's threads little. */
@@ -188,6 +222,7 @@ int main(int argc, char **argv)
 	uv_close((uv_handle_t *)&interrupt, NULL);
 	agent_stop(&agent);
 	kubeconfig_done(&config);
+	strlist_done(&agent.node_ips);
 	/* Close callbacks; what the API client still has to say is not waited for long. */
 	for (int i = 0; i < 100 && uv_loop_close(&agent.loop) == UV_EBUSY; i++)
 		uv_run(&agent.loop, UV_RUN_NOWAIT);

@@ -19,8 +19,7 @@ enum {
 	STATUS_MS = 10 * 1000,
 	STATUS_SOON_MS = 200,
 	REPORT_MS = 5 * 60 * 1000,
-	LEASE_MS = 10 * 1000,
-	LEASE_SECONDS = 40,
+	LEASE_RENEWALS = 4, /* in one duration */
 	RETRY_MS = 1000,
 	MAX_IMAGES = 50,
 	MEMORY_RESERVE_BYTES = 100 << 20, /* what eviction would keep free */
@@ -32,7 +31,6 @@ struct node {
 	struct agent *agent;
 	struct informer *informer;
 	uv_timer_t *status_timer, *lease_timer;
-	struct strlist ips;
 	int64_t cpu_milli, memory_bytes, disk_bytes;
 	json_t *info;      /* nodeInfo but for the runtime's version */
 	char *runtime_version;
@@ -48,11 +46,6 @@ void node_resources(const struct node *n, int64_t *ret_cpu_milli, int64_t *ret_m
 {
 	*ret_cpu_milli = n->cpu_milli;
 	*ret_memory_bytes = n->memory_bytes - MEMORY_RESERVE_BYTES;
-}
-
-const struct strlist *node_ips(const struct node *n)
-{
-	return &n->ips;
 }
 
 bool node_runtime_ready(const struct node *n)
@@ -120,7 +113,6 @@ static void read_machine(struct node *n)
 			    os, "kubeletVersion", AGENT_KUBELET_VERSION, "kubeProxyVersion", "", "operatingSystem", "linux",
 			    "architecture", architecture(u.machine));
 	BUG_ON(!n->info);
-	strlist_add(&n->ips, n->agent->o.node_ip);
 }
 
 static bool disk_is_full(const struct node *n, char **ret_message)
@@ -216,15 +208,24 @@ static json_t *quantities(const struct node *n, bool allocatable)
 			 json_sprintf("%lldKi", (long long)disk / 1024), "pods", "110");
 }
 
+static json_t *addresses(const struct agent *a)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < a->node_ips.count; i++)
+		json_array_append_new(list, json_pack("{s:s,s:s}", "type", "InternalIP", "address", a->node_ips.items[i]));
+	json_array_append_new(list, json_pack("{s:s,s:s}", "type", "Hostname", "address", a->o.node_name));
+	return list;
+}
+
 static json_t *compute_status(struct node *n)
 {
 	json_t *info = json_copy(n->info), *status;
 
 	json_object_set_new(info, "containerRuntimeVersion",
 			    json_string(n->runtime_version ? n->runtime_version : "containerd://unknown"));
-	status = json_pack("{s:o,s:o,s:o,s:[{s:s,s:s},{s:s,s:s}],s:{s:{s:i}},s:o}", "capacity", quantities(n, false),
-			   "allocatable", quantities(n, true), "conditions", conditions(n), "addresses", "type", "InternalIP",
-			   "address", n->agent->o.node_ip, "type", "Hostname", "address", n->agent->o.node_name,
+	status = json_pack("{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:o}", "capacity", quantities(n, false),
+			   "allocatable", quantities(n, true), "conditions", conditions(n), "addresses", addresses(n->agent),
 			   "daemonEndpoints", "kubeletEndpoint", "Port", listen_port(n->agent), "nodeInfo", info);
 	BUG_ON(!status);
 	if (n->images)
@@ -437,7 +438,7 @@ static json_t *lease_spec(const struct node *n)
 	char now[CLOCK_RFC3339_MICRO_SIZE];
 
 	clock_format_rfc3339_micro(clock_wall_us(), now);
-	return json_pack("{s:s,s:i,s:s}", "holderIdentity", n->agent->o.node_name, "leaseDurationSeconds", LEASE_SECONDS,
+	return json_pack("{s:s,s:i,s:s}", "holderIdentity", n->agent->o.node_name, "leaseDurationSeconds", (int)n->agent->lease_s,
 			 "renewTime", now);
 }
 
@@ -534,7 +535,7 @@ struct node *node_new(struct agent *a)
 	BUG_ON(uv_timer_init(&a->loop, n->status_timer) < 0 || uv_timer_init(&a->loop, n->lease_timer) < 0);
 	n->status_timer->data = n->lease_timer->data = n;
 	uv_timer_start(n->status_timer, on_status_timer, 0, 0);
-	uv_timer_start(n->lease_timer, on_lease_timer, STATUS_SOON_MS, LEASE_MS);
+	uv_timer_start(n->lease_timer, on_lease_timer, STATUS_SOON_MS, a->lease_s * 1000 / LEASE_RENEWALS);
 	n->informer = informer_new(a->kube, &o);
 	informer_add_handler(n->informer, &h);
 	informer_start(n->informer);
@@ -553,7 +554,6 @@ void node_free(struct node *n)
 	informer_free(n->informer);
 	uv_close((uv_handle_t *)n->status_timer, timer_closed);
 	uv_close((uv_handle_t *)n->lease_timer, timer_closed);
-	strlist_done(&n->ips);
 	json_decref(n->info);
 	json_decref(n->images);
 	json_decref(n->reported);

@@ -10,7 +10,6 @@ struct node *node_new(struct agent *a); /* begins at once */
 void node_free(struct node *n);         /* NULL is fine */
 /* Allocatable CPU in milli and memory in bytes. */
 void node_resources(const struct node *n, int64_t *ret_cpu_milli, int64_t *ret_memory_bytes);
-const struct strlist *node_ips(const struct node *n); /* borrow */
 bool node_runtime_ready(const struct node *n);
 /* The newest object from the API, borrow, or NULL. */
 const json_t *node_object(const struct node *n);

@@ -278,19 +278,29 @@ static void on_containers(const struct cri_result *r, void *user)
 	one_done(user, r, false);
 }
 
+static void add_family(struct strlist *ips, const char *ip, bool v6)
+{
+	if (*ip && (strchr(ip, ':') != NULL) == v6)
+		strlist_add(ips, ip);
+}
+
+/* Those of the node's primary family first: the first of all is what the cluster calls the pod's address. */
+static void add_ips(struct strlist *ips, const Cri__PodSandboxNetworkStatus *status, bool v6)
+{
+	for (int pass = 0; pass < 2; pass++, v6 = !v6) {
+		add_family(ips, status->ip, v6);
+		for (size_t i = 0; i < status->n_additional_ips; i++)
+			add_family(ips, status->additional_ips[i]->ip, v6);
+	}
+}
+
 static void on_sandbox_status(const struct cri_result *r, void *user)
 {
 	struct observation *o = user;
 	const Cri__PodSandboxStatusResponse *a = (const void *)r->answer;
 
-	if (a && a->status && a->status->network && o->result->sandbox_count > 0) {
-		struct strlist *ips = &o->result->sandboxes[0].ips;
-
-		if (*a->status->network->ip)
-			strlist_add(ips, a->status->network->ip);
-		for (size_t i = 0; i < a->status->network->n_additional_ips; i++)
-			strlist_add(ips, a->status->network->additional_ips[i]->ip);
-	}
+	if (a && a->status && a->status->network && o->result->sandbox_count > 0)
+		add_ips(&o->result->sandboxes[0].ips, a->status->network, strchr(o->agent->node_ips.items[0], ':'));
 	one_done(o, r, true);
 }
 

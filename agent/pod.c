@@ -155,10 +155,10 @@ void pod_facts(const struct pod *p, struct pod_facts *ret)
 {
 	const struct observed_sandbox *s = pod_sandbox(p);
 
-	*ret = (struct pod_facts){ .node_name = p->agent->o.node_name, .node_ip = p->agent->o.node_ip };
+	*ret = (struct pod_facts){ .node_name = p->agent->o.node_name, .node_ips = &p->agent->node_ips };
 	node_resources(p->agent->node, &ret->node_cpu_milli, &ret->node_memory_bytes);
 	if (json_bool(p->object, "spec.hostNetwork", false))
-		ret->pod_ips = node_ips(p->agent->node);
+		ret->pod_ips = &p->agent->node_ips;
 	else if (s)
 		ret->pod_ips = &s->ips;
 }

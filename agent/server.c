@@ -6,6 +6,7 @@
 #include "agent/server.h"
 
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 #include "agent/cgroup.h"
 #include "agent/node.h"
@@ -26,7 +27,11 @@ struct server {
 	struct agent *agent;
 	struct http_server *https, *health;
 	SSL_CTX *tls;
+	uv_timer_t *certificate_timer;
+	struct timespec certificate_time; /* of the file in use */
+	ino_t certificate_inode;
 };
+enum { CERTIFICATE_CHECK_MS = 5000 };
 
 void server_text(struct http_request *req, int status, const char *text)
 {
@@ -332,6 +337,51 @@ static void on_health_request(struct http_request *req, void *user)
 	dispatch(user, req, true);
 }
 
+/* The certificate */
+
+/* Has the file changed since the last time? */
+static bool certificate_changed(struct server *s)
+{
+	struct stat st;
+	bool changed;
+
+	if (stat(s->agent->o.tls_cert, &st) < 0)
+		return false;
+	changed = st.st_ino != s->certificate_inode || st.st_mtim.tv_sec != s->certificate_time.tv_sec ||
+		  st.st_mtim.tv_nsec != s->certificate_time.tv_nsec;
+	s->certificate_inode = st.st_ino;
+	s->certificate_time = st.st_mtim;
+	return changed;
+}
+
+/* A renewed certificate is used for new connections; the key is written before it. */
+static void on_certificate_timer(uv_timer_t *t)
+{
+	struct server *s = t->data;
+	_cleanup_err_ struct err err = { 0 };
+
+	if (!certificate_changed(s))
+		return;
+	if (tls_server_reload(s->tls, s->agent->o.tls_cert, s->agent->o.tls_key, &err) < 0)
+		log_error("the renewed certificate is not used: %s", err_msg(&err));
+	else
+		log_info("the certificate of the server was renewed");
+}
+
+static void certificate_timer_closed(uv_handle_t *h)
+{
+	free(h);
+}
+
+static void watch_certificate(struct server *s)
+{
+	(void)certificate_changed(s);
+	s->certificate_timer = mem_new(uv_timer_t);
+	BUG_ON(uv_timer_init(&s->agent->loop, s->certificate_timer) < 0);
+	s->certificate_timer->data = s;
+	uv_timer_start(s->certificate_timer, on_certificate_timer, CERTIFICATE_CHECK_MS, CERTIFICATE_CHECK_MS);
+}
+
 struct server *server_new(struct agent *a, struct err *err)
 {
 	struct server *s = mem_new(struct server);
@@ -346,6 +396,7 @@ struct server *server_new(struct agent *a, struct err *err)
 		server_free(s);
 		return NULL;
 	}
+	watch_certificate(s);
 	return s;
 }
 
@@ -353,6 +404,8 @@ void server_free(struct server *s)
 {
 	if (!s)
 		return;
+	if (s->certificate_timer)
+		uv_close((uv_handle_t *)s->certificate_timer, certificate_timer_closed);
 	http_server_shutdown(s->https, 0, NULL, NULL);
 	http_server_shutdown(s->health, 0, NULL, NULL);
 	SSL_CTX_free(s->tls);

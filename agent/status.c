@@ -286,20 +286,25 @@ static void set_conditions(const struct status_input *in, json_t *status, const 
 	json_object_set_new(status, "conditions", conditions);
 }
 
+static json_t *ip_list(const struct strlist *from)
+{
+	json_t *ips = json_array();
+
+	for (size_t i = 0; i < from->count; i++)
+		json_array_append_new(ips, json_pack("{s:s}", "ip", from->items[i]));
+	return ips;
+}
+
 static void set_addresses(const struct status_input *in, json_t *status)
 {
 	const struct pod_facts *f = in->facts;
 	json_t *had = json_at(in->pod, "status.podIPs");
 
-	json_object_set_new(status, "hostIP", json_string(f->node_ip));
-	json_object_set_new(status, "hostIPs", json_pack("[{s:s}]", "ip", f->node_ip));
+	json_object_set_new(status, "hostIP", json_string(f->node_ips->items[0]));
+	json_object_set_new(status, "hostIPs", ip_list(f->node_ips));
 	if (f->pod_ips && f->pod_ips->count > 0) {
-		json_t *ips = json_array();
-
-		for (size_t i = 0; i < f->pod_ips->count; i++)
-			json_array_append_new(ips, json_pack("{s:s}", "ip", f->pod_ips->items[i]));
 		json_object_set_new(status, "podIP", json_string(f->pod_ips->items[0]));
-		json_object_set_new(status, "podIPs", ips);
+		json_object_set_new(status, "podIPs", ip_list(f->pod_ips));
 	} else if (json_array_size(had) > 0) {
 		json_object_set(status, "podIPs", had);
 		json_object_set(status, "podIP", json_at(in->pod, "status.podIP"));

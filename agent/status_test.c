@@ -11,6 +11,8 @@
 
 #define NOW "2026-11-21T20:00:00Z"
 
+static const struct strlist test_node_ips = { (char *[]){ (char *)"192.0.2.1", (char *)"fd00::1", NULL }, 2, 3 };
+
 static json_t *parse(const char *s)
 {
 	struct err err = { 0 };
@@ -41,7 +43,7 @@ static void world_new(struct world *w, const char *status_text, const char *word
 
 	memset(w, 0, sizeof(*w));
 	w->pod = parse(text);
-	w->facts = (struct pod_facts){ .node_name = "n", .node_ip = "192.0.2.1" };
+	w->facts = (struct pod_facts){ .node_name = "n", .node_ips = &test_node_ips };
 	w->in = (struct status_input){ .pod = w->pod, .observed = &w->seen, .containers = w->sc, .facts = &w->facts, .now = NOW };
 	w->seen.containers = w->made;
 	strlist_split(&l, words, ' ');
@@ -275,14 +277,18 @@ static void test_addresses(void **state)
 	world_new(&w, "{\"podIP\":\"10.0.0.1\",\"podIPs\":[{\"ip\":\"10.0.0.1\"}]}", "mR", PLAN_ALWAYS);
 	s = status_compute(&w.in);
 	expect_str(s, "podIP", "10.0.0.1"); /* kept when it is not known any more */
+	expect_str(s, "hostIP", "192.0.2.1");
+	expect_str(s, "hostIPs[1].ip", "fd00::1");
 	json_decref(s);
 	strlist_add(&ips, "10.0.0.2");
+	strlist_add(&ips, "fd00::2");
 	w.facts.pod_ips = &ips;
 	s = status_compute(&w.in);
 	patch = status_patch(w.pod, s);
 	expect_str(patch, "status.podIP", "10.0.0.2");
 	expect_str(patch, "status.podIPs[0].$patch", "replace");
 	expect_str(patch, "status.podIPs[1].ip", "10.0.0.2");
+	expect_str(patch, "status.podIPs[2].ip", "fd00::2");
 	json_decref(patch);
 	json_decref(s);
 	json_decref(w.pod);

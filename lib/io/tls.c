@@ -93,6 +93,20 @@ SSL_CTX *tls_server_new(const char *cert_file, const char *key_file, const char 
 	return NULL;
 }
 
+int tls_server_reload(SSL_CTX *ctx, const char *cert_file, const char *key_file, struct err *err)
+{
+	/* Tried out first: what fails half way would leave the server without a key. */
+	SSL_CTX *trial = tls_server_new(cert_file, key_file, NULL, err);
+
+	if (!trial)
+		return -EINVAL;
+	SSL_CTX_free(trial);
+	if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1)
+		return tls_err(err, "load certificate", cert_file);
+	return 0;
+}
+
 static bool add_cas(SSL_CTX *ctx, const char *pem)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);

@@ -13,6 +13,8 @@
 /* Server context; ALPN h2 and http/1.1. client_ca NULL: no client certificates are asked for. A client certificate
  * that does not verify does not fail the handshake: http_peer_verify_result() tells. Own; SSL_CTX_free(). */
 SSL_CTX *tls_server_new(const char *cert_file, const char *key_file, const char *client_ca_file, struct err *err);
+/* New connections get the certificate and key that the files hold now. On an error everything stays as it was. */
+int tls_server_reload(SSL_CTX *ctx, const char *cert_file, const char *key_file, struct err *err);
 /* Client context; verifies the server against ca_pem (NULL: the system's). cert and key may be NULL. PEM text. */
 SSL_CTX *tls_client_new(const char *ca_pem, const char *cert_pem, const char *key_pem, bool alpn_h2, struct err *err);
 

@@ -236,12 +236,39 @@ static void signing_key(void **state _unused_)
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+static void reload(void **state _unused_)
+{
+	const char *sans[] = { "127.0.0.1", NULL };
+	struct pki_request r = { .cn = "first", .sans = sans, .use = PKI_SERVER, .days = 1 };
+	_cleanup_err_ struct err err = { 0 };
+	_cleanup_free_ char *crt = str_printf("%s/turn.crt", dir), *key = str_printf("%s/turn.key", dir);
+	char cn[32] = "";
+	SSL_CTX *ctx;
+
+	issue("turn", &r);
+	ctx = tls_server_new(crt, key, NULL, &err);
+	assert_non_null(ctx);
+	r.cn = "second";
+	issue("turn", &r);
+	assert_int_equal(tls_server_reload(ctx, crt, key, &err), 0);
+	X509_NAME_get_text_by_NID(X509_get_subject_name(SSL_CTX_get0_certificate(ctx)), NID_commonName, cn, sizeof(cn));
+	assert_string_equal(cn, "second");
+	assert_int_equal(SSL_CTX_check_private_key(ctx), 1);
+	/* What does not fit together changes nothing. */
+	assert_int_equal(tls_server_reload(ctx, crt, path("ca.key"), &err), -EINVAL);
+	assert_int_equal(tls_server_reload(ctx, path("none.crt"), key, &err), -EINVAL);
+	X509_NAME_get_text_by_NID(X509_get_subject_name(SSL_CTX_get0_certificate(ctx)), NID_commonName, cn, sizeof(cn));
+	assert_string_equal(cn, "second");
+	assert_int_equal(SSL_CTX_check_private_key(ctx), 1);
+	SSL_CTX_free(ctx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(server_certificate), cmocka_unit_test(client_certificate), cmocka_unit_test(both_uses),
 		cmocka_unit_test(errors), cmocka_unit_test(signing_key), cmocka_unit_test(signing_requests),
-		cmocka_unit_test(public_key_hash),
+		cmocka_unit_test(public_key_hash), cmocka_unit_test(reload),
 	};
 
 	return cmocka_run_group_tests_name("tls", tests, setup, teardown);
