@@ -41,7 +41,7 @@ typedef void (*http_handler_fn)(struct http_request *req, void *user);
 /* options may be NULL. handler is called on the loop's thread. SIGPIPE is ignored from here on unless it is handled. */
 struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_options *options,
 				    http_handler_fn handler, void *user);
-/* address: "0.0.0.0:6443", "[::]:443", "127.0.0.1:0". tls NULL: plain HTTP. May be called several times.
+/* address: "0.0.0.0:6443", "[::]:443" (IPv4 too), "127.0.0.1:0". tls NULL: plain HTTP. May be called several times.
  * The SSL_CTX is referenced. *ret_port (may be NULL) gets the port bound. */
 int http_server_listen(struct http_server *s, const char *address, SSL_CTX *tls, int *ret_port, struct err *err);
 /* Adopts a listening stream socket (unix or inherited). The fd is moved. */
