@@ -118,6 +118,7 @@ static void proxy_argv(const struct cluster *c, struct strlist *a)
 	option(a, "--cluster-cidr", "%s", c->cluster_cidr);
 	option(a, "--cluster-dns", "%s", c->cluster_dns);
 	option(a, "--cluster-domain", "%s", c->cluster_domain);
+	option(a, "--pod-network", "%s", c->pod_network);
 	option(a, "--listen", "127.0.0.1:10249");
 	option(a, "--node-port-range", "30000-32767");
 }
