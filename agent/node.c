@@ -477,16 +477,29 @@ static void on_lease_timer(uv_timer_t *t)
 
 /* The CNI configuration */
 
+/* The IPv4 one of "A" or "A,B"; own, "" when there is none. */
+static char *ipv4_range(const char *ranges)
+{
+	_cleanup_strlist_ struct strlist parts = { 0 };
+
+	strlist_split(&parts, ranges, ',');
+	for (size_t i = 0; i < parts.count; i++)
+		if (!strchr(parts.items[i], ':'))
+			return mem_strdup(parts.items[i]);
+	return mem_strdup("");
+}
+
 static void write_cni(struct node *n, const char *cidr)
 {
 	const struct agent_options *o = &n->agent->o;
 	_cleanup_free_ char *dir = str_printf("%s/cni/conf", o->state), *path = str_printf("%s/10-keelson.conflist", dir);
 	_cleanup_free_ char *data_dir = str_printf("%s/cni/state", o->state);
+	_cleanup_free_ char *pods = ipv4_range(o->cluster_cidr), *services = ipv4_range(o->service_cidr);
 	_cleanup_strbuf_ struct strbuf text = { 0 }, have = { 0 };
 	_cleanup_json_ json_t *conf = json_pack(
 		"{s:s,s:s,s:[{s:s,s:s,s:i,s:b,s:b,s:b,s:s,s:s,s:{s:s},s:s}]}", "cniVersion", "1.0.0", "name", "keelson", "plugins",
 		"type", "keelson-cni", "bridge", "kl0", "mtu", 0, "isGateway", 1, "hairpinMode", 1, "ipMasq", 1, "clusterCIDR",
-		o->cluster_cidr, "serviceCIDR", o->service_cidr, "ipam", "subnet", cidr, "dataDir", data_dir);
+		pods, "serviceCIDR", services, "ipam", "subnet", cidr, "dataDir", data_dir);
 	int r;
 
 	BUG_ON(!conf);
