@@ -279,6 +279,8 @@ static void report(struct node *n)
 	json_decref(n->reported);
 	n->reported = json_incref(plain);
 	patch = json_pack("{s:O}", "status", status);
+	/* The list's merge key is the type, of which there may be two: it is replaced as a whole (as the kubelet does). */
+	json_array_append_new(json_object_get(status, "addresses"), json_pack("{s:s}", "$patch", "replace"));
 	kube_do(n->agent->kube, "PATCH", path, KUBE_STRATEGIC_PATCH, patch, on_reported, n);
 }
 
