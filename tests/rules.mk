@@ -2,3 +2,4 @@
 TEST_SCRIPTS += tests/e2e/kubectl.sh tests/e2e/network.sh tests/e2e/two.sh tests/e2e/crash.sh tests/e2e/down.sh
 include tests/bench/rules.mk
 include tests/lab/rules.mk
+include tests/bpf/rules.mk
