@@ -107,7 +107,8 @@ void packet_make(struct packet *p, const struct packet_ends *e, const uint8_t ds
 		len = UDP_BYTES + PAYLOAD;
 		put16(l4 + 4, (uint16_t)len);
 		memset(l4 + UDP_BYTES, 'u', PAYLOAD);
-		put16(l4 + 6, pseudo_sum(e, e->proto, l4, len));
+		uint16_t sum = pseudo_sum(e, e->proto, l4, len);
+		put16(l4 + 6, sum ? sum : 0xffff); /* zero would say that there is none */
 	} else {
 		len = SCTP_BYTES + INIT_BYTES;
 		l4[SCTP_BYTES] = 1; /* INIT */
@@ -163,7 +164,8 @@ enum packet_kind packet_read(const struct packet *p, struct packet_ends *e)
 	e->dport = get16(l4 + 2);
 	if (e->proto == IPPROTO_SCTP)
 		return read_sctp(l4, len);
-	if (pseudo_sum(e, e->proto, l4, len))
+	bool none = e->proto == IPPROTO_UDP && get16(l4 + 6) == 0;
+	if (none || pseudo_sum(e, e->proto, l4, len))
 		return PACKET_BAD_SUM;
 	return e->proto == IPPROTO_TCP && l4[13] & TCP_RST ? PACKET_RESET : PACKET_TRANSPORT;
 }

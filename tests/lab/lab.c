@@ -328,7 +328,8 @@ static void client_text(struct strbuf *b, unsigned k)
 	strbuf_adds(b, "link set lo up\n");
 	addf(b, "addr add %s/24 dev eth0\n", lab_addr(lab_client(k), AF_INET));
 	addf(b, "addr add %s/64 dev eth0 nodad\n", lab_addr(lab_client(k), AF_INET6));
-	strbuf_addf(b, "link set eth0 up\nroute add default via 192.168.50.%u\nroute add default via fd00:50::%u\n", k, k);
+	strbuf_addf(b, "link set eth0 up\nroute add default via 192.168.50.%u\nroute add default via fd00:50::%u\n"
+		       "route add 10.96.0.0/12 via 192.168.50.%u\nroute add fd00:10:96::/112 via fd00:50::%u\n", k, k, k, k);
 }
 
 static void underlay_text(struct lab *l, struct strbuf *b)
@@ -682,42 +683,24 @@ void lab_write_nodes(struct lab *l)
 	lab_write(l, "nodes.json", b.data);
 }
 
-/* Does this proxy know the option? The lab's routes stand in for what an older one does not do. */
-static bool proxy_has(const char *program, const char *option)
-{
-	_cleanup_free_ char *command = str_printf("%s --help", program);
-	_cleanup_strbuf_ struct strbuf b = { 0 };
-	char buf[4096];
-	FILE *f = popen(command, "re");
-	if (!f)
-		return false;
-	for (size_t n; (n = fread(buf, 1, sizeof(buf), f)) > 0;)
-		strbuf_add(&b, buf, n);
-	pclose(f);
-	return b.data && strstr(b.data, option);
-}
-
 /* The command line of a node's proxy. */
 static void proxy_command(struct lab *l, unsigned node, const char *program, struct strlist *out)
 {
-	static int has_pod_network = -1;
-	char ip[IP_ADDR_TEXT_SIZE];
-	struct ip_addr a = lab_addr(lab_node(node), AF_INET);
+	char v4[IP_ADDR_TEXT_SIZE], v6[IP_ADDR_TEXT_SIZE];
+	struct ip_addr a4 = lab_addr(lab_node(node), AF_INET), a6 = lab_addr(lab_node(node), AF_INET6);
 	const char *common[] = {
 		"--service-cidr", "10.96.0.0/12,fd00:10:96::/112", "--cluster-cidr", "10.244.0.0/16,fd00:10:244::/48",
 		"--cluster-dns", "", "--listen", "127.0.0.1:10249", "--manifests", l->manifests,
-		"--cgroup", l->nodes[node].cgroup, "--pin-dir", l->nodes[node].pins, "--node-ip", ip_format(&a, ip), "--node-name",
+		"--cgroup", l->nodes[node].cgroup, "--pin-dir", l->nodes[node].pins, "--node-name",
 	};
 	strlist_add(out, program);
 	for (size_t i = 0; i < ARRAY_SIZE(common); i++)
 		strlist_add(out, common[i]);
 	strlist_addf(out, "n%u", node);
-	if (has_pod_network < 0)
-		has_pod_network = proxy_has(program, "--pod-network");
-	if (has_pod_network) {
-		strlist_add(out, "--pod-network");
-		strlist_add(out, l->o.tunnel ? "vxlan" : "none");
-	}
+	strlist_add(out, "--node-ip");
+	strlist_addf(out, "%s,%s", ip_format(&a4, v4), ip_format(&a6, v6));
+	strlist_add(out, "--pod-network");
+	strlist_add(out, l->o.tunnel ? "vxlan" : "none");
 }
 
 int lab_proxy_exec(struct lab *l, unsigned node, const char *program, const char *const *more, size_t count, struct err *err)
