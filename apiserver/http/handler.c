@@ -13,6 +13,7 @@
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/authz.h"
 #include "apiserver/auth/token.h"
+#include "apiserver/http/proxy.h"
 #include "apiserver/http/tunnel.h"
 #include "apiserver/openapi/openapi.h"
 #include "apiserver/validate/validate.h"
@@ -372,7 +373,8 @@ static bool is_api_method(const char *method)
 /* Finds what the URL names and whether it knows the verb. */
 static json_t *resolve(struct call *c)
 {
-	if (!is_api_method(c->method))
+	bool proxied = str_eq(c->u.sub, "proxy") && (str_eq(c->method, "HEAD") || str_eq(c->method, "OPTIONS"));
+	if (!is_api_method(c->method) && !proxied)
 		return status_method_not_allowed(NULL);
 	c->r = schema_resource_find(c->u.group, c->u.version, c->u.plural);
 	if (!c->r)
@@ -391,7 +393,7 @@ static json_t *resolve(struct call *c)
 		c->sub = schema_subresource_find(c->r, c->u.sub);
 		if (!c->sub || (*c->u.rest && !str_eq(c->sub->name, "proxy")))
 			return no_such_resource();
-		if (!(c->sub->verbs & verb_bit(c->u.verb)))
+		if (!(c->sub->verbs & verb_bit(c->u.verb)) && !str_eq(c->u.sub, "proxy"))
 			return status_method_not_allowed(c->r);
 		return NULL;
 	}
@@ -438,7 +440,7 @@ static void dispatch(struct call *c)
 	}
 	/* Documents have media types of their own; for them Accept only picks among those. */
 	status = negotiate(c);
-	if (status && !c->u.is_resource) {
+	if (status && (!c->u.is_resource || str_eq(c->u.sub, "proxy"))) {
 		json_decref(status);
 		status = NULL;
 	}
@@ -455,7 +457,7 @@ static void dispatch(struct call *c)
 		status = resolve(c);
 	if (!status && c->u.is_resource)
 		warn_deprecated(c);
-	if (!status && c->u.is_resource && c->u.verb >= API_CREATE)
+	if (!status && c->u.is_resource && c->u.verb >= API_CREATE && !proxy_wants(c))
 		status = read_options(c);
 	if (status)
 		answer_status(c, status);
@@ -463,6 +465,8 @@ static void dispatch(struct call *c)
 		serve_path(c);
 	else if (tunnel_wants(c))
 		tunnel_start(c);
+	else if (proxy_wants(c))
+		proxy_start(c);
 	else
 		registry_handle(c);
 }

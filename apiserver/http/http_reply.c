@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
+
 enum { MAX_LINE = 32 * 1024 };
 
 static int status_line(struct http_reply *r, const char *line)
@@ -27,6 +29,11 @@ static int header_line(struct http_reply *r, const char *line)
 	} else if (strncasecmp(line, "transfer-encoding:", 18) == 0) {
 		r->chunked = strcasestr(line, "chunked") != NULL;
 	}
+	const char *colon = strchr(line, ':');
+	if (r->on_header && colon) {
+		_cleanup_free_ char *name = mem_strndup(line, (size_t)(colon - line));
+		r->on_header(name, colon + 1 + strspn(colon + 1, " \t"), r->header_user);
+	}
 	return 0;
 }
 
@@ -35,6 +42,8 @@ static void head_complete(struct http_reply *r)
 	if (r->status < 200 && r->status != 101) {
 		r->status = 0; /* an interim response: the real one follows */
 		r->phase = REPLY_HEAD;
+	} else if (r->no_body || r->status == 204 || r->status == 304) {
+		r->phase = REPLY_DONE;
 	} else if (r->chunked) {
 		r->phase = REPLY_CHUNK_SIZE;
 	} else if (r->has_length) {

@@ -16,6 +16,10 @@ struct http_reply {
 	struct strbuf line;   /* private */
 	uint64_t left;
 	bool chunked, has_length;
+	bool no_body;         /* set beforehand: the answer to a HEAD request */
+	/* Set beforehand when wanted: each header line, split; both are valid for the call only. */
+	void (*on_header)(const char *name, const char *value, void *user);
+	void *header_user;
 };
 /* Feeds bytes; body pieces go to on_body. 0, or -EPROTO when it is no response (or its head is beyond 32 KiB). */
 int http_reply_feed(struct http_reply *r, const char *data, size_t len, void (*on_body)(const char *data, size_t len, void *user),

@@ -80,6 +80,11 @@ struct tunnel_config *tunnel_config_free(struct tunnel_config *t)
 	return NULL;
 }
 
+SSL_CTX *tunnel_tls(const struct tunnel_config *t)
+{
+	return t->tls;
+}
+
 bool tunnel_wants(const struct call *c)
 {
 	return c->r == c->g->pods && (str_eq(c->u.sub, "log") || str_eq(c->u.sub, "exec") || str_eq(c->u.sub, "attach") ||

@@ -12,6 +12,7 @@ struct tunnel_config;
 /* Certificate, key and CA are PEM files. Own. */
 struct tunnel_config *tunnel_config_new(const char *cert_file, const char *key_file, const char *ca_file, struct err *err);
 struct tunnel_config *tunnel_config_free(struct tunnel_config *t);
+SSL_CTX *tunnel_tls(const struct tunnel_config *t); /* borrow: our certificate towards agents, theirs verified */
 bool tunnel_wants(const struct call *c); /* the call's subresource is one of ours */
 void tunnel_start(struct call *c);
 

@@ -110,8 +110,6 @@ static void handle_subresource(struct call *c)
 		token_create(c);
 	else if (str_eq(s, "finalize"))
 		namespace_finalize(c);
-	else if (str_eq(s, "proxy"))
-		answer_status(c, status_new(501, "NotImplemented", "this server does not proxy to %s", c->r->plural));
 	else
 		subresource_object(c);
 }

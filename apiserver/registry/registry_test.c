@@ -76,6 +76,11 @@ static void test_pod_security(void **state)
 		{ "POST", PODS, NULL, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"hostNetwork\":true,\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 403,
 		  "pods \\\"p\\\" is forbidden: violates PodSecurity \\\"baseline:latest\\\": host namespaces (hostNetwork=true)", NULL },
 		{ "POST", PODS, NULL, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 201, NULL, NULL },
+		/* A pod that says it is this machine is not proxied to. */
+		{ "GET", PODS "/p/proxy/", NULL, NULL, 503, "has no address", NULL },
+		{ "PATCH", PODS "/p/status", MERGE, "{\"status\":{\"podIP\":\"127.0.0.1\",\"podIPs\":[{\"ip\":\"127.0.0.1\"}]}}", 200, NULL, NULL },
+		{ "GET", PODS "/p:80/proxy/", NULL, NULL, 400, "address not allowed", NULL },
+		{ "GET", PODS "/a:b:c:d/proxy/", NULL, NULL, 400, "invalid pod request", NULL },
 		{ "PATCH", "/api/v1/namespaces/strict", MERGE, "{\"metadata\":{\"labels\":{\"pod-security.kubernetes.io/enforce-version\":\"2\"}}}", 422,
 		  "must be \\\"latest\\\" or \\\"v1.x\\\"", NULL },
 	};

@@ -79,6 +79,27 @@ scenario() { # NAMESPACE: everything in a namespace of its own
 	refuses "the namespace is gone" K get namespace "$ns"
 }
 
+# What lies behind the proxy subresources: every HTTP method reaches a pod, a Service, a node's agent.
+proxying() { # NAMESPACE
+	local ns=$1 at=/api/v1/namespaces/$1 pod
+	n() { K -n "$ns" "$@"; }
+	raw() { K get --raw "$1"; }
+	check "a namespace for proxying" K create namespace "$ns"
+	check "with pods" n apply -f "$root/examples/hello/hello.yaml"
+	check "that run" n rollout status deployment/hello --timeout=60s
+	pod=$(n get pods -o 'jsonpath={.items[0].metadata.name}')
+	says "a pod answers through the API server" "from pod $pod" raw "$at/pods/$pod/proxy/"
+	says "by its port" "from pod $pod" raw "$at/pods/http:$pod:8080/proxy/some/path?q=1"
+	says "a Service does" "from pod hello-" eventually_raw "$at/services/hello/proxy/"
+	says "by its port's number" "from pod hello-" raw "$at/services/hello:80/proxy/"
+	says "the node's agent does" "^ok" raw "/api/v1/nodes/$netns/proxy/healthz"
+	says "an unknown port is told" "no service port \"nope\" found for service \"hello\"" raw "$at/services/hello:nope/proxy/"
+	says "an unknown pod too" "pods \"nope\" not found" raw "$at/pods/nope/proxy/"
+	says "and a port nobody listens on" "error trying to reach service" raw "$at/pods/$pod:9/proxy/"
+	check "delete it" K delete namespace "$ns"
+}
+eventually_raw() { eventually 20 raw "$1"; raw "$1"; }
+
 # Server-side apply: created, conflicting, forced, and the way to it from client-side apply and back.
 applying() { # NAMESPACE
 	local ns=$1 file=$work/apply.yaml
@@ -128,6 +149,7 @@ for kubectl in "$old" "$new"; do
 	echo "# kubectl: $("$kubectl" version --client 2>/dev/null | head -n 1)"
 	scenario "e2e-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
 	bad_input
+	proxying "proxy-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
 	applying "apply-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
 done
 finish
