@@ -3,6 +3,7 @@
  * The Service network's kernel programs: socket hooks for every process in the node's cgroup, tc programs for packets
  * that no hook has decided for. They decide from maps alone, so that packets and sockets go on while the daemon is away.
  */
+#include "bpf/lib/arp.h"
 #include "bpf/lib/sock.h"
 #include "bpf/lib/stale.h"
 #include "bpf/lib/tc.h"
@@ -53,6 +54,8 @@ int tc_egress(struct __sk_buff *skb)
 SEC("tc")
 int tc_pods(struct __sk_buff *skb)
 {
+	if (skb->protocol == bpf_htons(ETH_P_ARP))
+		return arp_answer(skb);
 	return tc_in(skb, ABI_PROGRAM_TC_PODS, 1);
 }
 

@@ -91,7 +91,7 @@ static __always_inline void flow_touch(__u64 *last_ns)
 }
 
 /* Removes both elements; the reply's only if it is this flow's. */
-static __always_inline void flow_remove(struct abi_flow_key *k, const struct abi_flow *f)
+static __noinline int flow_remove(struct abi_flow_key *k, const struct abi_flow *f)
 {
 	struct abi_flow_key rkey;
 	__u32 id = f->backend_id, generation = f->generation;
@@ -103,6 +103,7 @@ static __always_inline void flow_remove(struct abi_flow_key *k, const struct abi
 	/* Two CPUs may come here for one flow: it is one connection less once. */
 	if (bpf_map_delete_elem(&flows, k) == 0 && loaded)
 		load_sub(id, generation);
+	return 0;
 }
 
 static int flow_sweep_one(void *map, struct abi_flow_key *key, struct abi_flow *f, __u64 *now)

@@ -27,7 +27,7 @@ static const struct {
 	int ingress, egress, xdp; /* enum ebpf_program */
 } kinds[] = {
 	[ENGINE_LINK_OUTSIDE] = { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_XDP_INGRESS },
-	[ENGINE_LINK_PODS] = { EBPF_TC_PODS, NO_PROGRAM, NO_PROGRAM },
+	[ENGINE_LINK_PODS] = { EBPF_TC_PODS, EBPF_TC_EGRESS, NO_PROGRAM }, /* egress: answers of the node itself to pods */
 	[ENGINE_LINK_TUNNEL] = { EBPF_TC_TUNNEL, NO_PROGRAM, NO_PROGRAM },
 };
 

@@ -75,7 +75,7 @@ static void test_links(void **state)
 	assert_string_equal(program_on("out0", BPF_TC_INGRESS), "tc_ingress");
 	assert_string_equal(program_on("out0", BPF_TC_EGRESS), "tc_egress");
 	assert_string_equal(program_on("pods0", BPF_TC_INGRESS), if_built("tc_pods"));
-	assert_string_equal(program_on("pods0", BPF_TC_EGRESS), "");
+	assert_string_equal(program_on("pods0", BPF_TC_EGRESS), "tc_egress");
 	assert_string_equal(program_on("tun0", BPF_TC_INGRESS), if_built("tc_tunnel"));
 	assert_string_equal(program_on("lo", BPF_TC_INGRESS), "");
 	assert_true(xdp_on("out0") == !!*if_built("xdp_ingress"));
@@ -107,7 +107,7 @@ static void test_links(void **state)
 	assert_string_equal(program_on("pods0", BPF_TC_EGRESS), "tc_egress");
 	changed[0].kind = ENGINE_LINK_PODS;
 	node_set(e, &node);
-	assert_string_equal(program_on("pods0", BPF_TC_EGRESS), "");
+	assert_string_equal(program_on("pods0", BPF_TC_EGRESS), "tc_egress");
 	assert_string_equal(program_on("pods0", BPF_TC_INGRESS), if_built("tc_pods"));
 	e->ops->free(e);
 	/* Cleanup leaves nothing, XDP included. */
