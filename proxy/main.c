@@ -16,11 +16,15 @@
 #include "io/http_server.h"
 #include "proxy/dns/server.h"
 #include "proxy/engine/engine.h"
+#include "proxy/health/health.h"
 #include "proxy/node/cluster.h"
 #include "proxy/node/node.h"
 #include "proxy/options.h"
 #include "proxy/podnet/podnet.h"
+#include "proxy/programming.h"
 #include "proxy/source/source.h"
+
+enum { AGAIN_MS = 1000, BURST_PORTS = 1000 };
 
 struct proxy {
 	uv_loop_t loop;
@@ -35,10 +39,13 @@ struct proxy {
 	struct zone zone;
 	struct dns_server *dns;
 	struct http_server *http;
+	struct health *health;
+	struct programming programming;
 	uv_check_t check;
 	uv_idle_t awake; /* keeps the loop from sleeping while something is to be flushed */
+	uv_timer_t again; /* after the kernel refused a commit */
 	uv_signal_t signals[2];
-	int64_t since_ns; /* when the oldest change not flushed came; 0: none */
+	bool waiting; /* for a flush */
 	size_t refused_ports; /* in the flush under way */
 	bool source_synced, ready;
 	int exit_code;
@@ -51,8 +58,8 @@ static void on_idle(uv_idle_t *i)
 
 static void pending(struct proxy *p)
 {
-	if (!p->since_ns)
-		p->since_ns = clock_mono_ns();
+	p->waiting = true;
+	health_pending(p->health);
 	if (p->source_synced)
 		uv_idle_start(&p->awake, on_idle);
 }
@@ -66,6 +73,7 @@ static void on_object(enum source_kind kind, const json_t *object, void *user)
 		r = cluster_node_set(p->cluster, object, &err);
 	} else {
 		pending(p);
+		programming_arrived(&p->programming);
 		r = kind == SOURCE_SERVICE ? model_service_set(p->model, object, &err) : model_slice_set(p->model, object, &err);
 	}
 	if (r < 0) {
@@ -82,6 +90,7 @@ static void on_gone(enum source_kind kind, const char *ns, const char *name, voi
 		return;
 	}
 	pending(p);
+	programming_arrived(&p->programming);
 	if (kind == SOURCE_SERVICE)
 		model_service_del(p->model, ns, name);
 	else
@@ -93,6 +102,7 @@ static void on_node_changed(const struct cluster_node *n, void *user)
 	struct proxy *p = user;
 	if (!n->own)
 		return;
+	health_eligible_set(p->health, !n->leaving);
 	pending(p);
 	model_set_zone(p->model, n->zone);
 }
@@ -102,6 +112,7 @@ static void on_node_gone(const struct cluster_node *n, void *user)
 	struct proxy *p = user;
 	if (!n->own)
 		return;
+	health_eligible_set(p->health, false);
 	pending(p);
 	model_set_zone(p->model, NULL);
 }
@@ -136,17 +147,36 @@ static void on_port_gone(uint32_t id, void *user)
 	p->engine->ops->port_gone(p->engine, id);
 }
 
+static void on_health(const char *ns, const char *service, uint16_t port, uint32_t ready_here, void *user)
+{
+	struct proxy *p = user;
+	health_service_set(p->health, ns, service, port, ready_here);
+}
+
+static void on_health_complaint(const char *what, void *user)
+{
+	(void)user;
+	log_warn("%s", what);
+	metrics_counter_add("keelson_proxy_health_port_errors_total", "Health check ports that could not be opened.", NULL, 1);
+}
+
+static void on_again(uv_timer_t *t)
+{
+	pending(t->data);
+}
+
 static void flush(struct proxy *p)
 {
-	static const double buckets[] = { 0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10 };
-	const struct model_sink sink = { .port_set = on_port, .port_gone = on_port_gone, .user = p };
+	const struct model_sink sink = { on_port, on_port_gone, on_health, p };
 	_cleanup_err_ struct err err = { 0 };
 	int64_t began = clock_mono_ns();
 	p->refused_ports = 0;
+	p->waiting = false;
 	size_t n = model_flush(p->model, &sink);
 	if (p->refused_ports > 1)
 		log_error("programming failed for %zu more Service ports", p->refused_ports - 1);
-	if (p->engine->ops->commit(p->engine, &err) < 0)
+	int r = p->engine->ops->commit(p->engine, &err);
+	if (r < 0)
 		log_error("programming failed why=%s", err_msg(&err));
 	int64_t end = clock_mono_ns();
 	if (!p->ready) {
@@ -159,16 +189,17 @@ static void flush(struct proxy *p)
 		p->ready = true;
 		log_info("ready services=%zu endpoints=%zu ports=%zu took_us=%lld", model_service_count(p->model),
 			 model_endpoint_count(p->model), n, (long long)(end - began) / 1000);
-		malloc_trim(0); /* the first list was large */
 	} else if (n) {
-		metrics_histogram_observe("keelson_proxy_programming_seconds",
-					  "From a change's arrival until the next packet sees it.", NULL, buckets,
-					  ARRAY_SIZE(buckets), (double)(end - p->since_ns) / 1e9);
 		log_debug("programmed ports=%zu took_us=%lld", n, (long long)(end - began) / 1000);
 	}
-	p->since_ns = 0;
-	metrics_gauge_set("keelson_proxy_services", "Services known.", NULL, (double)model_service_count(p->model));
-	metrics_gauge_set("keelson_proxy_endpoints", "Endpoints known.", NULL, (double)model_endpoint_count(p->model));
+	programming_flushed(&p->programming, p->model, n > 0);
+	/* A full map harms only what does not fit in it, so the rest of the node stays in service. */
+	if (r >= 0 || r == -E2BIG)
+		health_programmed(p->health);
+	else
+		uv_timer_start(&p->again, on_again, AGAIN_MS, 0);
+	if (n > BURST_PORTS)
+		malloc_trim(0); /* what the burst was read from is not needed any more */
 }
 
 /* Once a turn, after timers, files and sockets: what came together is programmed together. */
@@ -176,7 +207,7 @@ static void on_check(uv_check_t *c)
 {
 	struct proxy *p = c->data;
 	uv_idle_stop(&p->awake);
-	if (p->since_ns && p->source_synced)
+	if (p->waiting && p->source_synced)
 		flush(p);
 }
 
@@ -186,6 +217,7 @@ static void on_node(const struct engine_node *node, void *user)
 	_cleanup_err_ struct err err = { 0 };
 	if (p->engine->ops->node_set(p->engine, node, &err) < 0)
 		log_warn("%s", err_msg(&err));
+	health_addresses_set(p->health, node->addrs, node->addr_count, p->o.node_port_primary || p->o.node_port_address_count);
 }
 
 static void respond(struct http_request *req, int status, const char *type, const char *body, size_t len)
@@ -280,6 +312,8 @@ static int start(struct proxy *p, struct err *err)
 	p->http = http_server_new(&p->loop, NULL, on_http, p);
 	if (http_server_listen(p->http, o->listen, NULL, NULL, err) < 0)
 		return -EIO;
+	const struct health_options ho = { .size = sizeof(ho), .listen = o->healthz_listen, .complain = on_health_complaint, .user = p };
+	p->health = health_new(&p->loop, &ho);
 	const struct model_options mo = {
 		.size = sizeof(mo), .node_name = o->node_name, .cluster_dns = { o->cluster_dns[0], o->cluster_dns[1] },
 		.node_ips = { o->node_ip[0], o->node_ip[1] },
@@ -339,10 +373,13 @@ static void stop(struct proxy *p)
 	node_watch_free(p->node);
 	podnet_free(p->podnet);
 	dns_server_free(p->dns);
+	health_free(p->health);
+	programming_done(&p->programming);
 	if (p->http)
 		http_server_shutdown(p->http, 100, NULL, NULL);
 	uv_close((uv_handle_t *)&p->check, NULL);
 	uv_close((uv_handle_t *)&p->awake, NULL);
+	uv_close((uv_handle_t *)&p->again, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
 		uv_close((uv_handle_t *)&p->signals[i], NULL);
 	uv_run(&p->loop, UV_RUN_DEFAULT);
@@ -381,6 +418,8 @@ int main(int argc, char **argv)
 	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
 	uv_loop_init(&p->loop);
 	uv_idle_init(&p->loop, &p->awake);
+	uv_timer_init(&p->loop, &p->again);
+	p->again.data = p;
 	uv_check_init(&p->loop, &p->check);
 	p->check.data = p;
 	uv_check_start(&p->check, on_check);

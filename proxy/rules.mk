@@ -9,4 +9,4 @@ $(B)/bench/nettool: $(B)/obj/tests/bench/nettool.o $(B)/lib/libbase.a
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^
-TEST_SCRIPTS += proxy/test.sh proxy/podnet/test.sh
+TEST_SCRIPTS += proxy/test.sh proxy/follow_test.sh proxy/podnet/test.sh

@@ -422,6 +422,37 @@ static void listener_closed(uv_handle_t *h)
 	free_when_closed(s);
 }
 
+static void listener_close(struct hs_listener *l)
+{
+	uv_close((uv_handle_t *)&l->poll, listener_closed);
+	close(l->fd);
+}
+
+uint16_t hs_local_port(int fd)
+{
+	struct sockaddr_storage sa = { 0 };
+	socklen_t len = sizeof(sa);
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
+		return 0;
+	return sa.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&sa)->sin6_port) :
+	       sa.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&sa)->sin_port) : 0;
+}
+
+void http_server_unlisten(struct http_server *s, uint16_t port)
+{
+	for (struct hs_listener **at = &s->listeners; *at;) {
+		struct hs_listener *l = *at;
+
+		if (hs_local_port(l->fd) != port) {
+			at = &l->next;
+			continue;
+		}
+		*at = l->next;
+		listener_close(l);
+	}
+}
+
 void http_server_shutdown(struct http_server *s, unsigned grace_ms, void (*done)(void *user), void *user)
 {
 	if (s->shutting_down)
@@ -433,8 +464,7 @@ void http_server_shutdown(struct http_server *s, unsigned grace_ms, void (*done)
 		struct hs_listener *l = s->listeners;
 
 		s->listeners = l->next;
-		uv_close((uv_handle_t *)&l->poll, listener_closed);
-		close(l->fd);
+		listener_close(l);
 	}
 	for (struct http_conn *c = s->conns; c; c = c->next)
 		hs_conn_stop(c);

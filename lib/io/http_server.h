@@ -46,6 +46,8 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
 int http_server_listen(struct http_server *s, const char *address, SSL_CTX *tls, int *ret_port, struct err *err);
 /* Adopts a listening stream socket (unix or inherited). The fd is moved. */
 int http_server_listen_fd(struct http_server *s, int fd, SSL_CTX *tls, struct err *err);
+/* Closes the listening sockets on a port; connections made through them go on. */
+void http_server_unlisten(struct http_server *s, uint16_t port);
 /* Stops accepting, tells HTTP/2 peers GOAWAY, lets requests finish for up to grace_ms, then frees the server and
  * calls done (may be NULL). */
 void http_server_shutdown(struct http_server *s, unsigned grace_ms, void (*done)(void *user), void *user);
@@ -63,6 +65,7 @@ X509 *http_peer_cert(const struct http_request *req);         /* borrow; NULL wi
 /* X509_V_OK, or why the client's certificate is not trusted (the handshake succeeds anyway: answer 401). */
 long http_peer_verify_result(const struct http_request *req);
 const char *http_peer_address(const struct http_request *req); /* "192.0.2.1:4711" */
+uint16_t http_local_port(const struct http_request *req); /* that the client came to; 0 when it is no TCP port */
 bool http_is_h2(const struct http_request *req);
 struct arena *http_arena(struct http_request *req);            /* lives as long as the request */
 

@@ -165,6 +165,8 @@ struct http_server {
 const char *hs_date(struct http_server *s); /* IMF-fixdate, made once a second */
 void hs_conn_gone(struct http_conn *c);     /* the last word of a closing connection */
 
+uint16_t hs_local_port(int fd);             /* 0: no TCP socket */
+
 /* http_server_conn.c */
 void hs_conn_accept(struct http_server *s, int fd, SSL_CTX *tls, const char *peer);
 void hs_conn_dirty(struct http_conn *c);

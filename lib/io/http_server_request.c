@@ -209,6 +209,11 @@ const char *http_peer_address(const struct http_request *req)
 	return req->conn->peer;
 }
 
+uint16_t http_local_port(const struct http_request *req)
+{
+	return hs_local_port(req->conn->fd);
+}
+
 bool http_is_h2(const struct http_request *req)
 {
 	return req->conn->h2 != NULL;
