@@ -109,7 +109,7 @@ nsenter --net="/run/netns/$NODE" "$TOOL" serve taken 32002 >/dev/null 2>&1 & TAK
 sleep 0.2
 slice lb-1 lb 8081 "10.244.0.1 n1 true true false" | put lb-1.yaml
 balancer Local 32002 | put lb.yaml
-becomes "a port that somebody else has is said" 1 logged "health check port of Service default/lb: listen on .*:32002"
+becomes "a port that somebody else has is said" 1 logged "health check port of Service default/lb: listen on .*:32002: Address already in use"
 kill -9 $TAKEN; wait $TAKEN 2>/dev/null
 becomes "and had when it comes free" 200 code http://127.0.0.1:32002/
 

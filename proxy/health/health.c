@@ -114,29 +114,36 @@ static void complain(struct health *h, bool *said, const char *what, const struc
 	h->complain(text, h->user);
 }
 
-/* No IPv6 in the kernel is no reason to complain. */
 static int listen_on(struct http_server *s, const struct ip_addr *a, uint16_t port, struct err *err)
 {
 	char ip[IP_ADDR_TEXT_SIZE], text[IP_ADDR_TEXT_SIZE + 16];
 	ip_format(a, ip);
 	snprintf(text, sizeof(text), a->family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip, port);
-	int r = http_server_listen(s, text, NULL, NULL, err);
-	return r == -EAFNOSUPPORT && a->family == AF_INET6 ? 0 : r;
+	return http_server_listen(s, text, NULL, NULL, err);
+}
+
+/* Both families by one socket; only IPv4 in a kernel without IPv6. */
+static int listen_everywhere(struct http_server *s, const char *port, struct err *err)
+{
+	_cleanup_free_ char *both = str_printf("[::]:%s", port), *v4 = str_printf("0.0.0.0:%s", port);
+	int r = http_server_listen(s, both, NULL, NULL, err);
+	return r == -EAFNOSUPPORT ? http_server_listen(s, v4, NULL, NULL, err) : r;
 }
 
 static void on_retry(uv_timer_t *t);
 
 static void port_open(struct health *h, uint16_t port)
 {
-	static const struct ip_addr every[2] = { { .family = AF_INET }, { .family = AF_INET6 } };
 	struct port *p = h->ports[port];
 	_cleanup_err_ struct err err = { 0 };
-	const struct ip_addr *addrs = h->only ? h->addrs : every;
-	size_t n = h->only ? h->addr_count : ARRAY_SIZE(every);
+	char text[8];
 	int r = 0;
+	snprintf(text, sizeof(text), "%u", port);
 	http_server_unlisten(h->services, port);
-	for (size_t i = 0; i < n && r >= 0; i++)
-		r = listen_on(h->services, &addrs[i], port, &err);
+	if (!h->only)
+		r = listen_everywhere(h->services, text, &err);
+	for (size_t i = 0; h->only && i < h->addr_count && r >= 0; i++)
+		r = listen_on(h->services, &h->addrs[i], port, &err);
 	if (r >= 0) {
 		p->retry_ms = 0;
 		p->said = false;
@@ -190,17 +197,9 @@ static void listen_own(struct health *h)
 {
 	_cleanup_err_ struct err err = { 0 };
 	const char *port = str_after(h->listen, "0.0.0.0:");
-	_cleanup_free_ char *v6 = port ? str_printf("[::]:%s", port) : NULL;
 	if (h->listening || !*h->listen)
 		return;
-	int r = http_server_listen(h->own, h->listen, NULL, NULL, &err);
-	if (r >= 0 && v6) {
-		r = http_server_listen(h->own, v6, NULL, NULL, &err);
-		r = r == -EAFNOSUPPORT ? 0 : r;
-		if (r < 0)
-			http_server_unlisten(h->own, (uint16_t)strtoul(port, NULL, 10));
-	}
-	h->listening = r >= 0;
+	h->listening = (port ? listen_everywhere(h->own, port, &err) : http_server_listen(h->own, h->listen, NULL, NULL, &err)) >= 0;
 	if (h->listening)
 		return;
 	complain(h, &h->listen_said, "--healthz-listen", &err);
