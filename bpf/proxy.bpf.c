@@ -7,6 +7,7 @@
 #include "bpf/lib/sock.h"
 #include "bpf/lib/stale.h"
 #include "bpf/lib/tc.h"
+#include "bpf/lib/xdp.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -64,4 +65,11 @@ SEC("tc")
 int tc_tunnel(struct __sk_buff *skb)
 {
 	return tc_in(skb, ABI_PROGRAM_TC_TUNNEL, 0);
+}
+
+/* Outward links, in the driver. */
+SEC("xdp.frags")
+int xdp_ingress(struct xdp_md *ctx)
+{
+	return xdp_in(ctx);
 }

@@ -39,7 +39,7 @@ static __always_inline int icmp_about_answer(struct work *w)
 	addr_copy(w->to.saddr, snat ? f->snat : w->p.t.saddr);
 	w->backend_id = f->backend_id;
 	w->set_id = f->set_id;
-	w->flow.flags = f->flags;
+	w->flow = *f;
 	return ICMP_TO_BACKEND;
 }
 

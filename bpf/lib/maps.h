@@ -155,6 +155,13 @@ struct {
 } trace_events SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ABI_MAX_XDP_DEVICES);
+	__type(key, __u32);
+	__type(value, struct abi_xdp_device);
+} xdp_devices SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, ABI_REASON_MAX);
 	__type(key, __u32);

@@ -39,6 +39,7 @@ struct packet {
 	__u32 l4_len;    /* bytes of transport header and payload, as the IP header says */
 	__u32 segment;   /* bytes of the largest packet on the wire, from the IP header on */
 	__be32 id;       /* of the datagram that a fragment belongs to */
+	__u32 frame, gso; /* bytes of the frame; payload of each segment when it is a train of them, else 0 */
 	__u8 kind, part, v4, flags;
 	__u8 hops, dont_fragment, malformed, first_header; /* first_header: IPv4's protocol, IPv6's next header */
 };
@@ -57,6 +58,7 @@ struct work {
 	struct packet quoted;     /* the packet that an ICMP error is about */
 	struct abi_tuple to;      /* as it leaves */
 	struct abi_tuple quoted_to;
+	struct abi_tuple outer;   /* of the packet that p came in */
 	struct abi_flow_key key;
 	struct abi_flow flow;     /* what was found or made for it */
 	struct abi_frontend frontend;
@@ -67,6 +69,7 @@ struct work {
 	__u8 program;             /* enum abi_program */
 	__u8 inside;              /* it came from a pod of this node */
 	__u8 translated;          /* `to` differs from what came */
+	__u8 unwrapped;           /* it came inside another packet, which names the backend: outer */
 	struct trace_point trace;
 };
 
@@ -82,6 +85,12 @@ static __always_inline struct work *work_get(void)
 {
 	__u32 zero = 0;
 	return bpf_map_lookup_elem(&works, &zero);
+}
+
+/* A program of XDP and one of tc have a helper each for the same. */
+static __always_inline long packet_load(void *ctx, int xdp, __u32 at, void *to, __u32 bytes)
+{
+	return xdp ? bpf_xdp_load_bytes(ctx, at, to, bytes) : bpf_skb_load_bytes(ctx, at, to, bytes);
 }
 
 static __always_inline __u8 packet_sctp_flags(__u8 chunk)
@@ -101,7 +110,7 @@ static __always_inline __u8 packet_sctp_flags(__u8 chunk)
 }
 
 /* quoted: the packet inside an ICMP error, of which only 8 bytes behind the IP header are sure to be there. */
-static __always_inline int packet_transport(struct __sk_buff *skb, struct packet *p, int quoted)
+static __always_inline int packet_transport(void *ctx, int xdp, struct packet *p, int quoted)
 {
 	__u8 head[16] = {};
 	__u8 proto = p->t.proto;
@@ -112,9 +121,9 @@ static __always_inline int packet_transport(struct __sk_buff *skb, struct packet
 	if (p->part == PACKET_LATER)
 		return PACKET_PORTS;
 	if (quoted || proto == IPPROTO_UDP) {
-		if (bpf_skb_load_bytes(skb, p->l4, head, 8) < 0)
+		if (packet_load(ctx, xdp, p->l4, head, 8) < 0)
 			return PACKET_OTHER;
-	} else if (bpf_skb_load_bytes(skb, p->l4, head, 14) < 0) {
+	} else if (packet_load(ctx, xdp, p->l4, head, 14) < 0) {
 		return PACKET_OTHER;
 	}
 	p->t.sport = *(__be16 *)head;
@@ -129,31 +138,31 @@ static __always_inline int packet_transport(struct __sk_buff *skb, struct packet
 	} else if (proto == PACKET_SCTP) {
 		p->flags = packet_sctp_flags(head[12]);
 		header = 12;
-	} else if (p->part == PACKET_WHOLE && !skb->gso_size) {
+	} else if (p->part == PACKET_WHOLE && !p->gso) {
 		__u32 says = bpf_ntohs(*(__be16 *)(head + 4));
 		p->malformed |= says < 8 || says > bytes;
 	}
 	p->malformed |= header > bytes;
-	if (skb->gso_size)
-		p->segment = p->l4 - p->l3 + header + skb->gso_size;
+	if (p->gso)
+		p->segment = p->l4 - p->l3 + header + p->gso;
 	return PACKET_PORTS;
 }
 
 /* total: the length in the IP header, from that header on. */
-static __always_inline void packet_length(struct __sk_buff *skb, struct packet *p, __u32 total, int quoted)
+static __always_inline void packet_length(struct packet *p, __u32 total, int quoted)
 {
-	__u32 there = skb->len - p->l3, before = p->l4 - p->l3;
-	if (skb->gso_size && !quoted) /* a train of segments may be longer than its header can say */
+	__u32 there = p->frame - p->l3, before = p->l4 - p->l3;
+	if (p->gso && !quoted) /* a train of segments may be longer than its header can say */
 		total = there;
 	p->segment = total;
 	p->malformed = total > there || total < before;
 	p->l4_len = total > before ? total - before : 0;
 }
 
-static __always_inline int packet_parse4(struct __sk_buff *skb, struct packet *p, int quoted)
+static __always_inline int packet_parse4(void *ctx, int xdp, struct packet *p, int quoted)
 {
 	struct iphdr ip;
-	if (bpf_skb_load_bytes(skb, p->l3, &ip, sizeof(ip)) < 0 || ip.version != 4 || ip.ihl < 5)
+	if (packet_load(ctx, xdp, p->l3, &ip, sizeof(ip)) < 0 || ip.version != 4 || ip.ihl < 5)
 		return PACKET_OTHER;
 	addr_from_v4(p->t.saddr, ip.saddr);
 	addr_from_v4(p->t.daddr, ip.daddr);
@@ -167,12 +176,12 @@ static __always_inline int packet_parse4(struct __sk_buff *skb, struct packet *p
 		p->part = PACKET_LATER;
 	else if (ip.frag_off & bpf_htons(0x2000))
 		p->part = PACKET_FIRST;
-	packet_length(skb, p, bpf_ntohs(ip.tot_len), quoted);
-	return packet_transport(skb, p, quoted);
+	packet_length(p, bpf_ntohs(ip.tot_len), quoted);
+	return packet_transport(ctx, xdp, p, quoted);
 }
 
 /* Goes past the extension headers; 0 when the packet is to be left alone. */
-static __always_inline int packet_headers6(struct __sk_buff *skb, struct packet *p, __u8 next)
+static __always_inline int packet_headers6(void *ctx, int xdp, struct packet *p, __u8 next)
 {
 	for (int i = 0; i <= PACKET_IPV6_HEADERS; i++) {
 		__u8 h[8];
@@ -180,7 +189,7 @@ static __always_inline int packet_headers6(struct __sk_buff *skb, struct packet 
 			p->t.proto = next;
 			return 1;
 		}
-		if (bpf_skb_load_bytes(skb, p->l4, h, sizeof(h)) < 0)
+		if (packet_load(ctx, xdp, p->l4, h, sizeof(h)) < 0)
 			return 0;
 		if (next == PACKET_ROUTING && h[3]) /* not yet where it is going */
 			return 0;
@@ -201,10 +210,10 @@ static __always_inline int packet_headers6(struct __sk_buff *skb, struct packet 
 	return 0;
 }
 
-static __always_inline int packet_parse6(struct __sk_buff *skb, struct packet *p, int quoted)
+static __always_inline int packet_parse6(void *ctx, int xdp, struct packet *p, int quoted)
 {
 	struct ipv6hdr ip;
-	if (bpf_skb_load_bytes(skb, p->l3, &ip, sizeof(ip)) < 0 || ip.version != 6)
+	if (packet_load(ctx, xdp, p->l3, &ip, sizeof(ip)) < 0 || ip.version != 6)
 		return PACKET_OTHER;
 	addr_copy(p->t.saddr, ip.saddr.in6_u.u6_addr32);
 	addr_copy(p->t.daddr, ip.daddr.in6_u.u6_addr32);
@@ -215,10 +224,10 @@ static __always_inline int packet_parse6(struct __sk_buff *skb, struct packet *p
 	p->dont_fragment = 1;
 	p->first_header = ip.nexthdr;
 	p->l4 = p->l3 + sizeof(ip);
-	if (!packet_headers6(skb, p, ip.nexthdr))
+	if (!packet_headers6(ctx, xdp, p, ip.nexthdr))
 		return PACKET_OTHER;
-	packet_length(skb, p, sizeof(ip) + bpf_ntohs(ip.payload_len), quoted);
-	return packet_transport(skb, p, quoted);
+	packet_length(p, sizeof(ip) + bpf_ntohs(ip.payload_len), quoted);
+	return packet_transport(ctx, xdp, p, quoted);
 }
 
 /* Reads the packet whose IP header is at l3 into work.p, or the quoted one into work.quoted. Returns its kind. */
@@ -230,11 +239,19 @@ __noinline int packet_parse(struct __sk_buff *skb, __u32 l3, int quoted)
 	struct packet *p = quoted ? &w->quoted : &w->p;
 	__builtin_memset(p, 0, sizeof(*p));
 	p->l3 = l3;
+	p->frame = skb->len;
+	p->gso = skb->gso_size;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
-		p->kind = packet_parse4(skb, p, quoted);
+		p->kind = packet_parse4(skb, 0, p, quoted);
 	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		p->kind = packet_parse6(skb, p, quoted);
+		p->kind = packet_parse6(skb, 0, p, quoted);
 	return p->kind;
+}
+
+/* From the IP header to the end of what it says to have. */
+static __always_inline __u32 packet_bytes(const struct packet *p)
+{
+	return p->l4 - p->l3 + p->l4_len;
 }
 
 static __always_inline int packet_is_first(const struct packet *p)

@@ -79,6 +79,12 @@ static __always_inline int place_at(struct work *w, const struct abi_config *c)
 	f->flags = (w->inside ? ABI_FLOW_INSIDE : 0) | (r->loaded ? ABI_FLOW_LOADED : 0);
 	if (addr_is_v4(b->addr) != w->p.v4)
 		return ABI_TC_DROP_NO_BACKEND_ADDRESS;
+	if (w->unwrapped)
+		f->flags |= ABI_FLOW_DSR_IN;
+	if (place_needs_snat(c, w, b) && w->frontend.flags & ABI_FRONTEND_DSR && !w->inside) {
+		f->flags |= ABI_FLOW_DSR_OUT; /* its answers do not come by: nothing to claim */
+		return ABI_TC_TRANSLATED;
+	}
 	if (place_needs_snat(c, w, b) && !place_snat(w, c))
 		return ABI_TC_DROP_NO_SNAT_ADDRESS;
 	flow_reply_key(&s->key, &w->key, f);
@@ -113,13 +119,54 @@ static __always_inline int place_insert(struct work *w)
 	}
 	struct abi_flow *twin = bpf_map_lookup_elem(&flows, &w->key);
 	/* Another CPU may have been first with this very packet's twin: then its choice stands. */
-	if (!twin || !addr_same(twin->backend, f->backend) || twin->backend_port != f->backend_port ||
-	    twin->snat_port != f->snat_port)
+	if (!(f->flags & ABI_FLOW_DSR_OUT) && (!twin || !addr_same(twin->backend, f->backend) ||
+					       twin->backend_port != f->backend_port || twin->snat_port != f->snat_port))
 		bpf_map_delete_elem(&flow_replies, &w->place.key);
 	if (!twin)
 		return ABI_TC_DROP_FLOWS_FULL;
 	*f = *twin;
 	return ABI_TC_TRANSLATED;
+}
+
+/* Is the slot's backend the one that the outer packet names? */
+static __always_inline int place_is_named(struct work *w, __u64 slot)
+{
+	struct select_result *r = &w->chosen;
+	return backend_get(ABI_SLOT_BACKEND(slot), ABI_SLOT_GENERATION(slot), &r->backend) &&
+	       r->backend.set_id == w->set_id && r->backend.flags & ABI_BACKEND_LOCAL &&
+	       addr_same(r->backend.addr, w->outer.daddr);
+}
+
+static long place_look(__u32 i, __u64 *set)
+{
+	struct work *w = work_get();
+	__u32 at = ABI_SET_BASE(*set) + i;
+	__u64 *slot = bpf_map_lookup_elem(&slots, &at);
+	if (!w || !slot || !place_is_named(w, *(volatile __u64 *)slot))
+		return 0;
+	w->chosen.id = ABI_SLOT_BACKEND(*slot);
+	return 1;
+}
+
+/* The backend whose address the outer packet goes to, into work.chosen. Where slots are chosen by hash it is likely the same
+ * here as where the packet was sent. An enum select_verdict. */
+__noinline int place_named(void)
+{
+	struct work *w = work_get();
+	if (!w)
+		return SELECT_NONE;
+	__u64 set = set_word(w->set_id);
+	w->chosen.id = 0;
+	w->chosen.loaded = !!(ABI_SET_FLAGS(set) & ABI_SET_LEAST);
+	if (ABI_SET_FLAGS(set) & ABI_SET_HASH) {
+		__u64 slot = slot_at(set, abi_hash_flow(&w->key));
+		if (place_is_named(w, slot)) {
+			w->chosen.id = ABI_SLOT_BACKEND(slot);
+			return SELECT_OK;
+		}
+	}
+	bpf_loop(ABI_SET_COUNT(set), place_look, &set, 0);
+	return w->chosen.id ? SELECT_OK : SELECT_NONE;
 }
 
 /* Selects into work.chosen; an enum select_verdict. */
@@ -144,15 +191,15 @@ __noinline int place_flow(void)
 	if (!w || !c)
 		return ABI_TC_PASSED;
 	for (int i = 0; i < PLACE_TRIES; i++) {
-		int verdict = place_choose();
+		if (w->unwrapped && place_named() != SELECT_OK)
+			return ABI_TC_DROP_ENCAP;
+		int verdict = w->unwrapped ? SELECT_OK : place_choose();
 		if (verdict == SELECT_DROP)
 			return ABI_TC_DROP_LOCAL_POLICY;
 		if (verdict == SELECT_OVERTAKEN) /* the client sends again */
 			return ABI_SOCK_OVERTAKEN;
-		if (verdict != SELECT_OK) {
-			stats_refused(w->set_id);
+		if (verdict != SELECT_OK)
 			return ABI_TC_REFUSED_NO_ENDPOINTS;
-		}
 		reason = place_at(w, c);
 		if (reason == ABI_TC_TRANSLATED)
 			return place_insert(w);

@@ -17,13 +17,14 @@ static __always_inline int route_rewrite(struct __sk_buff *skb, const struct wor
 	return w->p.kind == PACKET_ICMP ? icmp_rewrite(skb) : packet_rewrite(skb);
 }
 
-static __always_inline long route_lookup(struct __sk_buff *skb, const struct work *w, struct bpf_fib_lookup *f)
+/* Asks for the way of a packet from and to where work.to says; bytes: its size on the wire, from the IP header on. */
+static __always_inline void route_question(const struct work *w, struct bpf_fib_lookup *f, __u32 ifindex, __u32 bytes)
 {
 	f->l4_protocol = w->to.proto;
 	f->sport = w->to.sport;
 	f->dport = w->to.dport;
-	f->tot_len = w->p.segment;
-	f->ifindex = skb->ifindex;
+	f->tot_len = bytes;
+	f->ifindex = ifindex;
 	if (w->p.v4) {
 		f->family = ROUTE_AF_INET;
 		f->ipv4_src = w->to.saddr[3];
@@ -33,19 +34,21 @@ static __always_inline long route_lookup(struct __sk_buff *skb, const struct wor
 		addr_copy(f->ipv6_src, w->to.saddr);
 		addr_copy(f->ipv6_dst, w->to.daddr);
 	}
-	return bpf_fib_lookup(skb, f, sizeof(*f), 0);
 }
 
-static __always_inline int route_out(struct __sk_buff *skb, const struct work *w, struct bpf_fib_lookup *f)
+static __always_inline int route_redirect(const struct bpf_fib_lookup *f)
 {
 	struct bpf_redir_neigh next = { .nh_family = f->family };
 	if (f->family == ROUTE_AF_INET)
 		next.ipv4_nh = f->ipv4_dst;
 	else
 		addr_copy(next.ipv6_nh, f->ipv6_dst);
-	if (packet_hop(skb, &w->p))
-		return TC_ACT_SHOT;
 	return bpf_redirect_neigh(f->ifindex, &next, sizeof(next), 0);
+}
+
+static __always_inline int route_out(struct __sk_buff *skb, const struct work *w, struct bpf_fib_lookup *f)
+{
+	return packet_hop(skb, &w->p) ? TC_ACT_SHOT : route_redirect(f);
 }
 
 /* What does not fit on the way out: the sender hears of it, or the stack cuts it up. */
@@ -70,7 +73,8 @@ __noinline int route_send(struct __sk_buff *skb)
 		w->reason = ABI_TC_DROP_NO_ROUTE;
 		return w->p.kind == PACKET_PORTS ? reject_send(skb, &w->p, REJECT_HOPS_GONE, 0) : TC_ACT_SHOT;
 	}
-	switch (route_lookup(skb, w, &f)) {
+	route_question(w, &f, skb->ifindex, w->p.segment);
+	switch (bpf_fib_lookup(skb, &f, sizeof(f), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		break;

@@ -15,15 +15,26 @@
 
 #define TC_PACKET_HOST 0
 
-static __noinline void tc_trace(struct __sk_buff *skb, struct work *w)
+/* dsr.h */
+int dsr_send(struct __sk_buff *skb);
+int dsr_receive(struct __sk_buff *skb);
+int dsr_clamp(struct __sk_buff *skb);
+
+/* By how much encapsulation makes a packet longer. */
+static __always_inline __u32 dsr_overhead(const struct packet *p)
+{
+	return p->v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+}
+
+static __noinline void work_trace(struct work *w, __u32 ifindex, __u32 bytes)
 {
 	struct trace_point *at = &w->trace;
 	at->before = w->p.t;
 	at->after = w->translated ? w->to : w->p.t;
-	at->ifindex = skb->ifindex;
+	at->ifindex = ifindex;
 	at->set_id = w->set_id;
 	at->backend_id = w->backend_id;
-	at->len = skb->len;
+	at->len = bytes;
 	at->program = w->program;
 	at->reason = w->reason;
 	trace_verdict(at);
@@ -35,7 +46,7 @@ static __always_inline int tc_verdict(struct __sk_buff *skb, struct work *w, int
 	if (w->reason != ABI_TC_PASSED)
 		count(w->reason);
 	if (trace_on())
-		tc_trace(skb, w);
+		work_trace(w, skb->ifindex, skb->len);
 	return verdict;
 }
 
@@ -65,7 +76,8 @@ __noinline int tc_frontend(void)
 	key.port = w->key.port;
 	key.proto = w->key.proto;
 	int found = frontend_lookup(&key, &w->frontend);
-	if (!found && is_node_port(c, key.port) && is_node_addr(key.addr)) {
+	/* What comes unwrapped was for another node's address. */
+	if (!found && is_node_port(c, key.port) && (w->unwrapped || is_node_addr(key.addr))) {
 		frontend_key_node_port(&key);
 		found = frontend_lookup(&key, &w->frontend);
 	}
@@ -95,7 +107,7 @@ static __always_inline int tc_stray(struct work *w)
 static __always_inline int tc_new(struct work *w, struct abi_flow *old)
 {
 	int whose = tc_frontend();
-	if (whose == TC_NOBODYS)
+	if (whose == TC_NOBODYS || (w->unwrapped && !(w->frontend.flags & ABI_FRONTEND_DSR)))
 		return ABI_TC_PASSED;
 	if (w->p.part == PACKET_LATER)
 		return ABI_TC_DROP_FRAGMENT;
@@ -105,8 +117,9 @@ static __always_inline int tc_new(struct work *w, struct abi_flow *old)
 		return ABI_TC_PASSED;
 	if (whose == TC_OWNED)
 		return ABI_TC_REJECTED;
-	if (!packet_is_first(&w->p))
-		return tc_stray(w);
+	/* The node that a packet comes from knows its flow; this one may have forgotten it. */
+	if (w->unwrapped ? w->p.flags & PACKET_RST : !packet_is_first(&w->p))
+		return w->unwrapped ? ABI_TC_DROP_ENCAP : tc_stray(w);
 	if (w->frontend.flags & ABI_FRONTEND_RANGES && !range_allows(w->frontend.set_id, w->key.client))
 		return ABI_TC_DROP_SOURCE_RANGE;
 	if (old) {
@@ -134,6 +147,8 @@ static __always_inline int tc_refuse(struct __sk_buff *skb, struct work *w, __u3
 	if (reason == ABI_TC_PASSED)
 		return tc_pass(skb, w);
 	w->reason = reason;
+	if (reason == ABI_TC_REFUSED_NO_ENDPOINTS)
+		stats_refused(w->set_id);
 	if (reason == ABI_TC_REFUSED_NO_ENDPOINTS || reason == ABI_TC_REJECTED) {
 		verdict = reject_send(skb, &w->p, REJECT_UNREACHABLE, 0);
 		if (reason != ABI_TC_REJECTED && verdict != TC_ACT_SHOT)
@@ -168,11 +183,9 @@ static __always_inline void tc_towards_backend(struct work *w)
 	w->reason = ABI_TC_TRANSLATED;
 }
 
-__noinline int tc_forward(struct __sk_buff *skb)
+/* The flow that a client's packet belongs to. */
+static __always_inline void work_key(struct work *w)
 {
-	struct work *w = work_get();
-	if (!w)
-		return TC_ACT_UNSPEC;
 	struct abi_flow_key *key = &w->key;
 	__builtin_memset(key, 0, sizeof(*key));
 	addr_copy(key->client, w->p.t.saddr);
@@ -180,40 +193,55 @@ __noinline int tc_forward(struct __sk_buff *skb)
 	key->client_port = w->p.t.sport;
 	key->port = w->p.t.dport;
 	key->proto = w->p.t.proto;
-	struct abi_flow *f = bpf_map_lookup_elem(&flows, key);
+}
+
+static __always_inline void tc_flow_hit(struct work *w, struct abi_flow *f)
+{
+	__u8 bits = flow_state_bits(&w->p, ABI_FLOW_CLIENT_FIN);
+	flow_touch(&f->last_ns);
+	if (bits)
+		f->state |= bits;
+	w->flow = *f;
+}
+
+__noinline int tc_forward(struct __sk_buff *skb)
+{
+	struct work *w = work_get();
+	if (!w)
+		return TC_ACT_UNSPEC;
+	work_key(w);
+	struct abi_flow *f = bpf_map_lookup_elem(&flows, &w->key);
 	if (f && tc_flow_holds(w, f)) {
 		if (w->p.malformed)
 			return tc_refuse(skb, w, ABI_TC_DROP_MALFORMED);
-		__u8 bits = flow_state_bits(&w->p, ABI_FLOW_CLIENT_FIN);
-		flow_touch(&f->last_ns);
-		if (bits)
-			f->state |= bits;
-		w->flow = *f;
+		tc_flow_hit(w, f);
 	} else {
 		int reason = tc_new(w, f);
 		if (reason != ABI_TC_TRANSLATED)
 			return tc_refuse(skb, w, reason);
 	}
-	tc_towards_backend(w);
 	if (w->p.part == PACKET_FIRST)
 		fragment_note(&w->p);
+	if (w->flow.flags & ABI_FLOW_DSR_OUT)
+		return tc_verdict(skb, w, dsr_send(skb));
+	tc_towards_backend(w);
 	return tc_verdict(skb, w, w->flow.flags & ABI_FLOW_SNAT ? route_send(skb) : tc_translate(skb, w));
 }
 
 enum { TC_NOT_OURS = -2 };
 
-/* An answer: becomes the frontend's, for the client. TC_NOT_OURS when it belongs to no flow. */
-__noinline int tc_reply(struct __sk_buff *skb)
+/* The flow that an answer belongs to, or NULL. */
+static __always_inline struct abi_flow_reply *tc_find_reply(const struct work *w)
 {
-	struct work *w = work_get();
-	if (!w)
-		return TC_NOT_OURS;
 	struct abi_flow_key key = { .client_port = w->p.t.dport, .port = w->p.t.sport, .proto = w->p.t.proto };
 	addr_copy(key.client, w->p.t.daddr);
 	addr_copy(key.addr, w->p.t.saddr);
-	struct abi_flow_reply *r = bpf_map_lookup_elem(&flow_replies, &key);
-	if (!r)
-		return TC_NOT_OURS;
+	return bpf_map_lookup_elem(&flow_replies, &key);
+}
+
+/* From the backend to the client: w->to by what was found. */
+static __always_inline void tc_towards_client(struct work *w, struct abi_flow_reply *r)
+{
 	flow_touch(&r->last_ns);
 	w->to = w->p.t;
 	addr_copy(w->to.saddr, r->addr);
@@ -229,8 +257,22 @@ __noinline int tc_reply(struct __sk_buff *skb)
 		if (f)
 			f->state |= bits;
 	}
+}
+
+/* An answer: becomes the frontend's, for the client. TC_NOT_OURS when it belongs to no flow. */
+__noinline int tc_reply(struct __sk_buff *skb)
+{
+	struct work *w = work_get();
+	if (!w)
+		return TC_NOT_OURS;
+	struct abi_flow_reply *r = tc_find_reply(w);
+	if (!r)
+		return TC_NOT_OURS;
+	tc_towards_client(w, r);
 	if (w->p.part == PACKET_FIRST)
 		fragment_note(&w->p);
+	if (r->flags & ABI_FLOW_DSR_IN && w->p.t.proto == IPPROTO_TCP && w->p.flags & PACKET_SYN && dsr_clamp(skb))
+		return tc_drop(skb, w, ABI_TC_DROP_REWRITE);
 	return tc_verdict(skb, w, w->program == ABI_PROGRAM_TC_EGRESS ? tc_translate(skb, w) : route_send(skb));
 }
 
@@ -245,6 +287,8 @@ __noinline int tc_icmp(struct __sk_buff *skb)
 		return tc_pass(skb, w);
 	if (w->p.malformed)
 		return tc_drop(skb, w, ABI_TC_DROP_MALFORMED);
+	if (found == ICMP_TO_BACKEND && w->flow.flags & ABI_FLOW_DSR_OUT)
+		return tc_verdict(skb, w, dsr_send(skb));
 	w->translated = 1;
 	w->reason = ABI_TC_ICMP_TRANSLATED;
 	/* Towards a backend of this node, and out of a link, the kernel's own routing is right. */
@@ -264,17 +308,28 @@ static __always_inline int tc_may_be_reply(const struct abi_config *c, const str
 	       (addr_same(to, c->snat_node[family]) && port >= c->snat_node_min && port <= c->snat_node_max);
 }
 
+static __always_inline void work_begin(struct work *w, __u8 program)
+{
+	w->set_id = w->backend_id = 0;
+	w->program = program;
+	w->inside = program == ABI_PROGRAM_TC_PODS;
+	w->translated = w->unwrapped = 0;
+}
+
 /* Reads the packet. Returns the work to be done on it, or NULL when it is nobody's of ours; *verdict says what then. */
 static __always_inline struct work *tc_begin(struct __sk_buff *skb, __u8 program, int *verdict)
 {
 	struct work *w = work_get();
 	*verdict = TC_ACT_UNSPEC;
-	if (!w || !packet_parse(skb, PACKET_L3, 0))
+	if (!w)
 		return 0;
-	w->set_id = w->backend_id = 0;
-	w->program = program;
-	w->inside = program == ABI_PROGRAM_TC_PODS;
-	w->translated = 0;
+	work_begin(w, program);
+	if (!packet_parse(skb, PACKET_L3, 0)) {
+		if ((program == ABI_PROGRAM_TC_INGRESS || program == ABI_PROGRAM_TC_TUNNEL) && w->p.part == PACKET_WHOLE &&
+		    w->p.t.proto == (w->p.v4 ? IPPROTO_IPIP : IPPROTO_IPV6))
+			*verdict = dsr_receive(skb);
+		return 0;
+	}
 	if (w->p.part != PACKET_LATER || fragment_find(&w->p))
 		return w;
 	const struct abi_config *c = config_get();

@@ -34,6 +34,7 @@ enum {
 	ABI_MAX_PEERS = 16384,
 	ABI_MAX_RANGES = 65536,
 	ABI_MAX_FRAGMENTS = 8192,
+	ABI_MAX_XDP_DEVICES = 64,
 	ABI_TRACE_BYTES = 262144,
 };
 
@@ -257,6 +258,14 @@ struct abi_sweeper {
 	__u64 stamp; /* of the program whose callback is armed; see tc.h */
 };
 _Static_assert(sizeof(struct abi_sweeper) == 24, "sweeper");
+
+/* Map `xdp_devices`, by ifindex: links whose frames the XDP program takes and through which it may send: their drivers can
+ * transmit frames of XDP at this moment. A link that is not in it is left to tc. */
+struct abi_xdp_device {
+	__u8 mac[6]; /* frames to other addresses are not for this host */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct abi_xdp_device) == 8, "xdp device");
 
 struct abi_node_addr_key {
 	__u32 addr[4];

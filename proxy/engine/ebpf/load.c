@@ -28,7 +28,7 @@
 const char *const ebpf_map_names[EBPF_MAP_MAX] = {
 	"frontends", "sets", "slots", "backends", "stats", "affinity", "socks", "udp_peers",
 	"flows", "flow_replies", "sweeper", "node_addrs", "config", "counters", "loads", "ranges",
-	"peer_nodes", "fragments", "trace_filter", "trace_events",
+	"peer_nodes", "fragments", "trace_filter", "trace_events", "xdp_devices",
 };
 static const char *const program_names[EBPF_PROGRAM_MAX] = {
 	"tc_ingress", "tc_egress", "tc_pods", "tc_tunnel", "xdp_ingress", "stale_sockets",
