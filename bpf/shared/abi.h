@@ -19,7 +19,17 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
+#ifndef ABI_VERSION
 #define ABI_VERSION 2
+#endif
+/* A layout that no version has, for the test of change-overs: what daemons keep in maps stands elsewhere. */
+#ifdef ABI_TEST_LAYOUT
+#define ABI_MOVED __u64 moved;
+#define ABI_MOVED_BYTES 8
+#else
+#define ABI_MOVED
+#define ABI_MOVED_BYTES 0
+#endif
 
 /* Default sizes of the maps; the daemon may raise them when it creates new ones. */
 enum {
@@ -127,11 +137,12 @@ struct abi_affinity_key {
 };
 _Static_assert(sizeof(struct abi_affinity_key) == 24, "affinity key");
 struct abi_affinity {
+	ABI_MOVED
 	__u64 last_ns; /* CLOCK_MONOTONIC */
 	__u32 backend_id;
 	__u32 generation;
 };
-_Static_assert(sizeof(struct abi_affinity) == 16, "affinity");
+_Static_assert(sizeof(struct abi_affinity) == 16 + ABI_MOVED_BYTES, "affinity");
 
 /* What a connected socket asked for and got; lives as long as the socket (socket-local storage). */
 struct abi_sock {
@@ -199,6 +210,7 @@ enum { /* flags */
 	ABI_FLOW_LOADED = 1 << 4,  /* counted in `loads` of its backend */
 };
 struct abi_flow {
+	ABI_MOVED
 	__u64 last_ns;
 	__u32 backend[4];
 	__u32 snat[4]; /* without ABI_FLOW_SNAT: zero */
@@ -212,10 +224,11 @@ struct abi_flow {
 	__u32 set_id;
 	__u32 pad2;
 };
-_Static_assert(sizeof(struct abi_flow) == 64, "flow");
+_Static_assert(sizeof(struct abi_flow) == 64 + ABI_MOVED_BYTES, "flow");
 /* The key's client is whom the backend answers: the client itself, or the SNAT address and port. Making this element with
  * BPF_NOEXIST is what gives a SNAT port out. */
 struct abi_flow_reply {
+	ABI_MOVED
 	__u64 last_ns;   /* 0: the backend has not answered yet */
 	__u32 addr[4];   /* what the client knows the backend by */
 	__u32 client[4]; /* whom the answer goes to */
@@ -224,7 +237,7 @@ struct abi_flow_reply {
 	__u8 flags; /* the flow's */
 	__u8 pad[3];
 };
-_Static_assert(sizeof(struct abi_flow_reply) == 48, "flow reply");
+_Static_assert(sizeof(struct abi_flow_reply) == 48 + ABI_MOVED_BYTES, "flow reply");
 
 /* Ports of a datagram's first fragment, for those that follow it. */
 struct abi_fragment_key {

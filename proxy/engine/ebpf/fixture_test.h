@@ -9,10 +9,12 @@
 #include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -42,7 +44,10 @@ static inline void run(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(command, sizeof(command), fmt, ap);
 	va_end(ap);
-	if (system(command) != 0)
+	char *argv[] = { "sh", "-c", command, NULL };
+	pid_t pid;
+	int status = -1;
+	if (posix_spawnp(&pid, "sh", NULL, NULL, argv, environ) != 0 || waitpid(pid, &status, 0) < 0 || status != 0)
 		fail_msg("%s", command);
 }
 
