@@ -12,6 +12,7 @@
 #define SLICE_SKIP_MIRROR "endpointslice.kubernetes.io/skip-mirror"
 #define SLICE_MIRROR_MANAGER "endpointslicemirroring-controller.k8s.io"
 #define SLICE_MANAGER "endpointslice-controller.k8s.io"
+#define ENDPOINTS_TRIGGER_TIME "endpoints.kubernetes.io/last-change-trigger-time"
 enum { SLICE_MAX_ENDPOINTS = 100, ENDPOINTS_MAX_ADDRESSES = 1000 };
 
 bool service_wants_endpoints(const json_t *service); /* it has a selector and is not ExternalName */
@@ -35,7 +36,17 @@ struct endpoints_view {
 	struct object_list slices;     /* what exists for the Service, of any manager */
 	json_t *(*node_get)(const char *name, void *user); /* borrow; NULL function: nodes are unknown */
 	void *user;
+	const char *trigger_time;      /* RFC 3339: the first change that these writes are for; NULL: not known */
 };
+/* When each pod of a Service last became ready or not, and the Service was made, as far as they were written to its
+ * endpoints already. */
+struct endpoints_triggers;
+struct endpoints_triggers *endpoints_triggers_new(void);
+struct endpoints_triggers *endpoints_triggers_free(struct endpoints_triggers *t);
+/* The earliest change since the last call for this Service, 0 when none is known. key: the Service's. */
+int64_t endpoints_triggers_next_s(struct endpoints_triggers *t, const char *key, const json_t *service,
+				  const struct object_list *pods);
+void endpoints_triggers_forget(struct endpoints_triggers *t, const char *key);
 /* The Endpoints object of a Service: nothing, create, or replace. */
 void endpoints_decide(const struct endpoints_view *v, struct plan *plan);
 /* The slices: the fewest writes that make them hold exactly the endpoints there are. */

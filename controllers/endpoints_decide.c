@@ -176,6 +176,10 @@ void endpoints_decide(const struct endpoints_view *v, struct plan *plan)
 	annotations = json_deep_copy(object_annotations(v->endpoints));
 	if (!annotations)
 		annotations = json_object();
+	if (v->trigger_time)
+		json_object_set_new(annotations, ENDPOINTS_TRIGGER_TIME, json_string(v->trigger_time));
+	else
+		json_object_del(annotations, ENDPOINTS_TRIGGER_TIME);
 	if (truncated)
 		json_object_set_new(annotations, "endpoints.kubernetes.io/over-capacity", json_string("truncated"));
 	else
@@ -194,7 +198,7 @@ void endpoints_decide(const struct endpoints_view *v, struct plan *plan)
 	had = json_object_get(v->endpoints, "subsets");
 	if (json_same(labels, object_labels(v->endpoints)) &&
 	    (had ? json_same(had, subsets) : !json_array_size(subsets)) &&
-	    json_object_size(annotations) == json_object_size(object_annotations(v->endpoints)))
+	    truncated == (map_str(object_annotations(v->endpoints), "endpoints.kubernetes.io/over-capacity") != NULL))
 		return;
 	json_set(object, "metadata.resourceVersion", json_string(object_resource_version(v->endpoints)));
 	plan_add(plan, "PUT", kube_path("v1", "endpoints", ns, name, NULL), TAKE(object));

@@ -383,6 +383,86 @@ static void endpoints_by_hand_are_mirrored(void **state _unused_)
 	world_done(&w);
 }
 
+static void hints(void **state _unused_)
+{
+	static const struct {
+		const char *spec;
+		int flags;
+		const char *zone, *node;
+	} rows[] = {
+		{ "", READY, NULL, NULL },
+		{ "  trafficDistribution: PreferClose\n", READY, "z1", NULL },
+		{ "  trafficDistribution: PreferSameZone\n", READY, "z1", NULL },
+		{ "  trafficDistribution: PreferSameNode\n", READY, "z1", "n1" },
+		{ "  trafficDistribution: PreferSameNode\n", 0, NULL, NULL },
+		{ "  trafficDistribution: PreferClose\n", READY | TERMINATING, NULL, NULL },
+		{ "  trafficDistribution: PreferClose\n  publishNotReadyAddresses: true\n", 0, "z1", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *spec = str_printf("%s%s", PORT_80, rows[i].spec);
+		const json_t *e;
+		struct world w;
+
+		world_init(&w, spec);
+		add_pod(&w, 1, rows[i].flags, "");
+		endpointslice_decide(&w.view, &w.plan);
+		e = json_at(w.plan.items[0]->body, "endpoints[0]");
+		assert_true(str_eq(json_str(e, "hints.forZones[0].name"), rows[i].zone));
+		assert_true(str_eq(json_str(e, "hints.forNodes[0].name"), rows[i].node));
+		world_done(&w);
+	}
+}
+
+static void pods_of_a_missing_node_are_nowhere(void **state _unused_)
+{
+	struct world w;
+
+	world_init(&w, PORT_80);
+	add_pod(&w, 1, READY, "");
+	json_set_str(add_pod(&w, 2, READY, ""), "spec.nodeName", "gone");
+	endpointslice_decide(&w.view, &w.plan);
+	assert_int_equal(json_array_size(json_object_get(w.plan.items[0]->body, "endpoints")), 1);
+	assert_true(w.plan.requeue_after_ms > 0);
+	plan_done(&w.plan);
+	json_set(w.service, "spec.publishNotReadyAddresses", json_true());
+	endpointslice_decide(&w.view, &w.plan);
+	assert_int_equal(json_array_size(json_object_get(w.plan.items[0]->body, "endpoints")), 2);
+	world_done(&w);
+}
+
+static void trigger_times(void **state _unused_)
+{
+	struct endpoints_triggers *t = endpoints_triggers_new();
+	struct world w;
+	json_t *a, *b;
+
+	world_init(&w, PORT_80);
+	json_set_str(w.service, "metadata.creationTimestamp", "1970-01-01T00:00:05Z");
+	a = add_pod(&w, 1, READY, "");
+	b = add_pod(&w, 2, READY, "");
+	json_set_str(json_array_get(json_at(a, "status.conditions"), 0), "lastTransitionTime", "1970-01-01T00:00:10Z");
+	assert_int_equal(endpoints_triggers_next_s(t, "k", w.service, &w.view.pods), 5);
+	assert_int_equal(endpoints_triggers_next_s(t, "k", w.service, &w.view.pods), 0);
+	json_set_str(json_array_get(json_at(a, "status.conditions"), 0), "lastTransitionTime", "1970-01-01T00:00:30Z");
+	json_set_str(json_array_get(json_at(b, "status.conditions"), 0), "lastTransitionTime", "1970-01-01T00:00:20Z");
+	assert_int_equal(endpoints_triggers_next_s(t, "k", w.service, &w.view.pods), 20);
+	assert_int_equal(endpoints_triggers_next_s(t, "k", w.service, &w.view.pods), 0);
+	w.view.trigger_time = "1970-01-01T00:00:20Z";
+	endpointslice_decide(&w.view, &w.plan);
+	assert_string_equal(map_str(object_annotations(w.plan.items[0]->body), ENDPOINTS_TRIGGER_TIME), "1970-01-01T00:00:20Z");
+	apply_slices(&w);
+	/* It says nothing about what the endpoints are: no write for its sake, but none keeps an old one. */
+	w.view.trigger_time = NULL;
+	endpointslice_decide(&w.view, &w.plan);
+	assert_int_equal(w.plan.count, 0);
+	add_pod(&w, 3, READY, "");
+	endpointslice_decide(&w.view, &w.plan);
+	assert_null(map_str(object_annotations(w.plan.items[0]->body), ENDPOINTS_TRIGGER_TIME));
+	world_done(&w);
+	endpoints_triggers_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +477,9 @@ int main(void)
 		cmocka_unit_test(endpoints_object),
 		cmocka_unit_test(endpoints_are_cut_at_a_thousand),
 		cmocka_unit_test(endpoints_by_hand_are_mirrored),
+		cmocka_unit_test(hints),
+		cmocka_unit_test(pods_of_a_missing_node_are_nowhere),
+		cmocka_unit_test(trigger_times),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

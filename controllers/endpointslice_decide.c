@@ -10,6 +10,8 @@
 #include "controllers/endpoints.h"
 #include "kube/object.h"
 
+enum { MISSING_NODE_MS = 5000 };
+
 struct group {
 	const char *family;     /* "IPv4", "IPv6" */
 	json_t *ports;          /* own */
@@ -97,7 +99,8 @@ static json_t *endpoint_of(const struct endpoints_view *v, const json_t *pod, co
 		json_object_set_new(e, "nodeName", json_string(node_name));
 	if (zone)
 		json_object_set_new(e, "zone", json_string(zone));
-	hints = hints_for(v, zone, node_name);
+	/* Who is not ready gets no traffic that hints could steer. */
+	hints = ready ? hints_for(v, zone, node_name) : NULL;
 	if (hints)
 		json_object_set_new(e, "hints", hints);
 	return e;
@@ -169,6 +172,24 @@ static void add_fresh(struct work *w, const char *family, json_t *ports, json_t 
 	w->fresh[w->fresh_count++] = (struct fresh){ family, json_incref(ports), endpoints };
 }
 
+/* Sets or removes the annotation that says since when the change waits. */
+static void note_trigger(const struct work *w, json_t *slice)
+{
+	json_t *annotations = json_at(slice, "metadata.annotations");
+
+	if (w->v->trigger_time) {
+		if (!annotations) {
+			annotations = json_object();
+			json_set(slice, "metadata.annotations", annotations);
+		}
+		json_object_set_new(annotations, ENDPOINTS_TRIGGER_TIME, json_string(w->v->trigger_time));
+	} else {
+		json_object_del(annotations, ENDPOINTS_TRIGGER_TIME);
+		if (annotations && !json_object_size(annotations))
+			json_unset(slice, "metadata.annotations");
+	}
+}
+
 static void write_new(struct work *w, const struct fresh *f)
 {
 	_cleanup_free_ char *prefix = str_printf("%s-", object_name(w->owner));
@@ -178,6 +199,7 @@ static void write_new(struct work *w, const struct fresh *f)
 				  object_controller_ref(w->owner, "v1", w->owner_kind), "addressType", f->family,
 				  "endpoints", f->endpoints, "ports", f->ports);
 
+	note_trigger(w, slice);
 	plan_create(w->plan,
 		    kube_path("discovery.k8s.io/v1", "endpointslices", object_namespace(w->owner), NULL, NULL), slice)
 		->flags |= WRITE_EXPECT_CREATE;
@@ -199,6 +221,7 @@ static void write_update(struct work *w, const json_t *had, json_t *ports, json_
 	if (ports)
 		json_object_set(slice, "ports", ports);
 	json_set(slice, "metadata.labels", json_incref(w->labels));
+	note_trigger(w, slice);
 	plan_add(w->plan, "PUT", slice_path(had), slice);
 }
 
@@ -377,6 +400,15 @@ static void families_of(const json_t *service, const char *ret[2])
 		ret[0] = strchr(ip, ':') ? "IPv6" : "IPv4";
 }
 
+/* A pod of a node that is not (or no longer) there is nowhere, unless its Service wants whatever there is. */
+static bool node_is_gone(const struct endpoints_view *v, const json_t *pod)
+{
+	const char *node = json_str(pod, "spec.nodeName");
+
+	return v->node_get && !str_empty(node) && !json_bool(v->service, "spec.publishNotReadyAddresses", false) &&
+	       !v->node_get(node, v->user);
+}
+
 void endpointslice_decide(const struct endpoints_view *v, struct plan *plan)
 {
 	_cleanup_json_ json_t *labels = NULL;
@@ -394,6 +426,10 @@ void endpointslice_decide(const struct endpoints_view *v, struct plan *plan)
 		if (!map_selects(json_at(v->service, "spec.selector"), object_labels(pod)) ||
 		    !endpoint_eligible(pod, true))
 			continue;
+		if (node_is_gone(v, pod)) {
+			plan_requeue(plan, MISSING_NODE_MS);
+			continue;
+		}
 		for (int f = 0; f < 2; f++) {
 			if (families[f])
 				add_pod(v, &w.groups, families[f], pod);

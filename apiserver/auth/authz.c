@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Authorization: the mode's decision. The cluster's own daemons (by their certificates' identities) may do everything: this server
- * has no node authorizer, and keelson's controllers use one identity where upstream has one a controller.
+ * Authorization: the mode's decision, that of the node authorizer, and RBAC's, in this order: the first that allows counts. The
+ * cluster's own daemons (by their certificates' identities) may do everything: keelson's controllers use one identity where upstream
+ * has one a controller.
  */
 #include "apiserver/auth/authz.h"
 
+#include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 
 struct authorizer {
@@ -35,8 +37,6 @@ static const char *trusted(const struct authorizer *a, const struct identity *us
 		return "AlwaysAllow";
 	if (identity_in_group(user, "system:masters"))
 		return "system:masters";
-	if (identity_in_group(user, "system:nodes") && str_starts(user->name, "system:node:"))
-		return "a node of the cluster";
 	for (size_t i = 0; i < ARRAY_SIZE(users); i++)
 		if (str_eq(user->name, users[i]))
 			return "a daemon of the cluster";
@@ -52,7 +52,9 @@ static const struct rbac *compiled(struct registry *g)
 
 bool authz_allowed(struct registry *g, const struct identity *user, const struct authz_attributes *a, const char **ret_reason)
 {
-	const char *reason = trusted(g->authz, user);
+	const char *reason = trusted(g->authz, user), *node = reason ? NULL : node_identity(user);
+	if (node && node_authz_allows(g, compiled(g), node, a))
+		reason = "a node and what is its own";
 	if (ret_reason)
 		*ret_reason = reason ? reason : "";
 	return reason || rbac_allows(compiled(g), user, a, ret_reason);

@@ -16,6 +16,7 @@ struct authz_attributes {
 	const char *verb;
 	const char *group, *version, *resource, *subresource, *ns, *name; /* "" when absent */
 	const char *path;                                                 /* not a resource */
+	const char *field_selector; /* of a list or watch, as it was asked; NULL without. name is its metadata.name, when it has one */
 };
 struct authorizer *authorizer_new(enum authz_mode mode);
 struct authorizer *authorizer_free(struct authorizer *a);

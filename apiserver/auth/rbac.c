@@ -259,6 +259,16 @@ bool rbac_allows(const struct rbac *r, const struct identity *user, const struct
 	return false;
 }
 
+bool rbac_role_allows(const struct rbac *r, const char *cluster_role, const struct authz_attributes *a)
+{
+	_cleanup_free_ char *key = str_printf("/%s", cluster_role);
+	const struct role *role = map_get(r->roles, key);
+	for (size_t i = 0; role && i < role->count; i++)
+		if (rule_fits(&role->rules[i], a))
+			return true;
+	return false;
+}
+
 static void put_list(json_t *o, const char *field, const struct strlist *l)
 {
 	json_t *a = json_array();

@@ -14,6 +14,8 @@ struct rbac *rbac_compile(const struct registry *g);
 struct rbac *rbac_free(struct rbac *r);
 /* *ret_reason (may be NULL): which binding allowed it; valid until the rbac is freed. */
 bool rbac_allows(const struct rbac *r, const struct identity *user, const struct authz_attributes *a, const char **ret_reason);
+/* Do the rules of this ClusterRole allow it, whoever is bound to it? */
+bool rbac_role_allows(const struct rbac *r, const char *cluster_role, const struct authz_attributes *a);
 void rbac_rules(const struct rbac *r, const struct identity *user, const char *ns, json_t *resource_rules,
 		json_t *non_resource_rules);
 /* Nobody grants what they do not have (RBAC's escalation check): a role's rules, or those of the role that a binding names,

@@ -282,6 +282,22 @@ static json_t *unauthorized(void)
 	return status_new(401, "Unauthorized", "Unauthorized");
 }
 
+/* The name that a list or watch is limited to by its field selector; "" when it is not. */
+static const char *selected_name(struct call *c)
+{
+	const char *selector = query_get(&c->q, "fieldSelector");
+	_cleanup_strlist_ struct strlist parts = { 0 };
+	if (*c->u.name || !selector || (c->u.verb != API_LIST && c->u.verb != API_WATCH))
+		return c->u.name;
+	strlist_split(&parts, selector, ',');
+	for (size_t i = 0; i < parts.count; i++) {
+		const char *name = str_after(parts.items[i], "metadata.name=");
+		if (name)
+			return arena_strdup(c->arena, name + (*name == '='));
+	}
+	return c->u.name;
+}
+
 static json_t *authorize(struct call *c)
 {
 	char verb[16];
@@ -293,7 +309,7 @@ static json_t *authorize(struct call *c)
 	verb[i] = '\0';
 	struct authz_attributes a = { .is_resource = c->u.is_resource, .verb = c->u.is_resource ? api_verb_name(c->u.verb) : verb,
 		.group = c->u.group, .version = c->u.version, .resource = c->u.plural, .subresource = c->u.sub, .ns = c->u.ns,
-		.name = c->u.name, .path = c->u.path };
+		.name = selected_name(c), .path = c->u.path, .field_selector = query_get(&c->q, "fieldSelector") };
 	if (authz_allowed(c->g, &c->user, &a, NULL))
 		return NULL;
 	/* Who said nothing may read what is for everybody (kube-public/cluster-info); for the rest they have to say who they are. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/auth/node_authz.h"
 #include "apiserver/registry/registry.h"
 #include "apiserver/validate/validate.h"
 #include "base/clock.h"
@@ -321,6 +322,10 @@ void verb_delete(struct call *c)
 	json_t *status = delete_options_read(c, &o);
 	if (!status)
 		status = registry_find(c->g, c->storage, c->u.ns, c->u.name, &latest);
+	if (!status && node_identity(&c->user)) {
+		_cleanup_json_ json_t *old = entry_parse(latest);
+		status = node_restrict(c->g, c->storage, &c->user, NODE_DELETE, NULL, NULL, old);
+	}
 	if (status) {
 		answer_status(c, status);
 		return;

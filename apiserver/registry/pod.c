@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/auth/node_authz.h"
 #include "apiserver/registry/registry.h"
 #include "base/clock.h"
 #include "kube/object.h"
@@ -188,7 +189,9 @@ json_t *pod_admit(struct registry *g, json_t *pod, const char *ns)
 	json_t *spec = json_object_get(pod, "spec"), *status;
 	if (!json_is_object(spec))
 		return NULL; /* validation says what is missing */
-	status = admit_account(g, pod, spec, ns);
+	/* Nodes show their own pods as mirrors: those have no account. */
+	bool mirror = json_object_get(object_annotations(pod), "kubernetes.io/config.mirror") != NULL;
+	status = mirror ? NULL : admit_account(g, pod, spec, ns);
 	if (!status)
 		status = admit_priority(g, pod, spec);
 	if (!status)
@@ -373,7 +376,8 @@ void pod_eviction(struct call *c)
 		status = delete_options_from(c, json_object_get(eviction, "deleteOptions"), &o);
 	if (!status) {
 		pod = entry_parse(latest);
-		if (!skips_budget(pod))
+		status = node_restrict(g, g->pods, &c->user, NODE_EVICT, NULL, NULL, pod);
+		if (!status && !skips_budget(pod))
 			status = find_budget(g, latest, &budget, &budget_value);
 	}
 	if (!status && budget)

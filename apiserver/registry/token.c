@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/token.h"
 #include "apiserver/validate/validate.h"
 #include "base/clock.h"
@@ -117,6 +118,8 @@ void token_create(struct call *c)
 {
 	json_t *request = NULL;
 	json_t *status = body_kind(c, schema_kind_find("authentication.k8s.io/v1", "TokenRequest"), &request);
+	if (!status)
+		status = node_restrict_token(c->g, &c->user, c->u.ns, c->u.name, request);
 	if (!status)
 		status = issue(c, request);
 	if (status) {

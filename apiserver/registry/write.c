@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/registry/convert.h"
 #include "apiserver/registry/registry.h"
@@ -268,6 +269,8 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 		status = validated(storage, NULL, object, NULL);
 	if (!status)
 		status = csr_admit(g, storage, o->user, NULL, object, NULL);
+	if (!status)
+		status = node_restrict(g, storage, o->user, NODE_CREATE, NULL, object, NULL);
 	/* A name that exists is told after the object was found valid, as upstream does. */
 	if (!status && store_latest(g->store, storage->id, key))
 		status = status_exists(storage, object_name(object));
@@ -422,6 +425,8 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 		status = validated(storage, o->sub, object, old);
 	if (!status)
 		status = csr_admit(g, storage, o->user, o->sub, object, old);
+	if (!status)
+		status = node_restrict(g, storage, o->user, NODE_UPDATE, o->sub, object, old);
 	if (!status && (str_empty(o->sub) || str_eq(o->sub, "resize")))
 		status = quota_admit(g->quotas, storage, ns, old, object, o->dry_run);
 	if (status) {
