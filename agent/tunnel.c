@@ -115,7 +115,8 @@ bool server_query_bool(const struct http_request *req, const char *name)
 {
 	_cleanup_free_ char *v = server_query(req, name);
 
-	return str_eq(v, "true") || str_eq(v, "1");
+	/* As Kubernetes converts parameters: whatever is not "false" or "0" is true ("True" of a Python client, too). */
+	return v && strcasecmp(v, "false") != 0 && !str_eq(v, "0");
 }
 
 /* The runtime's side */
@@ -423,6 +424,24 @@ static void ask_url(struct tunnel *t, const char *verb, const char *id)
 	cri_call(t->agent->cri, method, request, 0, on_url, t);
 }
 
+/* Whether one of the WebSocket protocols that the client offers is containerd's. It does not know v5.channel.k8s.io nor SPDY
+ * inside of WebSocket; who offers nothing else falls back to SPDY when it is refused. */
+static bool speaks_websocket(const struct http_request *req)
+{
+	static const char *const known[] = { "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io" };
+	const char *offered = http_header(req, "sec-websocket-protocol");
+	size_t len;
+
+	for (; offered && *offered; offered += len) {
+		offered += strspn(offered, ", \t");
+		len = strcspn(offered, ", \t");
+		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+			if (strlen(known[i]) == len && strncmp(offered, known[i], len) == 0)
+				return true;
+	}
+	return false;
+}
+
 void tunnel_request(struct agent *a, struct http_request *req, const struct strlist *path)
 {
 	bool forward = str_eq(path->items[0], "portForward");
@@ -436,8 +455,8 @@ void tunnel_request(struct agent *a, struct http_request *req, const struct strl
 		server_text(req, 404, "404 page not found\n");
 		return;
 	}
-	if (upgrade && strcasecmp(upgrade, "websocket") == 0) {
-		server_text(req, 400, "WebSocket streams are not supported here, use SPDY\n");
+	if (upgrade && strcasecmp(upgrade, "websocket") == 0 && !speaks_websocket(req)) {
+		server_text(req, 400, "none of these WebSocket protocols is supported here: use v4.channel.k8s.io or SPDY\n");
 		return;
 	}
 	if (!upgrade || http_is_h2(req)) {
