@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The service proxy needs libbpf and the skeletons of the kernel programs.
-LDLIBS_proxy := -lbpf -lmnl
+# The service proxy needs libbpf, generic netlink and the skeletons of the kernel programs.
+LDLIBS_proxy := -lbpf -lnl-genl-3 -lmnl
 GEN_proxy = $(B)/gen/bpf/proxy.skel.h
 $(B)/obj/proxy/engine/ebpf/carry_test.o: | $(B)/gen/bpf/maps_v1.skel.h
 TEST_SCRIPTS += proxy/upgrade.sh

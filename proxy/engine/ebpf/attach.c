@@ -1,34 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The programs on the node's interfaces. tc filters have a fixed handle and priority and are replaced in place; a clsact
- * that holds no filter of anybody is removed with the last of ours. XDP, where a driver runs it itself, is a pinned link:
- * it too goes on without a daemon. Saying the same links again costs a question each and heals what somebody removed.
+ * that holds no filter of anybody is removed with the last of ours. Saying the same links again costs a question each and heals what somebody removed.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
-#include <linux/if_link.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "proxy/engine/ebpf/internal.h"
 
 enum { TC_HANDLE = 0x6b65, TC_PRIORITY = 0x6b65, NO_PROGRAM = -1 };
-#define XDP_PIN "xdp_"
 
 static const struct {
-	int ingress, egress, xdp; /* enum ebpf_program */
+	int ingress, egress; /* enum ebpf_program */
 } kinds[] = {
-	[ENGINE_LINK_OUTSIDE] = { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_XDP_INGRESS },
-	[ENGINE_LINK_PODS] = { EBPF_TC_PODS, EBPF_TC_EGRESS, NO_PROGRAM }, /* egress: answers of the node itself to pods */
-	[ENGINE_LINK_TUNNEL] = { EBPF_TC_TUNNEL, NO_PROGRAM, NO_PROGRAM },
+	[ENGINE_LINK_OUTSIDE] = { EBPF_TC_INGRESS, EBPF_TC_EGRESS },
+	[ENGINE_LINK_PODS] = { EBPF_TC_PODS, EBPF_TC_EGRESS }, /* egress: answers of the node itself to pods */
+	[ENGINE_LINK_TUNNEL] = { EBPF_TC_TUNNEL, NO_PROGRAM },
 };
 
 static const char *link_name(unsigned ifindex, char name[static IF_NAMESIZE])
@@ -117,44 +112,6 @@ static int tc_attach_one(unsigned ifindex, enum bpf_tc_attach_point point, int p
 	return bpf_tc_attach(&hook, &opts);
 }
 
-static char *xdp_pin(const struct ebpf *e, unsigned ifindex)
-{
-	return str_printf("%s/links/" XDP_PIN "%u", e->pin_dir, ifindex);
-}
-
-/* Also for a link whose interface is gone. */
-static void xdp_detach(const char *path)
-{
-	_cleanup_close_ int fd = bpf_obj_get(path);
-	if (fd < 0)
-		return;
-	bpf_link_detach(fd);
-	unlink(path);
-}
-
-/* A driver that refuses is no error: tc sees the packets too. */
-static void xdp_attach(struct ebpf *e, struct elink *l, int prog_fd)
-{
-	_cleanup_free_ char *path = xdp_pin(e, l->link.ifindex);
-	char name[IF_NAMESIZE];
-	_cleanup_close_ int old = bpf_obj_get(path);
-	if (old >= 0) {
-		struct bpf_link_info info = { 0 };
-		uint32_t len = sizeof(info);
-		if (bpf_obj_get_info_by_fd(old, &info, &len) == 0 && info.type == BPF_LINK_TYPE_XDP &&
-		    info.xdp.ifindex == l->link.ifindex && bpf_link_update(old, prog_fd, NULL) == 0)
-			return;
-		xdp_detach(path);
-	}
-	DECLARE_LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_DRV_MODE);
-	_cleanup_close_ int fd = bpf_link_create(prog_fd, (int)l->link.ifindex, BPF_XDP, &opts);
-	if (fd >= 0 && ebpf_link_pin(fd, path, NULL) == 0)
-		return;
-	if (!l->said)
-		log_info("no XDP on %s, tc serves it why=%s", link_name(l->link.ifindex, name), strerror(errno));
-	l->said = true;
-}
-
 static int link_attach(struct ebpf *e, struct elink *l)
 {
 	unsigned ifindex = l->link.ifindex;
@@ -168,17 +125,15 @@ static int link_attach(struct ebpf *e, struct elink *l)
 		l->said = true;
 		return 0;
 	}
-	int egress = kinds[l->link.kind].egress, xdp = kinds[l->link.kind].xdp;
+	int egress = kinds[l->link.kind].egress;
 	/* What undoes comes first: an answer is understood before the first question is translated. */
 	int r = tc_attach_one(ifindex, BPF_TC_EGRESS, egress == NO_PROGRAM ? -1 : e->programs[egress]);
 	if (r == 0)
 		r = tc_attach_one(ifindex, BPF_TC_INGRESS, e->programs[kinds[l->link.kind].ingress]);
-	if (r == 0 && xdp != NO_PROGRAM && l->link.xdp && !e->no_xdp && e->programs[xdp] >= 0) {
-		xdp_attach(e, l, e->programs[xdp]);
-	} else {
-		_cleanup_free_ char *path = xdp_pin(e, ifindex);
-		xdp_detach(path);
-	}
+	if (r == 0 && l->link.kind == ENGINE_LINK_OUTSIDE)
+		ebpf_xdp_attach(e, l);
+	else
+		ebpf_xdp_detach(e, ifindex);
 	return r;
 }
 
@@ -188,6 +143,11 @@ static struct elink *link_find(struct elink *links, size_t n, unsigned ifindex)
 		if (links[i].link.ifindex == ifindex)
 			return &links[i];
 	return NULL;
+}
+
+bool ebpf_link_known(const struct ebpf *e, unsigned ifindex)
+{
+	return link_find(e->links, e->link_count, ifindex) != NULL;
 }
 
 void ebpf_links_set(struct ebpf *e, const struct engine_link *links, size_t count)
@@ -200,11 +160,10 @@ void ebpf_links_set(struct ebpf *e, const struct engine_link *links, size_t coun
 	}
 	for (size_t i = 0; i < e->link_count && e->attached; i++) {
 		unsigned ifindex = e->links[i].link.ifindex;
-		_cleanup_free_ char *path = xdp_pin(e, ifindex);
 		if (link_find(fresh, count, ifindex))
 			continue;
 		tc_detach_interface(ifindex);
-		xdp_detach(path);
+		ebpf_xdp_detach(e, ifindex);
 	}
 	free(e->links);
 	e->links = fresh;
@@ -233,19 +192,7 @@ void ebpf_links_sweep(struct ebpf *e)
 			tc_detach_interface(i->if_index);
 	if (list)
 		if_freenameindex(list);
-	_cleanup_free_ char *dir = str_printf("%s/links", e->pin_dir);
-	DIR *d = opendir(dir);
-	for (struct dirent *n; d && (n = readdir(d));) {
-		const char *index = str_after(n->d_name, XDP_PIN);
-		uint64_t ifindex;
-		if (!index || (str_to_u64(index, UINT32_MAX, &ifindex) == 0 &&
-			       link_find(e->links, e->link_count, (unsigned)ifindex)))
-			continue;
-		_cleanup_free_ char *path = str_printf("%s/%s", dir, n->d_name);
-		xdp_detach(path);
-	}
-	if (d)
-		closedir(d);
+	ebpf_xdp_sweep(e);
 }
 
 int ebpf_tc_detach_all(struct err *err)

@@ -159,7 +159,12 @@ int ebpf_node_set(struct engine *engine, const struct engine_node *node, struct 
 void ebpf_links_set(struct ebpf *e, const struct engine_link *links, size_t count);
 int ebpf_links_attach(struct ebpf *e, struct err *err); /* programs on every link known; heals */
 void ebpf_links_sweep(struct ebpf *e);                  /* removes an earlier daemon's from all other interfaces */
+bool ebpf_link_known(const struct ebpf *e, unsigned ifindex);
 int ebpf_tc_detach_all(struct err *err);
+/* xdp.c */
+void ebpf_xdp_attach(struct ebpf *e, struct elink *l); /* or detaches, where it is not wanted */
+void ebpf_xdp_detach(struct ebpf *e, unsigned ifindex);
+void ebpf_xdp_sweep(struct ebpf *e); /* removes an earlier daemon's from links that are not known */
 /* ebpf.c */
 void ebpf_metrics(struct engine *engine, struct strbuf *out);
 
