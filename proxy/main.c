@@ -179,7 +179,8 @@ static void flush(struct proxy *p)
 	if (r < 0)
 		log_error("programming failed why=%s", err_msg(&err));
 	int64_t end = clock_mono_ns();
-	if (!p->ready) {
+	bool first = !p->ready;
+	if (first) {
 		if (p->engine->ops->synced(p->engine, &err) < 0) {
 			log_error("%s", err_msg(&err));
 			p->exit_code = 1;
@@ -198,8 +199,11 @@ static void flush(struct proxy *p)
 		health_programmed(p->health);
 	else
 		uv_timer_start(&p->again, on_again, AGAIN_MS, 0);
-	if (n > BURST_PORTS)
-		malloc_trim(0); /* what the burst was read from is not needed any more */
+	/* What a burst was read from is not needed any more; nor is, later, what single changes leave. */
+	if (first || n > BURST_PORTS) {
+		malloc_trim(0);
+		mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+	}
 }
 
 /* Once a turn, after timers, files and sockets: what came together is programmed together. */
@@ -413,9 +417,9 @@ int main(int argc, char **argv)
 		return r < 0 ? 1 : 0;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	/* Idle memory is what is left behind by bursts: one arena, returned eagerly. */
+	/* Idle memory is what is left behind by bursts: one arena, given back by flush() after the first and later ones. */
 	mallopt(M_ARENA_MAX, 1);
-	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	uv_loop_init(&p->loop);
 	uv_idle_init(&p->loop, &p->awake);
 	uv_timer_init(&p->loop, &p->again);

@@ -96,6 +96,46 @@ static void parsed_done(struct parsed *p)
 	map_free(p->places);
 }
 
+/* The same for the same text; order counts. */
+static uint64_t fingerprint(const json_t *v, uint64_t h)
+{
+	struct {
+		uint64_t seed;
+		uint8_t type;
+		uint8_t pad[7];
+		union {
+			json_int_t i;
+			double d;
+		};
+	} leaf = { .seed = h, .type = (uint8_t)json_typeof(v) };
+	const char *key;
+	json_t *item;
+	size_t i;
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+		json_object_foreach((json_t *)v, key, item)
+			h = fingerprint(item, hash_bytes(key, strlen(key), h));
+		break;
+	case JSON_ARRAY:
+		json_array_foreach(v, i, item)
+			h = fingerprint(item, h + i + 1);
+		break;
+	case JSON_STRING:
+		h = hash_bytes(json_string_value(v), json_string_length(v), h);
+		break;
+	case JSON_INTEGER:
+		leaf.i = json_integer_value(v);
+		break;
+	case JSON_REAL:
+		leaf.d = json_real_value(v);
+		break;
+	default:
+		break;
+	}
+	leaf.seed = h; /* an object's end, and that it is none of another type */
+	return hash_bytes(&leaf, sizeof(leaf), 1);
+}
+
 /* Takes what there is a kind for out of a document, lists included. */
 static void collect(struct source_files *s, const char *file, json_t *doc, struct parsed *out, int depth)
 {
@@ -118,11 +158,9 @@ static void collect(struct source_files *s, const char *file, json_t *doc, struc
 	}
 	if (k != SOURCE_NODE && str_empty(object_namespace(doc)))
 		json_set_str(doc, "metadata.namespace", "default");
-	_cleanup_strbuf_ struct strbuf text = { 0 };
-	json_write(&text, doc);
 	struct entry e = {
 		.key = str_printf("%c/%s/%s", kind_letters[k], k == SOURCE_NODE ? "" : object_namespace(doc), object_name(doc)),
-		.print = hash_bytes(text.data, text.len, 0),
+		.print = fingerprint(doc, 0),
 	};
 	size_t twice = (size_t)map_get(out->places, e.key);
 	if (twice) {
