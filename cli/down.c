@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "cli/api.h"
 #include "cli/command.h"
 #include "cli/lab.h"
 #include "cli/lab_nodes.h"
@@ -39,6 +40,21 @@ static int stop(struct cluster *c, struct err *err)
 	if (r == 0 && locked < 0)
 		r = err_set(err, -locked, "cannot lock %s: %s", lock, strerror(-locked));
 	return r;
+}
+
+/* The cluster should not keep a node that is purged. It may be away, and needs not let the node do this: then it is said. */
+static void forget_node(const struct cluster *c)
+{
+	_cleanup_free_ char *path = cluster_path(c, "pki/agent.kubeconfig"), *node = kube_path("v1", "nodes", NULL, c->node_name, NULL);
+	_cleanup_(kubeconfig_done) struct kubeconfig config = { 0 };
+	_cleanup_api_answer_ struct api_answer answer = { 0 };
+	_cleanup_(api_close) struct api api = { 0 };
+
+	if (kubeconfig_load(path, &config, NULL) < 0 || api_open(&api, &config, NULL) < 0)
+		return;
+	if (!api_call(&api, "DELETE", node, NULL, &answer) && answer.status != 404)
+		fprintf(stderr, "keelson: the cluster still has the node %s (%s); remove it there: kubectl delete node %s\n", c->node_name,
+			answer.message, c->node_name);
 }
 
 /* What another up or down has changed while this one waited for it. */
@@ -76,6 +92,8 @@ int command_down(int argc, char **argv)
 	/* A namespace that is gone (a reboot) is made again: what is stopped must not act on the host's network. */
 	if (node_prepare_netns(&c, &err) < 0 || stop(&c, &err) < 0)
 		return command_fail(&err);
+	if (purge && c.server)
+		forget_node(&c);
 	r = node_remove(&c, &err);
 	if (c.lab)
 		lab_remove(&c);

@@ -31,6 +31,14 @@ static X509 *read_cert(const char *path)
 	return x;
 }
 
+/* From NULL: from now. 0 when the times cannot be understood. */
+static long long seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
+{
+	int days = 0, seconds = 0;
+
+	return ASN1_TIME_diff(&days, &seconds, from, to) ? days * 86400LL + seconds : 0;
+}
+
 static bool cert_names(X509 *x, const char *const *sans)
 {
 	struct ip_addr a;
@@ -44,9 +52,8 @@ static bool cert_names(X509 *x, const char *const *sans)
 bool pki_cert_good(const char *path, const char *const *sans, const char *ca_path)
 {
 	X509 *x = read_cert(path), *ca = ca_path ? read_cert(ca_path) : NULL;
-	int days = 0, secs = 0, life = 0;
-	bool good = x && ASN1_TIME_diff(&days, &secs, NULL, X509_get0_notAfter(x)) &&
-		    ASN1_TIME_diff(&life, &secs, X509_get0_notBefore(x), X509_get0_notAfter(x)) && days > life / 3 &&
+	bool good = x && seconds_between(NULL, X509_get0_notAfter(x)) >
+				 seconds_between(X509_get0_notBefore(x), X509_get0_notAfter(x)) / 3 &&
 		    cert_names(x, sans) && (!ca_path || (ca && X509_verify(x, X509_get0_pubkey(ca)) == 1));
 
 	X509_free(x);

@@ -189,6 +189,20 @@ static int check_same(const struct cluster *asked, const struct cluster *is, str
 	return 0;
 }
 
+/* Names that the API server's certificate has not: it is made anew with them, when the server is not running. */
+static int add_names(const struct cluster *asked, struct cluster *is, bool running, struct err *err)
+{
+	for (size_t i = 0; i < asked->tls_sans.count; i++) {
+		if (strlist_has(&is->tls_sans, asked->tls_sans.items[i]))
+			continue;
+		if (running)
+			return err_set(err, EBUSY, "the API server runs with a certificate without the name %s; stop it first: keelson down, "
+				       "then keelson up --tls-san %s", asked->tls_sans.items[i], asked->tls_sans.items[i]);
+		strlist_add(&is->tls_sans, asked->tls_sans.items[i]);
+	}
+	return 0;
+}
+
 /* Makes an existing lab larger where more nodes are asked for. */
 static int grow(const struct cluster *asked, struct cluster *is, struct err *err)
 {
@@ -240,13 +254,15 @@ static int up_again(struct cluster *asked, struct cluster *is)
 	if (is->server)
 		err_set(&err, EEXIST, "this machine is a node of the cluster of %s; keelson join starts it, keelson down --purge takes it "
 			"away", is->server);
-	if (err.code || check_same(asked, is, &err) < 0 || grow(asked, is, &err) < 0)
+	bool running = is->complete && supervisor_ask(is->state, "status", &text, NULL) == 0;
+
+	if (err.code || check_same(asked, is, &err) < 0 || add_names(asked, is, running, &err) < 0 || grow(asked, is, &err) < 0)
 		return command_fail(&err);
 	is->bin_dir = command_bin_dir();
 	is->images = asked->images;
 	asked->images = (struct strlist){ 0 };
 	/* One that a failed `up` has left is gone on with. */
-	if (!is->complete || supervisor_ask(is->state, "status", &text, NULL) < 0)
+	if (!running)
 		return run_steps(is);
 	if (cluster_enter_netns(is, &err) < 0 || step_ready(is, NULL, &err) < 0 || (is->lab && lab_nodes_up(is, &joined, &err) < 0))
 		return command_fail(&err);

@@ -70,11 +70,14 @@ up() { # further options of keelson up
 	"$bin/keelson" up --netns "$netns" --state "$state" "${args[@]}" "$@"
 }
 
+# A test with more than a cluster in $state and the namespace $netns-out defines its own.
+cleanup_more() { :; }
 cleanup() {
 	local p
 	for p in "${background[@]}"; do kill "$p" 2>/dev/null; done
+	cleanup_more
 	if [ -e "$state/cluster.json" ]; then
-		[ "$failures" = 0 ] || { echo "--- logs"; for log in "$state"/logs/*.log; do echo "== $log"; tail -n 15 "$log"; done; }
+		[ "$failures" = 0 ] || { echo "--- logs"; for log in "$state"/logs/*.log "$state"/nodes/*/logs/*.log; do [ -e "$log" ] || continue; echo "== $log"; tail -n 15 "$log"; done; }
 		"$bin/keelson" down --state "$state" --purge >/dev/null 2>&1
 	fi
 	ip netns del "$netns-out" 2>/dev/null
