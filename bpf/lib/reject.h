@@ -2,7 +2,7 @@
 /*
  * Answers of our own: a TCP reset (RFC 9293 3.10.7.1) or an ICMP error (RFC 792, RFC 1812 4.3.2, RFC 4443 2.4) made of the
  * packet that caused it, and sent back out of the link it came from. One a packet at most, so they never add up to more than
- * what came; none to addresses that cannot be a client's, none about fragments.
+ * what came; none to addresses that cannot be a client's, none about fragments except a first one that is too big.
  *
  * A packet whose checksum was left to the device stays such a packet whatever it is made into: where its transport header
  * was, the device puts a sum into the place of the checksum. A reset has its own just there; behind an ICMP header the sum
@@ -225,7 +225,9 @@ __noinline int reject_icmp(struct __sk_buff *skb, __u32 error, __u32 mtu)
 static __always_inline int reject_send(struct __sk_buff *skb, const struct packet *p, __u32 error, __u32 mtu)
 {
 	int r;
-	if (p->part != PACKET_WHOLE || p->malformed || addr_is_no_client(p->t.saddr))
+	/* A fragment that is too big must be told of, else IPv6 never learns the path's MTU. */
+	int whole = p->part == PACKET_WHOLE || (p->part == PACKET_FIRST && error == REJECT_TOO_BIG);
+	if (!whole || p->malformed || addr_is_no_client(p->t.saddr))
 		return TC_ACT_SHOT;
 	if (p->t.proto == IPPROTO_TCP && error == REJECT_UNREACHABLE)
 		r = p->flags & PACKET_RST ? -1 : reject_reset(skb);
