@@ -8,7 +8,9 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
@@ -51,6 +53,17 @@ static bool can_transmit(unsigned ifindex)
 	nlmsg_free(m);
 	nl_socket_free(s);
 	return features & NETDEV_CAN_TRANSMIT;
+}
+
+/* A veth with a program makes its peer cut TCP's trains of segments up, which costs more than XDP saves unless it sends. And
+ * whether it can send is its peer's doing: a program of its own changes nothing about it, as it does for many cards. */
+static bool is_veth(unsigned ifindex)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq r = { .ifr_data = (void *)&info };
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && if_indextoname(ifindex, r.ifr_name) && ioctl(fd, SIOCETHTOOL, &r) == 0 &&
+	       strncmp(info.driver, "veth", sizeof(info.driver)) == 0;
 }
 
 static bool mac_of(unsigned ifindex, uint8_t mac[6])
@@ -115,7 +128,7 @@ void ebpf_xdp_attach(struct ebpf *e, struct elink *l)
 	unsigned ifindex = l->link.ifindex;
 	char name[IF_NAMESIZE];
 	int prog_fd = e->programs[EBPF_XDP_INGRESS];
-	if (!l->link.xdp || e->no_xdp || prog_fd < 0) {
+	if (!l->link.xdp || e->no_xdp || prog_fd < 0 || (is_veth(ifindex) && !can_transmit(ifindex))) {
 		ebpf_xdp_detach(e, ifindex);
 		return;
 	}
