@@ -55,6 +55,7 @@ struct claim *claims_add(struct claims *c, const struct claim_key *key, void *ow
 	struct claim *n = claims_place(c, key);
 	n->owner = owner;
 	n->contested = false;
+	n->serial = 0;
 	c->used++;
 	return n;
 }

@@ -18,9 +18,10 @@ struct claim_key {
 };
 struct claim {
 	struct claim_key key;
-	bool contested;
+	uint32_t contested : 1, serial : 31; /* serial: the owner's look at itself that last claimed it */
 	void *owner; /* NULL: empty place */
 };
+_Static_assert(sizeof(struct claim) == 32, "tens of thousands of them");
 /* Zero-initialize. */
 struct claims {
 	struct claim *items;

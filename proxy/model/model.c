@@ -40,6 +40,7 @@ struct model *model_new(const struct model_options *o)
 	memcpy(m->cluster_dns, o->cluster_dns, sizeof(m->cluster_dns));
 	memcpy(m->node_ips, o->node_ips, sizeof(m->node_ips));
 	m->next_id = 1;
+	m->serial = 1;
 	return m;
 }
 
@@ -124,22 +125,24 @@ static void contest(struct model *m, struct model_service *s)
 	m->contested[m->contested_count++] = s;
 }
 
-/* May s use this key? Whoever loses it is looked at again when it comes free. */
+/* May s use this key, for the first time in this look? Whoever loses it is looked at again when it comes free. */
 static bool claim(struct model *m, struct model_service *s, const struct claim_key *key)
 {
 	struct claim *c = claims_find(&m->claims, key);
-	if (!c) {
-		claims_add(&m->claims, key, s);
-		return true;
+	if (!c)
+		c = claims_add(&m->claims, key, s);
+	if (c->owner == s) {
+		bool twice = c->serial == m->serial; /* listed twice by the Service itself */
+		c->serial = m->serial;
+		return !twice;
 	}
-	if (c->owner == s)
-		return true;
 	c->contested = true;
 	struct model_service *other = c->owner;
 	if (strcmp(s->key, other->key) < 0) {
 		contest(m, other);
 		model_touch(m, other);
 		c->owner = s;
+		c->serial = m->serial;
 		return true;
 	}
 	contest(m, s);
@@ -185,9 +188,6 @@ static void build_frontend(struct build *b, struct model_frontend f)
 	if (f.addr.family && dns->family && ip_addr_eq(&f.addr, dns))
 		return;
 	frontend_claim_key(&f, b->family, &key);
-	for (size_t i = b->keys; i-- > 0;) /* listed twice by the Service itself */
-		if (memcmp(&m->keys[i], &key, sizeof(key)) == 0)
-			return;
 	if (!claim(m, b->s, &key))
 		return;
 	MEM_GROW(m->keys, m->key_cap, b->keys + 1);
@@ -320,10 +320,8 @@ static void claims_settle(struct model *m, struct model_service *s, size_t count
 	s->claims = count ? mem_dup(m->keys, count * sizeof(*m->keys)) : NULL;
 	s->claim_count = count;
 	for (size_t i = 0; i < old_count; i++) {
-		bool kept = false;
-		for (size_t k = 0; k < s->claim_count && !kept; k++)
-			kept = memcmp(&old[i], &s->claims[k], sizeof(*old)) == 0;
-		if (!kept)
+		const struct claim *c = claims_find(&m->claims, &old[i]);
+		if (c && c->owner == s && c->serial != m->serial)
 			release(m, s, &old[i]);
 	}
 	free(old);
@@ -333,6 +331,8 @@ static size_t flush_service(struct model *m, struct model_service *s, const stru
 {
 	struct build b = { .m = m, .s = s };
 	size_t changes = s->gone_count;
+	if (++m->serial == 0) /* which a claim has before anybody looked */
+		m->serial = 1;
 	bool programmed = s->present && !s->foreign && !s->headless && !s->is_external_name;
 
 	for (size_t i = 0; i < s->gone_count; i++)

@@ -120,6 +120,7 @@ struct model {
 	int64_t *triggers; /* of slices taken in since the last flush; fresh_trigger_count: of those it took in */
 	size_t trigger_count, trigger_cap, fresh_trigger_count;
 	uint32_t next_id;
+	uint32_t serial : 31; /* of the look at a Service that goes on or was last */
 	size_t service_count, endpoint_count;
 	/* Reused by every flush. */
 	struct model_frontend *frontends;

@@ -240,6 +240,42 @@ static unsigned env(const char *name, unsigned fallback)
 	return v ? (unsigned)strtoul(v, NULL, 10) : fallback;
 }
 
+static void count_frontends(const struct model_port *p, void *user)
+{
+	*(size_t *)user += p->frontend_count;
+}
+
+static void no_port_gone(uint32_t id, void *user)
+{
+	(void)id;
+	(void)user;
+	fail();
+}
+
+/* As much as one object may hold: the work is in proportion to it, not to its square. */
+static void test_largest_service(void **state)
+{
+	(void)state;
+	enum { PORTS = 1024, ADDRESSES = 255 };
+	struct fixture f = fixture_new();
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	strbuf_adds(&b, META("a") "spec:\n  clusterIP: 10.96.0.1\n  externalIPs: [");
+	for (int i = 0; i < ADDRESSES + 10; i++)
+		strbuf_addf(&b, "%s203.0.%d.%d", i ? ", " : "", 113 + i / 250, i % 250 + 1);
+	strbuf_adds(&b, "]\n  ports:\n");
+	for (int i = 0; i < PORTS + 10; i++)
+		strbuf_addf(&b, "  - {name: p%d, port: %d}\n", i, i + 1);
+	for (int again = 0; again < 2; again++) {
+		size_t n = 0;
+		const struct model_sink sink = { .port_set = count_frontends, .port_gone = no_port_gone, .user = &n };
+		_cleanup_free_ char *why = take_text(f.m, b.data, true);
+		assert_string_equal(why, "Service d/a: has too many addresses, only some are used; the first left out is \"203.0.114.6\"");
+		model_flush(f.m, &sink);
+		assert_int_equal(n, PORTS * (ADDRESSES + 1) + 1); /* and the address's other ports */
+	}
+	fixture_free(&f);
+}
+
 /* Everything that is there, told to a model that knows nothing yet, in an order of its own. */
 static char *picture_from_nothing(char *const *services, char *const *slices, const char *zone, size_t *ret_no_local)
 {
@@ -311,6 +347,7 @@ int main(void)
 		cmocka_unit_test(test_external_addresses),
 		cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_bad_objects),
+		cmocka_unit_test(test_largest_service),
 		cmocka_unit_test(test_random_history),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,14 +123,16 @@ static bool ip_usable(const struct ip_addr *a)
 	return memcmp(b, zero, 16) != 0 && memcmp(b, loopback, 16) != 0 && b[0] != 0xff && !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
 }
 
-/* Adds an address once. */
-static void ips_add(struct ip_addr *items, uint8_t *count, size_t max, const struct ip_addr *a)
+/* Adds an address once; false: there is no room. */
+static bool ips_add(struct ip_addr *items, uint8_t *count, size_t max, const struct ip_addr *a)
 {
 	for (size_t i = 0; i < *count; i++)
 		if (ip_addr_eq(&items[i], a))
-			return;
-	if (*count < max)
-		items[(*count)++] = *a;
+			return true;
+	if (*count == max)
+		return false;
+	items[(*count)++] = *a;
+	return true;
 }
 
 static struct ip_addr *ips_take(const struct ip_addr *items, uint8_t count)
@@ -145,8 +147,9 @@ static void ips_read(struct model_service *s, const char *text, const char *fiel
 	struct ip_addr a;
 	if (model_ip_parse(text, &a) < 0 || !ip_usable(&a))
 		model_complain(err, r, "Service", s->ns, s->name, field, text);
-	else
-		ips_add(items, count, max, &a);
+	else if (!ips_add(items, count, max, &a))
+		model_complain(err, r, "Service", s->ns, s->name, "has too many addresses, only some are used; the first left out is",
+			       text);
 }
 
 static void service_addresses(struct model_service *s, const json_t *spec, const json_t *o, struct err *err, int *r)
@@ -241,6 +244,8 @@ static void service_ports(struct model *m, struct model_service *s, const json_t
 	json_t *list = json_object_get(spec, "ports"), *v;
 	size_t max = MIN(json_array_size(list), (size_t)MODEL_MAX_PORTS);
 
+	if (json_array_size(list) > max)
+		model_complain(err, r, "Service", s->ns, s->name, "has too many ports, only some are used", "");
 	s->ports = max ? mem_new_n(struct model_svc_port, max) : NULL;
 	s->port_count = 0;
 	json_array_foreach(list, i, v) {
@@ -448,6 +453,8 @@ static void slice_ports(struct model_slice *s, const json_t *list, const char *n
 {
 	size_t max = MIN(json_array_size(list), (size_t)MODEL_MAX_PORTS), i;
 	json_t *v;
+	if (json_array_size(list) > max)
+		model_complain(err, r, "EndpointSlice", ns, name, "has too many ports, only some are used", "");
 	s->ports = max ? mem_new_n(struct model_slice_port, max) : NULL;
 	json_array_foreach(list, i, v) {
 		struct model_slice_port *p = &s->ports[s->port_count];
