@@ -519,10 +519,32 @@ static void write_cni(struct node *n, const char *cidr)
 	status_in(n, STATUS_SOON_MS);
 }
 
+/* Somebody wrote other conditions than we did: the controllers do when they hear nothing for a while. */
+static bool is_doubted(const struct node *n, const json_t *object)
+{
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(n->reported, "conditions"), i, c) {
+		const json_t *now = object_condition(object, json_str_or(c, "type", ""));
+
+		if (now && !str_eq(json_str(now, "status"), json_str(c, "status")))
+			return true;
+	}
+	return false;
+}
+
 static void on_node(const json_t *old, const json_t *new, void *user)
 {
 	struct node *n = user;
 	const char *cidr = json_str(new, "spec.podCIDR");
+
+	if (new && n->reported && !n->busy && is_doubted(n, new)) {
+		log_warn("the node's conditions were changed by somebody else: they are written again");
+		json_decref(n->reported);
+		n->reported = NULL;
+		status_in(n, STATUS_SOON_MS);
+	}
 
 	(void)old;
 	if (!new && n->registered) {

@@ -162,6 +162,72 @@ joining() {
 	check "its signature goes" /api/v1/namespaces/kube-public/configmaps/cluster-info '.data|keys' '["kubeconfig"]'
 }
 
+# A node's sign of life, as often as it is called.
+beat() {
+	merge "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/$1" "{\"spec\":{\"renewTime\":\"$(date -u +%FT%T.%6NZ)\"}}"
+}
+
+beats() { # nodes: until the file "silent" appears
+	while [ ! -e silent ]; do
+		for node in "$@"; do beat "$node"; done
+		sleep 0.3
+	done
+}
+
+place() { # pod node
+	api POST "/api/v1/namespaces/n/pods/$1/binding" "{\"apiVersion\":\"v1\",\"kind\":\"Binding\",\"metadata\":{\"name\":\"$1\"},
+		\"target\":{\"kind\":\"Node\",\"name\":\"$2\"}}" >/dev/null
+}
+
+# A node goes silent: its pods leave the endpoints, then the node; it comes back.
+node_death() {
+	local node pods gone ready='"conditions":[{"type":"Ready","status":"True"}]' taints='[.spec.taints[]?.key]'
+	local slices=/apis/discovery.k8s.io/v1/namespaces/n/endpointslices beater
+	api POST /api/v1/namespaces '{"metadata":{"name":"n"}}' >/dev/null
+	check "namespace for the death of a node" /api/v1/namespaces/n/serviceaccounts '.items|length' 1
+	for node in live dead; do
+		api POST /api/v1/nodes "{\"metadata\":{\"name\":\"$node\"},\"status\":{$ready}}" >/dev/null
+		api POST /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases "{\"metadata\":{\"name\":\"$node\"}}" >/dev/null
+	done
+	beats live dead &
+	beater=$!
+	api POST /apis/apps/v1/namespaces/n/replicasets '{"metadata":{"name":"r"},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},
+		"template":{"metadata":{"labels":{"a":"b"}},"spec":{"tolerations":[{"key":"node.kubernetes.io/unreachable",
+		"operator":"Exists","effect":"NoExecute","tolerationSeconds":2}],"containers":[{"name":"c","image":"x:1"}]}}}}' >/dev/null
+	api POST /api/v1/namespaces/n/services '{"metadata":{"name":"s"},"spec":{"selector":{"a":"b"},"ports":[{"port":80}]}}' >/dev/null
+	check "two pods" /api/v1/namespaces/n/pods '.items|length' 2
+	mapfile -t pods < <(api GET /api/v1/namespaces/n/pods | jq -r '.items[].metadata.name')
+	place "${pods[0]}" live
+	place "${pods[1]}" dead
+	run_pods n
+	check "both are endpoints" $slices '[.items[].endpoints[]|select(.conditions.ready).nodeName]|sort' '["dead","live"]'
+	touch silent
+	wait $beater
+	rm silent
+	beats live &
+	beater=$!
+	check "a silent node's pods leave the endpoints" $slices '[.items[].endpoints[]|select(.conditions.ready).nodeName]' '["live"]'
+	check "the node is tainted" /api/v1/nodes/dead "$taints|unique" '["node.kubernetes.io/unreachable"]'
+	check "the other is not" /api/v1/nodes/live "$taints" '[]'
+	check "its pod is told to go after its toleration" "/api/v1/namespaces/n/pods/${pods[1]}" '.metadata.deletionTimestamp!=null' true
+	check "and is replaced" /api/v1/namespaces/n/pods '[.items[]|select(.metadata.deletionTimestamp==null)]|length' 2
+	gone=$(api GET /api/v1/namespaces/n/pods | jq -r '.items[]|select(.spec.nodeName==null).metadata.name')
+	place "$gone" live
+	run_pods n
+	check "the replacement is an endpoint" $slices '[.items[].endpoints[]|select(.conditions.ready).nodeName]' '["live","live"]'
+	touch silent
+	wait $beater
+	rm silent
+	beats live dead &
+	beater=$!
+	api PATCH /api/v1/nodes/dead/status "{\"status\":{$ready}}" application/strategic-merge-patch+json >/dev/null
+	check "back again, the node has no taint" /api/v1/nodes/dead "[$taints,(.status.conditions[]|select(.type==\"Ready\").status)]" '[[],"True"]'
+	touch silent
+	wait $beater
+	rm silent
+	api DELETE /api/v1/namespaces/n >/dev/null
+}
+
 D=/apis/apps/v1/namespaces/t/deployments/web
 setup
 controllers
@@ -209,6 +275,7 @@ check "a node that nobody speaks for is unreachable" /api/v1/nodes/n3 \
 	'[([.spec.taints[]?|select(.key=="node.kubernetes.io/unreachable")|.effect]|sort),
 	[.status.conditions[]?|select(.type=="Ready").status]]' '[["NoExecute","NoSchedule"],["Unknown"]]'
 joining
+node_death
 api DELETE /api/v1/namespaces/t >/dev/null
 check "a namespace goes with all it holds" /api/v1/namespaces/t .code 404
 
