@@ -34,7 +34,7 @@ static const struct limits {
 	X(id) X(netns) X(node_name) X(node_ip) X(node_ip2) X(service_cidr) X(cluster_cidr) X(cluster_dns) \
 	X(cluster_domain) X(pod_network) X(server) X(runtime_endpoint) X(cgroup2) X(lab)
 /* The lists of texts that it keeps. */
-#define LIST_MEMBERS(X) X(tls_sans) X(controllers_options)
+#define LIST_MEMBERS(X) X(tls_sans)
 
 void cluster_done(struct cluster *c)
 {
@@ -376,6 +376,7 @@ int cluster_load(const char *state, struct cluster *ret, struct err *err)
 #undef X
 	c.lab_nodes = (unsigned)json_int(v, "lab_nodes", 0);
 	c.lab_segments = (unsigned)json_int(v, "lab_segments", 0);
+	c.node_grace_s = (unsigned)json_int(v, "node_grace_s", 0);
 	c.netns_created = json_bool(v, "netns_created", false);
 	c.complete = json_bool(v, "complete", false);
 	c.lo_address = json_bool(v, "lo_address", false);
@@ -408,6 +409,8 @@ int cluster_save(const struct cluster *c, struct err *err)
 		json_object_set_new(v, "lab_nodes", json_integer(c->lab_nodes));
 		json_object_set_new(v, "lab_segments", json_integer(c->lab_segments));
 	}
+	if (c->node_grace_s)
+		json_object_set_new(v, "node_grace_s", json_integer(c->node_grace_s));
 	json_object_set_new(v, "netns_created", json_boolean(c->netns_created));
 	json_object_set_new(v, "complete", json_boolean(c->complete));
 	json_object_set_new(v, "lo_address", json_boolean(c->lo_address));

@@ -37,7 +37,7 @@ int command_lock(const char *state, int *ret_fd, struct err *err);
 /* Makes the state directory and locks it. Which user may not, and which path cannot be used, shows here. */
 int command_take_state(const struct cluster *c, int *ret_lock, struct err *err);
 /* The options that every node has, as getopt_long() gives them by these values: 's' --state, 'n' --netns, 'N' --node-name,
- * 'i' --node-ip, 'r' --runtime-endpoint, 'I' --image. 0 or an exit code. */
+ * 'i' --node-ip, 'r' --runtime-endpoint, 'I' --image, 'g' --node-grace-period. 0 or an exit code. */
 int command_node_option(const char *command, int option, const char *value, struct cluster *c);
 /* Takes a flag out of the arguments, wherever before "--" it stands. Whether it was there. */
 bool command_take_flag(int *argc, char **argv, const char *flag);

@@ -101,6 +101,9 @@ static void agent_argv(const struct cluster *c, struct strlist *a)
 	option(a, "--listen", "%s", listen);
 	option(a, "--health-listen", "127.0.0.1:10248");
 	option(a, "--pause-image", "keelson.local/pause:1");
+	/* The Lease is renewed four times as often as it would end. */
+	if (c->node_grace_s)
+		option(a, "--node-lease-duration", "%u", c->node_grace_s);
 }
 
 static void proxy_argv(const struct cluster *c, struct strlist *a)
@@ -131,8 +134,8 @@ static void controllers_argv(const struct cluster *c, struct strlist *a)
 	option(a, "--cluster-signing-key", "%s/pki/ca.key", c->state);
 	option(a, "--cluster-cidr", "%s", c->cluster_cidr);
 	option(a, "--listen", "127.0.0.1:10257");
-	for (size_t i = 0; i < c->controllers_options.count; i++)
-		strlist_add(a, c->controllers_options.items[i]);
+	if (c->node_grace_s)
+		option(a, "--node-monitor-grace-period", "%us", c->node_grace_s);
 }
 
 void daemon_argv(const struct cluster *c, enum daemon_id id, bool cleanup, struct strlist *a)

@@ -310,6 +310,7 @@ static const struct option options[] = {
 	{ "node-name", required_argument, NULL, 'N' }, { "node-ip", required_argument, NULL, 'i' },
 	{ "token", required_argument, NULL, 't' },     { "ca-hash", required_argument, NULL, 'h' },
 	{ "image", required_argument, NULL, 'I' },     { "runtime-endpoint", required_argument, NULL, 'r' },
+	{ "node-grace-period", required_argument, NULL, 'g' },
 	{ 0 },
 };
 

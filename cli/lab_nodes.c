@@ -162,6 +162,10 @@ static int join_argv(struct work *w, unsigned k, struct strlist *argv, struct er
 		strlist_add(argv, options[i][0]);
 		strlist_add(argv, options[i][1]);
 	}
+	if (c->node_grace_s) {
+		strlist_add(argv, "--node-grace-period");
+		strlist_addf(argv, "%us", c->node_grace_s);
+	}
 	for (size_t i = 0; i < c->images.count; i++) {
 		strlist_add(argv, "--image");
 		strlist_add(argv, c->images.items[i]);

@@ -14,6 +14,9 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/lab.h"
+#include "cli/token.h"
+
+enum { NODE_GRACE_MAX_S = 3600 };
 
 static const struct command commands[] = {
 	{ "up", "[OPTION...]", "start a cluster on this machine", command_up },
@@ -135,6 +138,8 @@ static void set_text(char **p, const char *value)
 
 int command_node_option(const char *command, int option, const char *value, struct cluster *c)
 {
+	int64_t seconds;
+
 	switch (option) {
 	case 's':
 		free(c->state);
@@ -153,6 +158,11 @@ int command_node_option(const char *command, int option, const char *value, stru
 		if (!str_starts(value, "unix:///"))
 			return command_usage(command, "--runtime-endpoint must be unix:///PATH");
 		set_text(&c->runtime_endpoint, value);
+		return 0;
+	case 'g':
+		if (token_ttl_parse(value, &seconds) < 0 || seconds < 1 || seconds > NODE_GRACE_MAX_S)
+			return command_usage(command, "--node-grace-period \"%s\" is not a time from 1s to 1h", value);
+		c->node_grace_s = (unsigned)seconds;
 		return 0;
 	default:
 		if (access(value, R_OK) < 0)
@@ -236,7 +246,7 @@ static int help(void)
 	puts("  keelson version                               print the version\n\n"
 	     "All take --state DIR (default " CLUSTER_DEFAULT_STATE ").\n"
 	     "Options of up and join: --netns NAME, --node-name NAME, --node-ip IP[,IP], --runtime-endpoint unix:///PATH,\n"
-	     "  --image ARCHIVE (repeatable: an image archive to load).\n"
+	     "  --image ARCHIVE (repeatable: an image archive to load), --node-grace-period TIME.\n"
 	     "Options of up: --service-cidr CIDR[,CIDR], --cluster-cidr CIDR[,CIDR], --cluster-domain NAME,\n"
 	     "  --pod-network auto|vxlan|direct|none, --tls-san NAME (repeatable: how else the API server is reached);\n"
 	     "  a lab of several nodes on this machine: --nodes N, --segments M.\n"

@@ -94,7 +94,7 @@ static const struct option options[] = {
 	{ "cluster-domain", required_argument, NULL, 'd' }, { "runtime-endpoint", required_argument, NULL, 'r' },
 	{ "image", required_argument, NULL, 'I' },          { "pod-network", required_argument, NULL, 'p' },
 	{ "tls-san", required_argument, NULL, 'T' },        { "nodes", required_argument, NULL, 'k' },
-	{ "segments", required_argument, NULL, 'm' },       { "controllers-option", required_argument, NULL, 'c' },
+	{ "segments", required_argument, NULL, 'm' },       { "node-grace-period", required_argument, NULL, 'g' },
 	{ 0 },
 };
 
@@ -133,7 +133,6 @@ static int take(int option, const char *value, struct cluster *c)
 		return 0;
 	case 'k': return take_number("--nodes", value, &c->lab_nodes);
 	case 'm': return take_number("--segments", value, &c->lab_segments);
-	case 'c': strlist_add(&c->controllers_options, value); return 0;
 	case '?': return command_usage("up", "wrong option");
 	default: return command_node_option("up", option, value, c);
 	}
@@ -186,6 +185,9 @@ static int check_same(const struct cluster *asked, const struct cluster *is, str
 		if (pairs[i][1] && !str_eq(pairs[i][1], pairs[i][2]))
 			return err_set(err, EINVAL, "the cluster in %s has %s %s, not %s; remove it first: keelson down --purge",
 				       is->state, pairs[i][0], pairs[i][2] ? pairs[i][2] : "(none)", pairs[i][1]);
+	if (asked->node_grace_s && asked->node_grace_s != is->node_grace_s)
+		return err_set(err, EINVAL, "the cluster in %s has another --node-grace-period; remove it first: keelson down --purge",
+			       is->state);
 	return 0;
 }
 
