@@ -66,7 +66,7 @@ node() { # NAME ZONE TAINT
 balancer() { service lb 10.96.2.1 "type: LoadBalancer" "externalTrafficPolicy: $1" "healthCheckNodePort: $2" "internalTrafficPolicy: ${3:-Cluster}"; }
 start_proxy() {
 	nsenter --net="/run/netns/$NODE" "$PROXY" --manifests "$DIR/m" --node-name n1 --node-ip 192.0.2.10 --cgroup "$CG" \
-		--pin-dir "$DIR/bpf/$ID" --dns-upstream 127.0.0.53 --xdp off >>"$DIR/log" 2>&1 &
+		--pin-dir "$DIR/bpf/$ID" --dns-upstream 127.0.0.53 --xdp off "$@" >>"$DIR/log" 2>&1 &
 	pids+=($!)
 	PROXY_PID=$!
 	for _ in $(seq 100); do [ "$(code http://127.0.0.1:10249/readyz)" = 200 ] && return 0; sleep 0.05; done
@@ -132,6 +132,28 @@ becomes "its Node is deleted: healthz 503" 503 code $OWN/healthz
 node n1 a | put node.yaml
 becomes "and back" 200 code $OWN/healthz
 
+# What the node is: links, addresses of both families.
+addresses() { # of NodePorts, as the kernel has them; the last four bytes of each
+	bpftool -j map dump pinned "$(echo "$DIR/bpf/$ID"/v*/node_addrs)" | grep -o '"key":\[[^]]*\]' | tr -d '"key:[] ' | tr , ' ' | sed 's/0x//g' |
+		awk '{print $(NF-3) $(NF-2) $(NF-1) $NF}' | sort | xargs
+}
+hooked() { nsenter --net="/run/netns/$NODE" tc qdisc show dev "$1" 2>/dev/null | grep -c clsact; }
+becomes "NodePorts answer on the node's addresses" "0af40001 0af40002 c000020a" addresses
+ip -n "$NODE" link add up0 type veth peer name up1
+ip -n "$NODE" addr add 198.51.100.9/24 dev up0
+ip -n "$NODE" link set up0 up
+becomes "a link that comes up with an address gets programs" 1 hooked up0
+becomes "and its address NodePorts" "0af40001 0af40002 c000020a c6336409" addresses
+equal "its peer without one does not" 0 "$(hooked up1)"
+ip -n "$NODE" link set up1 up
+ip -n "$NODE" addr add 2001:db8::99/64 dev up0
+equal "an IPv6 address does not count while it may be somebody else's" "0af40001 0af40002 c000020a c6336409" "$(addresses)"
+becomes "and does afterwards" "00000099 0af40001 0af40002 c000020a c6336409" addresses
+ip -n "$NODE" addr del 198.51.100.9/24 dev up0
+becomes "an address that goes is forgotten" "00000099 0af40001 0af40002 c000020a" addresses
+ip -n "$NODE" link del up0
+becomes "so is a link" "0af40001 0af40002 c000020a" addresses
+
 # Metrics.
 before=$(metric keelson_proxy_programming_seconds_count)
 STAMP=$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)
@@ -170,6 +192,22 @@ becomes "one in its place is followed" two who 10.96.2.2 8
 becomes "what is not in it is gone" 000 code http://127.0.0.1:32002/
 
 kill -TERM "$PROXY_PID"; wait "$PROXY_PID"; equal "SIGTERM ends the proxy with 0" 0 $?
-nsenter --net="/run/netns/$NODE" "$PROXY" --cleanup --pin-dir "$DIR/bpf/$ID" >>"$DIR/log" 2>&1; equal "--cleanup" 0 $?
+
+# Only some addresses, both families of the cluster DNS.
+{ balancer Local 32002; slice lb-1 lb 8081 "10.244.0.1 n1 true true false"; } | put lb.yaml
+start_proxy --node-port-addresses 192.0.2.0/24 --cluster-dns 10.96.0.10,fd00:96::a --service-cidr 10.96.0.0/12,fd00:96::/112 \
+	--cluster-cidr 10.244.0.0/16,fd00:244::/56 || bad "a restarted proxy is ready" "$(tail -5 "$DIR/log")"
+becomes "NodePorts answer on the addresses selected" c000020a addresses
+becomes "health ports too" 200 code http://192.0.2.10:32002/
+equal "and nowhere else" 000 "$(code http://127.0.0.1:32002/)"
+for at in 10.96.0.10 fd00:96::a; do
+	got=$(run timeout 8 busybox nslookup -type=a lb.default.svc.cluster.local "$at" 2>&1)
+	[[ $got == *"Address: 10.96.2.1"* ]] && ok "DNS at $at" || bad "DNS at $at" "$got"
+done
+kill -TERM "$PROXY_PID"; wait "$PROXY_PID"
+nsenter --net="/run/netns/$NODE" "$PROXY" --cleanup --pin-dir "$DIR/bpf/$ID" --cluster-dns 10.96.0.10,fd00:96::a \
+	--service-cidr 10.96.0.0/12,fd00:96::/112 --cluster-cidr 10.244.0.0/16,fd00:244::/56 >>"$DIR/log" 2>&1
+equal "--cleanup" 0 $?
+equal "no DNS address is left" "" "$(ip -n "$NODE" addr show dev lo | grep -E '10\.96\.0\.10|fd00:96::a')"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
