@@ -34,7 +34,7 @@ struct cluster {
 	unsigned node_grace_s;      /* a node that is silent for longer is not ready; 0: 40 s */
 	bool netns_created;         /* we made it, down removes it */
 	bool complete;              /* an `up` has got to its end */
-	bool lo_address;            /* we gave the netns' lo the node's address */
+	bool lo_address[2];         /* we gave the netns' lo the node's IPv4, IPv6 address */
 	json_t *sysctls;            /* object: name -> value before us */
 };
 

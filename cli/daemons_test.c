@@ -55,7 +55,7 @@ static void completes_and_remembers(void **state _unused_)
 	assert_string_equal(back.service_cidr, "10.96.0.0/12");
 	assert_null(back.runtime_endpoint);
 	assert_true(back.netns_created);
-	assert_false(back.lo_address);
+	assert_false(back.lo_address[0]);
 	assert_string_equal(json_string_value(json_object_get(back.sysctls, "net.ipv4.ip_forward")), "0");
 }
 

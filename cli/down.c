@@ -87,8 +87,10 @@ int command_down(int argc, char **argv)
 	if (command_lock(c.state, &lock, &err) < 0 || reload(&c, &err) < 0)
 		return command_fail(&err);
 	/* The nodes that have joined a lab first: the cluster they belong to is still there. */
-	if (c.lab && lab_nodes_down(&c, &err) < 0)
-		return command_fail(&err);
+	int others = c.lab ? lab_nodes_down(&c, &err) : 0;
+
+	if (others < 0)
+		command_fail(&err);
 	/* A namespace that is gone (a reboot) is made again: what is stopped must not act on the host's network. */
 	if (node_prepare_netns(&c, &err) < 0 || stop(&c, &err) < 0)
 		return command_fail(&err);
@@ -99,7 +101,8 @@ int command_down(int argc, char **argv)
 		lab_remove(&c);
 	if (r < 0)
 		return command_fail(&err);
-	if (purge) {
+	/* What a node that could not be stopped still has is only known from its directory. */
+	if (purge && others == 0) {
 		r = file_rm_rf(c.state);
 		if (r < 0)
 			err_set(&err, -r, "cannot remove %s: %s", c.state, strerror(-r));
@@ -109,6 +112,8 @@ int command_down(int argc, char **argv)
 	}
 	if (r < 0)
 		return command_fail(&err);
+	if (others < 0)
+		return 1;
 	printf("%s down; %s\n", c.server ? "node" : "cluster", purge ? "nothing is left" : "its data stays for the next up (--purge removes it)");
 	return 0;
 }

@@ -21,8 +21,8 @@
 #include "base/mem.h"
 #include "cli/nft.h"
 
-/* The address a namespace without any gets: RFC 2544's benchmark range, which is never routed. */
-#define LONE_NODE_ADDRESS "198.18.0.1/32"
+/* The addresses a namespace without any gets: of RFC 2544's benchmark range, which is never routed, and a unique local one. */
+static const char *const lone_addresses[] = { "198.18.0.1/32", "fd00:198:18::1/128" };
 
 enum { CGROUP_GRACE_MS = 3000 };
 
@@ -116,10 +116,29 @@ static int loopback_up(struct err *err)
 	return r < 0 ? err_set(err, EIO, "cannot bring up lo: %s", nl_geterror(r)) : 0;
 }
 
-int node_prepare_netns(struct cluster *c, struct err *err)
+/* Of each family that the ranges have, unless one is there or was given. */
+static int add_lone_addresses(struct cluster *c, struct err *err)
 {
+	struct ip_ranges ranges = { .v[0].addr.family = AF_INET };
 	struct ip_addr a;
 	struct ip_prefix p;
+	int r = 0;
+
+	if (c->service_cidr)
+		ip_ranges_parse(c->service_cidr, &ranges, NULL);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(lone_addresses); i++) {
+		BUG_ON(ip_prefix_parse(lone_addresses[i], &p) < 0);
+		if (!c->lo_address[i] &&
+		    (!ranges.v[i].addr.family || c->node_ip || net_node_address(p.addr.family, &a, NULL) == 0))
+			continue;
+		c->lo_address[i] = true;
+		r = net_address_add("lo", &p, err);
+	}
+	return r;
+}
+
+int node_prepare_netns(struct cluster *c, struct err *err)
+{
 	int r;
 
 	if (!c->netns)
@@ -135,11 +154,7 @@ int node_prepare_netns(struct cluster *c, struct err *err)
 	r = cluster_enter_netns(c, err);
 	if (r < 0 || (r = loopback_up(err)) < 0)
 		return r;
-	if (!c->lo_address && (c->node_ip || net_node_address(AF_INET, &a, NULL) == 0))
-		return 0;
-	BUG_ON(ip_prefix_parse(LONE_NODE_ADDRESS, &p) < 0);
-	c->lo_address = true;
-	return net_address_add("lo", &p, err);
+	return add_lone_addresses(c, err);
 }
 
 static int for_each_range(const struct cluster *c, int (*fn)(const struct ip_prefix *, struct err *), struct err *err)
@@ -369,7 +384,7 @@ static void remove_links(void)
 		for (struct nl_object *o = nl_cache_get_first(links); o; o = nl_cache_get_next(o)) {
 			struct rtnl_link *l = (struct rtnl_link *)o;
 
-			if (str_eq(rtnl_link_get_name(l), "kl0"))
+			if (str_eq(rtnl_link_get_name(l), "kl0") || str_eq(rtnl_link_get_name(l), "klvx"))
 				rtnl_link_delete(s, l);
 		}
 		nl_cache_free(links);
@@ -411,8 +426,9 @@ int node_remove(struct cluster *c, struct err *err)
 	KEEP_FIRST(for_each_range(c, net_blackhole_del, &e));
 	json_object_foreach(c->sysctls, name, old)
 		KEEP_FIRST(restore_sysctl(name, json_string_value(old), &e));
-	if (c->lo_address && ip_prefix_parse(LONE_NODE_ADDRESS, &lone) == 0)
-		KEEP_FIRST(net_address_del("lo", &lone, &e));
+	for (size_t i = 0; i < ARRAY_SIZE(lone_addresses); i++)
+		if (c->lo_address[i] && ip_prefix_parse(lone_addresses[i], &lone) == 0)
+			KEEP_FIRST(net_address_del("lo", &lone, &e));
 	KEEP_FIRST(unmount_below(c->state, &e));
 	KEEP_FIRST(remove_cgroups(c, &e));
 	node_remove_netns(c);
