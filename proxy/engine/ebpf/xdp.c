@@ -55,15 +55,26 @@ static bool can_transmit(unsigned ifindex)
 	return features & NETDEV_CAN_TRANSMIT;
 }
 
-/* A veth with a program makes its peer cut TCP's trains of segments up, which costs more than XDP saves unless it sends. And
- * whether it can send is its peer's doing: a program of its own changes nothing about it, as it does for many cards. */
-static bool is_veth(unsigned ifindex)
+static bool ethtool(unsigned ifindex, void *command)
+{
+	struct ifreq r = { .ifr_data = command };
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && if_indextoname(ifindex, r.ifr_name) && ioctl(fd, SIOCETHTOOL, &r) == 0;
+}
+
+/*
+ * A veth that was not made ready for XDP on purpose. Frames come over it whose checksums were left to a card there is none of:
+ * sent on by XDP they are wrong. What it sends by XDP waits in its peer for ever unless that has a program as well. And with a
+ * program its peer must cut TCP's trains of segments up. Whoever wants XDP there gives the peer a program and turns checksum
+ * offload off on all that send over it, this end included (ethtool -K eth0 tx off), which is what is asked for here.
+ */
+static bool is_plain_veth(unsigned ifindex)
 {
 	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq r = { .ifr_data = (void *)&info };
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	return fd >= 0 && if_indextoname(ifindex, r.ifr_name) && ioctl(fd, SIOCETHTOOL, &r) == 0 &&
-	       strncmp(info.driver, "veth", sizeof(info.driver)) == 0;
+	struct ethtool_value offload = { .cmd = ETHTOOL_GTXCSUM };
+	if (!ethtool(ifindex, &info) || strncmp(info.driver, "veth", sizeof(info.driver)) != 0)
+		return false;
+	return !ethtool(ifindex, &offload) || offload.data || !can_transmit(ifindex);
 }
 
 static bool mac_of(unsigned ifindex, uint8_t mac[6])
@@ -128,7 +139,7 @@ void ebpf_xdp_attach(struct ebpf *e, struct elink *l)
 	unsigned ifindex = l->link.ifindex;
 	char name[IF_NAMESIZE];
 	int prog_fd = e->programs[EBPF_XDP_INGRESS];
-	if (!l->link.xdp || e->no_xdp || prog_fd < 0 || (is_veth(ifindex) && !can_transmit(ifindex))) {
+	if (!l->link.xdp || e->no_xdp || prog_fd < 0 || is_plain_veth(ifindex)) {
 		ebpf_xdp_detach(e, ifindex);
 		return;
 	}
