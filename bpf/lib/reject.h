@@ -28,6 +28,13 @@ struct icmp_head {
 };
 enum reject_error { REJECT_UNREACHABLE, REJECT_TOO_BIG, REJECT_HOPS_GONE };
 
+/* n, known to be from 1 to most (a power of two), said so that the verifier of Linux 6.1 sees it too. */
+static __always_inline __u32 reject_between(__u32 n, __u32 most)
+{
+	asm volatile("" : "+r"(n));
+	return ((n - 1) & (most - 1)) + 1;
+}
+
 static __always_inline __u16 csum_fold(__u32 sum)
 {
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -113,7 +120,7 @@ __noinline int reject_reset(struct __sk_buff *skb)
 		return -1;
 	const struct packet *p = &w->p;
 	struct tcp_head in, out = {};
-	static const __u8 no_options[40];
+	static const __u8 no_options[64];
 	__u32 sum, header = p->l4 - PACKET_L3, at = p->l4;
 	if (bpf_skb_load_bytes(skb, p->l4, &in, sizeof(in)) < 0)
 		return -1;
@@ -130,8 +137,9 @@ __noinline int reject_reset(struct __sk_buff *skb)
 	int r = p->v4 ? reject_ip4(skb, p, header, sizeof(out), IPPROTO_TCP, &sum) :
 			reject_ip6(skb, p, sizeof(out), IPPROTO_TCP, &sum);
 	__u32 options = header - sizeof(struct iphdr);
-	if (p->v4 && options > 0 && options <= sizeof(no_options))
-		r |= bpf_skb_store_bytes(skb, PACKET_L3 + sizeof(struct iphdr), no_options, options, BPF_F_RECOMPUTE_CSUM);
+	if (p->v4 && options > 0)
+		r |= bpf_skb_store_bytes(skb, PACKET_L3 + sizeof(struct iphdr), no_options,
+					 reject_between(options, sizeof(no_options)), BPF_F_RECOMPUTE_CSUM);
 	if (partial)
 		out.check = ~csum_fold(sum);
 	else
@@ -148,9 +156,12 @@ static long reject_sum_chunk(__u32 i, struct reject_sum *s)
 {
 	__be32 chunk[REJECT_CHUNK / 4] = {};
 	__u32 n = s->end - s->at;
+	if (n == 0)
+		return 1;
 	if (n > REJECT_CHUNK)
 		n = REJECT_CHUNK;
-	if (n == 0 || bpf_skb_load_bytes(s->skb, s->at, chunk, n) < 0)
+	n = reject_between(n, REJECT_CHUNK);
+	if (bpf_skb_load_bytes(s->skb, s->at, chunk, n) < 0)
 		return 1;
 	s->sum = bpf_csum_diff(0, 0, chunk, sizeof(chunk), s->sum);
 	s->at += n;

@@ -54,11 +54,13 @@ static __always_inline int route_out(struct __sk_buff *skb, const struct work *w
 /* What does not fit on the way out: the sender hears of it, or the stack cuts it up. */
 static __always_inline int route_too_big(struct __sk_buff *skb, struct work *w, __u32 mtu)
 {
+	w->reason = ABI_TC_TOO_BIG;
 	if (w->p.kind != PACKET_PORTS)
 		return TC_ACT_SHOT;
 	/* With an address of the node as its source it would not be let through there. */
 	if (w->p.dont_fragment || is_node_addr(w->to.saddr))
 		return reject_send(skb, &w->p, REJECT_TOO_BIG, mtu);
+	w->reason = ABI_TC_TRANSLATED;
 	return packet_rewrite(skb) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
@@ -70,7 +72,7 @@ __noinline int route_send(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	struct bpf_fib_lookup f = {};
 	if (w->p.hops <= 1) {
-		w->reason = ABI_TC_DROP_NO_ROUTE;
+		w->reason = ABI_TC_HOPS_GONE;
 		return w->p.kind == PACKET_PORTS ? reject_send(skb, &w->p, REJECT_HOPS_GONE, 0) : TC_ACT_SHOT;
 	}
 	route_question(w, &f, skb->ifindex, w->p.segment);

@@ -338,15 +338,38 @@ static __always_inline struct work *tc_begin(struct __sk_buff *skb, __u8 program
 	return 0;
 }
 
+/* Most of what crosses the pods' bridge goes from pod to pod, and only answers to the SNAT address among that are ours: told
+ * from the headers where they lie, so that it costs next to nothing. No's are looked at again. */
+static __always_inline int tc_from_pod_to_pod(struct __sk_buff *skb, const struct abi_config *c)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	if (c->trace) /* it wants to see everything */
+		return 0;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = data + PACKET_L3;
+		return (void *)(ip + 1) <= end && c->pod_mask[0][0] && ip->daddr != c->snat_pod[0][3] &&
+		       (ip->daddr & c->pod_mask[0][3]) == c->pod_net[0][3];
+	}
+	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip = data + PACKET_L3;
+		return (void *)(ip + 1) <= end && !addr_same(ip->daddr.in6_u.u6_addr32, c->snat_pod[1]) &&
+		       in_range(c->pod_net[1], c->pod_mask[1], ip->daddr.in6_u.u6_addr32);
+	}
+	return 0;
+}
+
 /* The ingress of a link: answers come first, they are told by their destination. */
 static __always_inline int tc_in(struct __sk_buff *skb, __u8 program, int forward)
 {
 	int verdict;
-	if (skb->pkt_type != TC_PACKET_HOST) /* seen, but sent to somebody else */
+	const struct abi_config *c = config_get();
+	/* Seen, but sent to somebody else. */
+	if (!c || skb->pkt_type != TC_PACKET_HOST)
+		return TC_ACT_UNSPEC;
+	if (program == ABI_PROGRAM_TC_PODS && tc_from_pod_to_pod(skb, c))
 		return TC_ACT_UNSPEC;
 	struct work *w = tc_begin(skb, program, &verdict);
-	const struct abi_config *c = config_get();
-	if (!w || !c)
+	if (!w)
 		return verdict;
 	if (w->p.kind == PACKET_ICMP)
 		return tc_icmp(skb);

@@ -381,6 +381,8 @@ enum abi_reason {
 	ABI_TC_DECAPSULATED,
 	ABI_TC_PASSED,              /* no business of ours: only traced, never counted */
 	ABI_XDP_TRANSLATED,
+	ABI_TC_TOO_BIG,             /* answered: fragmentation needed, packet too big */
+	ABI_TC_HOPS_GONE,           /* answered: time exceeded */
 	ABI_REASON_MAX
 };
 /* After these the packet or the connection is no more: what drops_only of a trace filter is about. */
@@ -393,7 +395,8 @@ enum abi_reason {
 			 1ULL << ABI_SOCK_DROP_SOURCE_RANGE | 1ULL << ABI_TC_DROP_SOURCE_RANGE |                    \
 			 1ULL << ABI_TC_DROP_SNAT_EXHAUSTED | 1ULL << ABI_TC_DROP_NO_SNAT_ADDRESS |                 \
 			 1ULL << ABI_TC_DROP_NO_ROUTE | 1ULL << ABI_TC_DROP_FRAGMENT |                              \
-			 1ULL << ABI_TC_DROP_MALFORMED | 1ULL << ABI_TC_DROP_ENCAP | 1ULL << ABI_TC_REJECTED)) != 0)
+			 1ULL << ABI_TC_DROP_MALFORMED | 1ULL << ABI_TC_DROP_ENCAP | 1ULL << ABI_TC_REJECTED |                       \
+			 1ULL << ABI_TC_TOO_BIG | 1ULL << ABI_TC_HOPS_GONE)) != 0)
 #define ABI_REASON_NAMES                                                                                              \
 	{                                                                                                             \
 		"sock_translated", "sock_refused_no_endpoints", "sock_refused_no_such_port", "sock_left_local_policy", \
@@ -403,7 +406,7 @@ enum abi_reason {
 			"sock_drop_source_range", "tc_drop_source_range", "tc_drop_snat_exhausted",                    \
 			"tc_drop_no_snat_address", "tc_drop_no_route", "tc_drop_fragment", "tc_drop_malformed",        \
 			"tc_drop_encap", "tc_rejected", "tc_encapsulated", "tc_decapsulated", "tc_passed",             \
-			"xdp_translated",                                                                             \
+			"xdp_translated", "tc_too_big", "tc_hops_gone",                                               \
 	}
 
 #endif
