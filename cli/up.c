@@ -237,9 +237,10 @@ static int up_new(struct cluster *c)
 	if (c->lab) {
 		if (!c->lab_segments)
 			c->lab_segments = 1;
-		if (lab_check_free(c, 1, c->lab_nodes, &err) < 0)
+		_cleanup_free_ char *ip = lab_node_ip(c, 1), *longest = lab_state(c, LAB_MAX_NODES);
+
+		if (lab_check_free(c, 1, c->lab_nodes, &err) < 0 || cluster_check_state(longest, &err) < 0)
 			return command_fail(&err);
-		_cleanup_free_ char *ip = lab_node_ip(c, 1);
 
 		c->netns = lab_netns(c, 1);
 		cluster_set_node_ip(c, ip);
