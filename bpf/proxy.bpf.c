@@ -4,6 +4,7 @@
  * that no hook has decided for. They decide from maps alone, so that packets and sockets go on while the daemon is away.
  */
 #include "bpf/lib/arp.h"
+#include "bpf/lib/elements.h"
 #include "bpf/lib/sock.h"
 #include "bpf/lib/stale.h"
 #include "bpf/lib/tc.h"
@@ -72,4 +73,11 @@ SEC("xdp.frags")
 int xdp_ingress(struct xdp_md *ctx)
 {
 	return xdp_in(ctx);
+}
+
+/* How many elements the map has that it is attached to: one number, at the end. */
+SEC("iter/bpf_map_elem")
+int count_elements(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return map_count(ctx);
 }

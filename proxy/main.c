@@ -23,6 +23,7 @@
 #include "proxy/podnet/podnet.h"
 #include "proxy/programming.h"
 #include "proxy/source/source.h"
+#include "proxy/trace/trace.h"
 
 enum { AGAIN_MS = 1000, BURST_PORTS = 1000 };
 
@@ -242,6 +243,10 @@ static void on_http(struct http_request *req, void *user)
 		respond(req, p->ready ? 200 : 503, text, p->ready ? "ok" : "not all Services are known yet\n", p->ready ? 2 : 31);
 	} else if (str_eq(path, "/proxyMode")) {
 		respond(req, 200, text, "ebpf", 4);
+	} else if (str_eq(path, "/debug/services")) {
+		_cleanup_strbuf_ struct strbuf b = { 0 };
+		p->engine->ops->services(p->engine, &b);
+		respond(req, 200, "application/json", b.data, b.len);
 	} else if (str_eq(path, "/metrics")) {
 		_cleanup_strbuf_ struct strbuf b = { 0 };
 		metrics_write(&b);
@@ -403,6 +408,8 @@ int main(int argc, char **argv)
 	static struct proxy proxy;
 	struct proxy *p = &proxy;
 	_cleanup_err_ struct err err = { 0 };
+	if (argc > 1 && str_eq(argv[1], "trace"))
+		return trace_main(argc - 1, argv + 1);
 	int r = options_parse(&p->o, argc, argv);
 	if (r != 0) {
 		options_done(&p->o);

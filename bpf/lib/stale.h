@@ -41,6 +41,7 @@ struct sock {
 };
 struct bpf_iter_meta {
 	struct seq_file *seq;
+	__u64 session_id, seq_num;
 };
 struct bpf_iter__bpf_sk_storage_map {
 	struct bpf_iter_meta *meta;

@@ -53,6 +53,9 @@ struct engine_ops {
 	int (*node_set)(struct engine *e, const struct engine_node *node, struct err *err);
 	/* Appends counters in the Prometheus text format. */
 	void (*metrics)(struct engine *e, struct strbuf *out);
+	/* Appends {"services":[{"name":"namespace/service:port","protocol","family","port","set","localSet"}...]}: the ids by
+	 * which kernel programs know Service ports. */
+	void (*services)(struct engine *e, struct strbuf *out);
 	/* Frees the daemon's side only: the kernel goes on as it is. */
 	void (*free)(struct engine *e);
 };

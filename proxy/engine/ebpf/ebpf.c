@@ -1,65 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The eBPF engine put together, and its counters. */
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <errno.h>
+/* The eBPF engine put together. */
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "proxy/engine/ebpf/carry.h"
 #include "proxy/engine/ebpf/internal.h"
-
-static const char *const reason_names[] = ABI_REASON_NAMES;
-_Static_assert(ARRAY_SIZE(reason_names) == ABI_REASON_MAX, "a name for each reason");
-
-static void write_reasons(struct ebpf *e, struct strbuf *out)
-{
-	int cpus = libbpf_num_possible_cpus();
-	if (cpus < 1)
-		return;
-	_cleanup_free_ uint64_t *values = mem_new_n(uint64_t, (size_t)cpus);
-	strbuf_adds(out, "# HELP keelson_proxy_verdicts_total What the kernel programs decided, by reason.\n"
-			 "# TYPE keelson_proxy_verdicts_total counter\n");
-	for (uint32_t i = 0; i < ABI_REASON_MAX; i++) {
-		uint64_t sum = 0;
-		if (bpf_map_lookup_elem(e->maps[EBPF_COUNTERS], &i, values) < 0)
-			continue;
-		for (int c = 0; c < cpus; c++)
-			sum += values[c];
-		strbuf_addf(out, "keelson_proxy_verdicts_total{reason=\"%s\"} %lu\n", reason_names[i], (unsigned long)sum);
-	}
-}
-
-static void write_service_counter(struct ebpf *e, struct strbuf *out, const char *name, const char *help, bool refused)
-{
-	size_t it = 0;
-	void *value;
-	strbuf_addf(out, "# HELP %s %s\n# TYPE %s counter\n", name, help, name);
-	while (map_next(e->ports, &it, NULL, &value)) {
-		const struct eport *p = value;
-		uint64_t n = 0;
-		for (int w = 0; w < MODEL_SET_MAX; w++) {
-			const struct abi_stats *s = p->sets[w] ? marray_at(&e->stats, p->sets[w]) : NULL;
-			if (s)
-				n += refused ? s->refused : s->connections;
-		}
-		if (n)
-			strbuf_addf(out, "%s{service=\"%s\"} %lu\n", name, p->name, (unsigned long)n);
-	}
-}
-
-void ebpf_metrics(struct engine *engine, struct strbuf *out)
-{
-	struct ebpf *e = CONTAINER_OF(engine, struct ebpf, engine);
-	write_reasons(e, out);
-	write_service_counter(e, out, "keelson_proxy_service_connections_total",
-			      "Connections and UDP flows given a backend, by Service port.", false);
-	write_service_counter(e, out, "keelson_proxy_service_refused_total",
-			      "Attempts refused because the Service port has no endpoints.", true);
-	strbuf_addf(out, "# HELP keelson_proxy_map_full_total Changes not applied because a kernel map is full.\n"
-			 "# TYPE keelson_proxy_map_full_total counter\nkeelson_proxy_map_full_total %lu\n",
-		    (unsigned long)e->full_errors);
-}
 
 static void ebpf_free(struct engine *engine)
 {
@@ -127,6 +72,7 @@ static const struct engine_ops ops = {
 	.synced = ebpf_synced_and_attach,
 	.node_set = ebpf_node_set,
 	.metrics = ebpf_metrics,
+	.services = ebpf_services,
 	.free = ebpf_free,
 };
 

@@ -38,7 +38,7 @@ struct eport {
 	uint32_t affinity_s;
 	struct ip_prefix *ranges; /* own; whom ranged frontends serve */
 	uint32_t range_count;
-	uint8_t family;
+	uint8_t family, proto;
 	uint32_t sets[MODEL_SET_MAX]; /* 0: none */
 	uint16_t frontend_count;
 	char *name; /* "namespace/service:port" */
@@ -62,7 +62,8 @@ extern const char *const ebpf_map_names[EBPF_MAP_MAX];
 
 enum { EBPF_HOOKS = 9 };
 enum ebpf_program { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_TC_PODS, EBPF_TC_TUNNEL, EBPF_XDP_INGRESS,
-		    EBPF_STALE_SOCKETS, EBPF_PROGRAM_MAX };
+		    EBPF_STALE_SOCKETS,
+	EBPF_COUNT_ELEMENTS, EBPF_PROGRAM_MAX };
 /* What the bpffs is called in /proc/mounts when it was mounted here: the mark that --cleanup may unmount it. */
 #define EBPF_OWN_MOUNT "keelson"
 
@@ -165,7 +166,8 @@ int ebpf_tc_detach_all(struct err *err);
 void ebpf_xdp_attach(struct ebpf *e, struct elink *l); /* or detaches, where it is not wanted */
 void ebpf_xdp_detach(struct ebpf *e, unsigned ifindex);
 void ebpf_xdp_sweep(struct ebpf *e); /* removes an earlier daemon's from links that are not known */
-/* ebpf.c */
+/* metrics.c */
 void ebpf_metrics(struct engine *engine, struct strbuf *out);
+void ebpf_services(struct engine *engine, struct strbuf *out);
 
 #endif

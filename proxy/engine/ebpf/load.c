@@ -32,6 +32,7 @@ const char *const ebpf_map_names[EBPF_MAP_MAX] = {
 };
 static const char *const program_names[EBPF_PROGRAM_MAX] = {
 	"tc_ingress", "tc_egress", "tc_pods", "tc_tunnel", "xdp_ingress", "stale_sockets",
+	"count_elements",
 };
 
 static char last_libbpf[256];

@@ -165,6 +165,14 @@ void runpool_put(struct runpool *p, uint32_t start, uint32_t count)
 	idpool_put(&p->classes[class_of(count)], start);
 }
 
+uint32_t runpool_used(const struct runpool *p)
+{
+	uint32_t n = p->next;
+	for (unsigned c = 0; c < RUNPOOL_CLASSES; c++)
+		n -= (uint32_t)p->classes[c].count << c;
+	return n;
+}
+
 bool runpool_take(struct runpool *p, uint32_t start, uint32_t count)
 {
 	uint32_t size = runpool_size(count);

@@ -35,6 +35,7 @@ void runpool_done(struct runpool *p);
 uint32_t runpool_size(uint32_t count); /* what a run for so many occupies */
 uint32_t runpool_get(struct runpool *p, uint32_t count);
 void runpool_put(struct runpool *p, uint32_t start, uint32_t count);
+uint32_t runpool_used(const struct runpool *p); /* slots in runs that are given out */
 /* For adoption: says that [start, start + runpool_size(count)) is in use. Ascending starts; false when it overlaps. */
 bool runpool_take(struct runpool *p, uint32_t start, uint32_t count);
 

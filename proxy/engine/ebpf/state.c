@@ -142,6 +142,7 @@ static struct eport *port_new(const struct model_port *port, struct eport *old)
 	struct eport *p = mem_zalloc(sizeof(*p) + port->frontend_count * sizeof(p->frontends[0]));
 	p->id = port->id;
 	p->family = port->family;
+	p->proto = port->proto;
 	p->affinity_s = port->affinity_s;
 	p->frontend_count = (uint16_t)port->frontend_count;
 	p->range_count = (uint32_t)port->range_count;
