@@ -6,4 +6,5 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(LAB_OBJ) $(LIB_AR)
 	@echo "  LINK $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIB_LDLIBS) -lbpf -lpthread -lm
 EXTRA_TARGETS += $(B)/tests/lab/labtool
-TEST_SCRIPTS += tests/lab/test.sh
+EXTRA_TARGETS += $(B)/tests/lab/offload
+TEST_SCRIPTS += tests/lab/test.sh tests/lab/dsr.sh
