@@ -11,6 +11,7 @@
 #include "cni/conf.h"
 
 #define BASE "\"cniVersion\":\"1.0.0\",\"name\":\"n\""
+#define RUNTIME(x) ",\"runtimeConfig\":{" x "}"
 #define IPAM "\"ipam\":{\"subnet\":\"10.244.3.0/24\"}"
 
 static const char *env[4]; /* command, container id, netns, ifname */
@@ -86,12 +87,12 @@ static void good(void **state _unused_)
 	assert_true(c.is_gateway);
 	assert_false(c.hairpin);
 	assert_false(c.ip_masq);
-	assert_string_equal(ip_prefix_format(&c.subnet, out), "10.244.3.0/24");
-	assert_string_equal(ip_prefix_format(&c.cluster, out), "10.244.0.0/16");
-	assert_string_equal(ip_format(&c.gateway, out), "10.244.3.1");
+	assert_string_equal(ip_prefix_format(&c.subnets[0].prefix, out), "10.244.3.0/24");
+	assert_string_equal(ip_prefix_format(&c.subnets[0].cluster, out), "10.244.0.0/16");
+	assert_string_equal(ip_format(&c.subnets[0].gateway, out), "10.244.3.1");
 	assert_int_equal(c.route_count, 2);
 	assert_string_equal(ip_prefix_format(&c.routes[1].dst, out), "192.0.2.0/24");
-	assert_int_equal(c.routes[0].gw.family, 0);
+	assert_string_equal(ip_format(&c.routes[0].gw, out), "10.244.3.1");
 	assert_string_equal(c.data_dir, "/d");
 	assert_non_null(c.dns);
 	conf_done(&c);
@@ -107,7 +108,50 @@ static void defaults(void **state _unused_)
 	assert_string_equal(c.bridge, "kl0");
 	assert_string_equal(c.data_dir, "/var/lib/keelson/cni/state");
 	assert_true(c.is_gateway && c.hairpin && c.ip_masq && c.mtu == 0);
-	assert_memory_equal(&c.cluster, &c.subnet, sizeof(c.subnet));
+	assert_memory_equal(&c.subnets[0].cluster, &c.subnets[0].prefix, sizeof(c.subnets[0].prefix));
+	conf_done(&c);
+}
+
+static void two_families(void **state _unused_)
+{
+	static const char text[] = "{" BASE ",\"clusterCIDR\":\"10.244.0.0/16,fd00:244::/48\",\"ipam\":{\"subnets\":[\"fd00:244:0:1::/64\","
+		"\"10.244.1.0/24\"],\"routes\":[{\"dst\":\"::/0\"}]}" RUNTIME("\"portMappings\":[{\"hostPort\":80,\"containerPort\":8080},"
+		"{\"hostPort\":0,\"containerPort\":9},{\"hostPort\":53,\"containerPort\":5353,\"protocol\":\"UDP\",\"hostIP\":\"2001:db8::1\"},"
+		"{\"hostPort\":81,\"containerPort\":81,\"protocol\":\"SCTP\",\"hostIP\":\"0.0.0.0\"}],"
+		"\"bandwidth\":{\"ingressRate\":1000000,\"ingressBurst\":4294967295,\"egressRate\":2000000}") "}";
+	char out[IP_PREFIX_TEXT_SIZE];
+	struct conf c;
+	struct fail f;
+
+	assert_int_equal(conf_parse(&c, text, strlen(text), &f), 0);
+	assert_int_equal(c.subnet_count, 2);
+	assert_string_equal(ip_prefix_format(&c.subnets[0].prefix, out), "fd00:244:0:1::/64");
+	assert_string_equal(ip_format(&c.subnets[0].gateway, out), "fd00:244:0:1::1");
+	assert_string_equal(ip_prefix_format(&c.subnets[0].cluster, out), "fd00:244::/48");
+	assert_string_equal(ip_prefix_format(&c.subnets[1].cluster, out), "10.244.0.0/16");
+	assert_string_equal(ip_format(&c.routes[0].gw, out), "fd00:244:0:1::1");
+	assert_int_equal(c.port_count, 3);
+	assert_int_equal(c.ports[0].host_ip.family, 0);
+	assert_int_equal(c.ports[0].proto, IPPROTO_TCP);
+	assert_int_equal(c.ports[1].proto, IPPROTO_UDP);
+	assert_string_equal(ip_format(&c.ports[1].host_ip, out), "2001:db8::1");
+	assert_int_equal(c.ports[2].host_ip.family, 0);
+	assert_int_equal(c.ports[2].proto, IPPROTO_SCTP);
+	assert_int_equal(c.bandwidth.ingress_burst, 4294967295);
+	assert_int_equal(c.bandwidth.egress_rate, 2000000);
+	conf_done(&c);
+}
+
+static void attachments(void **state _unused_)
+{
+	static const char text[] = "{" BASE "," IPAM ",\"cni.dev/valid-attachments\":[{\"containerID\":\"a\",\"ifname\":\"eth0\"}]}";
+	struct conf c;
+	struct fail f;
+
+	assert_int_equal(conf_parse(&c, text, strlen(text), &f), 0);
+	assert_true(conf_is_valid_attachment(&c, "a", "eth0"));
+	assert_false(conf_is_valid_attachment(&c, "a", "eth1"));
+	assert_false(conf_is_valid_attachment(&c, "b", "eth0"));
 	conf_done(&c);
 }
 
@@ -143,7 +187,27 @@ static void bad(void **state _unused_)
 		{ "{" BASE ",\"ipam\":[]}", FAIL_CONFIG, "ipam must be an object" },
 		{ "{" BASE ",\"ipam\":{}}", FAIL_CONFIG, "ipam.subnet is missing" },
 		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/33\"}}", FAIL_CONFIG, "ipam.subnet: \"10.0.0.0/33\" is not a CIDR" },
-		{ "{" BASE ",\"ipam\":{\"subnet\":\"fd00::/64\"}}", FAIL_CONFIG, "ipam.subnet: \"fd00::/64\" is not IPv4" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"fd00::/48\"}}", FAIL_CONFIG, "ipam.subnet: a /48 is larger than a node can use, a /64" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"fd00::/127\"}}", FAIL_CONFIG, "ipam.subnet: a /127 has no room" },
+		{ "{" BASE ",\"ipam\":{\"subnets\":[]}}", FAIL_CONFIG, "ipam.subnet is missing" },
+		{ "{" BASE ",\"ipam\":{\"subnets\":[1]}}", FAIL_CONFIG, "ipam.subnets must be a list of CIDRs" },
+		{ "{" BASE ",\"ipam\":{\"subnets\":\"fd00::/64\"}}", FAIL_CONFIG, "ipam.subnets must be a list" },
+		{ "{" BASE ",\"ipam\":{\"subnets\":[\"fd00::/64\",\"fd01::/64\"]}}", FAIL_CONFIG, "ipam.subnets: two of one family" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/24\",\"subnets\":[\"fd01::/64\"]}}", FAIL_CONFIG, "ipam.subnet and ipam.subnets exclude" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/24\",\"routes\":[{\"dst\":\"::/0\"}]}}", FAIL_CONFIG,
+		  "ipam.routes: there is no subnet of the family" },
+		{ "{" BASE ",\"ipam\":{\"subnet\":\"fd00::/64\"},\"mtu\":1000}", FAIL_CONFIG, "mtu must be 0 (automatic) or a number from 1280" },
+		{ "{" BASE "," IPAM RUNTIME("\"portMappings\":3") "}", FAIL_CONFIG, "portMappings must be a list" },
+		{ "{" BASE "," IPAM RUNTIME("\"portMappings\":[3]") "}", FAIL_CONFIG, "portMappings must be a list of objects" },
+		{ "{" BASE "," IPAM RUNTIME("\"portMappings\":[{\"hostPort\":70000}]") "}", FAIL_CONFIG, "portMappings.hostPort must be a number" },
+		{ "{" BASE "," IPAM RUNTIME("\"portMappings\":[{\"hostPort\":80}]") "}", FAIL_CONFIG, "portMappings: hostPort 80 has no containerPort" },
+		{ "{" BASE "," IPAM RUNTIME("\"portMappings\":[{\"hostPort\":80,\"containerPort\":8,\"protocol\":\"icmp\"}]") "}", FAIL_CONFIG,
+		  "portMappings: protocol \"icmp\" is not" },
+		{ "{" BASE "," IPAM RUNTIME("\"portMappings\":[{\"hostPort\":80,\"containerPort\":8,\"hostIP\":\"x\"}]") "}", FAIL_CONFIG,
+		  "portMappings: hostIP \"x\" is not" },
+		{ "{" BASE "," IPAM RUNTIME("\"bandwidth\":{\"ingressRate\":-1}") "}", FAIL_CONFIG, "bandwidth.ingressRate must be a number" },
+		{ "{" BASE "," IPAM RUNTIME("\"bandwidth\":{\"egressRate\":100}") "}", FAIL_CONFIG, "bandwidth: a rate below 8000" },
+		{ "{" BASE "," IPAM ",\"cni.dev/valid-attachments\":[{\"containerID\":\"a\"}]}", FAIL_CONFIG, "cni.dev/valid-attachments must be a list" },
 		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/31\"}}", FAIL_CONFIG, "ipam.subnet: a /31 has no room" },
 		{ "{" BASE ",\"ipam\":{\"subnet\":\"10.0.0.0/15\"}}", FAIL_CONFIG, "ipam.subnet: a /15 is larger" },
 		{ "{" BASE "," IPAM ",\"bridge\":\"\"}", FAIL_CONFIG, "bridge \"\" is empty" },
@@ -154,7 +218,7 @@ static void bad(void **state _unused_)
 		{ "{" BASE "," IPAM ",\"mtu\":100}", FAIL_CONFIG, "mtu must be 0" },
 		{ "{" BASE "," IPAM ",\"isGateway\":\"yes\"}", FAIL_CONFIG, "isGateway must be true or false" },
 		{ "{" BASE "," IPAM ",\"clusterCIDR\":\"x\"}", FAIL_CONFIG, "clusterCIDR: \"x\" is not a CIDR" },
-		{ "{" BASE "," IPAM ",\"serviceCIDR\":\"fd00::/108\"}", FAIL_CONFIG, "serviceCIDR: \"fd00::/108\" is not IPv4" },
+		{ "{" BASE "," IPAM ",\"serviceCIDR\":\"10.0.0.0/8,10.0.0.0/8\"}", FAIL_CONFIG, "serviceCIDR: \"10.0.0.0/8,10.0.0.0/8\" is not a CIDR" },
 		{ "{" BASE "," IPAM ",\"dns\":3}", FAIL_CONFIG, "dns must be an object" },
 		{ "{" BASE "," IPAM ",\"vlan\":7}", FAIL_UNSUPPORTED, "unsupported field in network configuration: vlan: 7" },
 		{ "{" BASE "," IPAM ",\"promiscMode\":true}", FAIL_UNSUPPORTED, "unsupported field in network configuration: promiscMode: true" },
@@ -182,7 +246,7 @@ static void version(void **state _unused_)
 	static const struct {
 		const char *text, *version;
 	} cases[] = {
-		{ "", "1.0.0" }, { "{\"cniVersion\":\"0.4.0\"}", "0.4.0" }, { "{\"cniVersion\":\"9.9.9\"}", "1.0.0" }, { "{}", "1.0.0" },
+		{ "", "1.1.0" }, { "{\"cniVersion\":\"0.4.0\"}", "0.4.0" }, { "{\"cniVersion\":\"9.9.9\"}", "1.1.0" }, { "{}", "1.1.0" },
 	};
 	struct conf c;
 	struct fail f;
@@ -201,7 +265,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(environment), cmocka_unit_test(good), cmocka_unit_test(defaults), cmocka_unit_test(loopback), cmocka_unit_test(bad),
-		cmocka_unit_test(version),
+		cmocka_unit_test(version), cmocka_unit_test(two_families), cmocka_unit_test(attachments),
 	};
 
 	return cmocka_run_group_tests_name("conf", tests, NULL, NULL);

@@ -5,7 +5,7 @@
 
 #include "base/macros.h"
 
-/* CNI specification 1.0.0, section 5, "Error". 100 and above are the plugin's own. */
+/* CNI specification 1.1.0, section 5, "Error". 100 and above are the plugin's own. */
 enum fail_code {
 	FAIL_VERSION = 1,         /* incompatible CNI version */
 	FAIL_UNSUPPORTED = 2,     /* unsupported field in the network configuration */
@@ -15,6 +15,7 @@ enum fail_code {
 	FAIL_DECODE = 6,
 	FAIL_CONFIG = 7,          /* invalid network configuration */
 	FAIL_TRY_AGAIN = 11,
+	FAIL_NOT_AVAILABLE = 50,  /* STATUS: ADD would fail (specification 1.1.0) */
 	FAIL_KERNEL = 100,        /* the kernel refused a link, an address, a route or a rule */
 	FAIL_CHECK = 101,         /* CHECK: the container's network is not as ADD left it */
 };

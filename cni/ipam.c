@@ -11,20 +11,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { NAME_SIZE = 256, VETH_TRIES = 8, SUBNET_MAX = 65536 };
-
-struct entry {
-	struct ip_addr addr;
-	char veth[IFNAMSIZ], ifname[IFNAMSIZ];
-	const char *container_id;
-	char name[NAME_SIZE];
-};
+enum { NAME_SIZE = 256, VETH_TRIES = 8, PORTS_TEXT_SIZE = CONF_PORTS_MAX * 80 };
 
 static void state_path(char *out, size_t size, const char *data_dir, const char *network)
 {
@@ -90,11 +84,20 @@ void ipam_veth_name(const char *container_id, const char *ifname, unsigned n, ch
 	snprintf(out, IFNAMSIZ, "kl%08x", (unsigned)(h ^ h >> 32));
 }
 
+static void swap_char(char *s, char from, char to)
+{
+	for (; *s; s++)
+		if (*s == from)
+			*s = to;
+}
+
 static void entry_name(char *out, const struct ip_addr *addr, const char *veth, const char *ifname, const char *container_id)
 {
 	char ip[IP_ADDR_TEXT_SIZE];
 
-	snprintf(out, NAME_SIZE, "%s:%s:%s:%s", ip_format(addr, ip), veth, ifname, container_id);
+	ip_format(addr, ip);
+	swap_char(ip, ':', '-');
+	snprintf(out, NAME_SIZE, "%s:%s:%s:%s", ip, veth, ifname, container_id);
 }
 
 static bool take_part(char *out, size_t size, const char **s)
@@ -110,9 +113,9 @@ static bool take_part(char *out, size_t size, const char **s)
 }
 
 /* False for what is no lease: lock, last, and whatever somebody else put there. */
-static bool entry_parse(struct entry *e, const char *name)
+static bool entry_parse(struct ipam_entry *e, const char *name)
 {
-	char ip[INET_ADDRSTRLEN];
+	char ip[INET6_ADDRSTRLEN];
 	const char *s = e->name;
 
 	if (strlen(name) >= sizeof(e->name))
@@ -122,16 +125,16 @@ static bool entry_parse(struct entry *e, const char *name)
 	    !take_part(e->ifname, sizeof(e->ifname), &s) || !*s)
 		return false;
 	e->container_id = s;
-	return ip_parse(ip, &e->addr) == 0 && e->addr.family == AF_INET;
+	swap_char(ip, '-', ':');
+	return ip_parse(ip, &e->addr) == 0;
 }
 
-/* Calls fn for each lease; stops when it returns false. */
-static int each(struct ipam *i, bool (*fn)(const struct entry *e, void *user), void *user, struct fail *f)
+int ipam_each(struct ipam *i, bool (*fn)(const struct ipam_entry *e, void *user), void *user, struct fail *f)
 {
 	int fd = openat(i->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *de;
-	struct entry e;
+	struct ipam_entry e;
 	int r;
 
 	if (!d) {
@@ -152,31 +155,34 @@ static int each(struct ipam *i, bool (*fn)(const struct entry *e, void *user), v
 }
 
 struct owner_search {
+	struct ipam *ipam;
 	const char *container_id, *ifname;
 	struct ipam_lease *lease;
-	bool found;
 };
 
-static bool match_owner(const struct entry *e, void *user)
+static bool match_owner(const struct ipam_entry *e, void *user)
 {
 	struct owner_search *s = user;
+	struct ipam_lease *l = s->lease;
+	struct stat st;
 
-	if (strcmp(e->container_id, s->container_id) != 0 || strcmp(e->ifname, s->ifname) != 0)
+	if (strcmp(e->container_id, s->container_id) != 0 || strcmp(e->ifname, s->ifname) != 0 ||
+	    l->addr_count == ARRAY_SIZE(l->addrs))
 		return true;
-	s->lease->addr = e->addr;
-	memcpy(s->lease->veth, e->veth, sizeof(s->lease->veth));
-	s->found = true;
-	return false;
+	l->addrs[l->addr_count++] = e->addr;
+	memcpy(l->veth, e->veth, sizeof(l->veth));
+	l->has_ports = l->has_ports || (fstatat(s->ipam->dir_fd, e->name, &st, 0) == 0 && st.st_size > 0);
+	return true;
 }
 
 int ipam_find(struct ipam *i, const char *container_id, const char *ifname, struct ipam_lease *ret, struct fail *f)
 {
 	struct ipam_lease lease = { 0 };
-	struct owner_search s = { .container_id = container_id, .ifname = ifname, .lease = &lease };
+	struct owner_search s = { .ipam = i, .container_id = container_id, .ifname = ifname, .lease = &lease };
 
-	if (each(i, match_owner, &s, f) < 0)
+	if (ipam_each(i, match_owner, &s, f) < 0)
 		return -1;
-	if (!s.found)
+	if (!lease.addr_count)
 		return 1;
 	*ret = lease;
 	return 0;
@@ -187,7 +193,7 @@ struct link_search {
 	bool found;
 };
 
-static bool match_link(const struct entry *e, void *user)
+static bool match_link(const struct ipam_entry *e, void *user)
 {
 	struct link_search *s = user;
 
@@ -201,7 +207,7 @@ bool ipam_uses_link(struct ipam *i, const char *name)
 	struct fail ignored;
 
 	/* When in doubt, it is in use. */
-	return each(i, match_link, &s, &ignored) < 0 || s.found;
+	return ipam_each(i, match_link, &s, &ignored) < 0 || s.found;
 }
 
 int ipam_release(struct ipam *i, const struct ipam_lease *lease, const char *container_id, const char *ifname,
@@ -209,95 +215,243 @@ int ipam_release(struct ipam *i, const struct ipam_lease *lease, const char *con
 {
 	char name[NAME_SIZE];
 
-	entry_name(name, &lease->addr, lease->veth, ifname, container_id);
-	if (unlinkat(i->dir_fd, name, 0) < 0 && errno != ENOENT)
-		return fail_set(f, FAIL_IO, "release %s: %s", name, strerror(errno));
+	/* The first address last: with it go the ports' names. */
+	for (size_t n = lease->addr_count; n-- > 0;) {
+		entry_name(name, &lease->addrs[n], lease->veth, ifname, container_id);
+		if (unlinkat(i->dir_fd, name, 0) < 0 && errno != ENOENT)
+			return fail_set(f, FAIL_IO, "release %s: %s", name, strerror(errno));
+	}
 	return 0;
+}
+
+int ipam_release_entry(struct ipam *i, const struct ipam_entry *e, struct fail *f)
+{
+	if (unlinkat(i->dir_fd, e->name, 0) < 0 && errno != ENOENT)
+		return fail_set(f, FAIL_IO, "release %s: %s", e->name, strerror(errno));
+	return 0;
+}
+
+/* Host ports. */
+
+int ipam_ports_write(struct ipam *i, const struct ipam_lease *lease, const char *container_id, const char *ifname,
+		     const struct conf_port *ports, size_t count, struct fail *f)
+{
+	_cleanup_free_ char *text = mem_alloc(PORTS_TEXT_SIZE);
+	char name[NAME_SIZE], ip[IP_ADDR_TEXT_SIZE];
+	size_t len = 0;
+	bool ok;
+	int fd;
+
+	for (size_t n = 0; n < count; n++)
+		len += (size_t)snprintf(text + len, PORTS_TEXT_SIZE - len, "%u %s %u %u\n", ports[n].proto,
+					ports[n].host_ip.family ? ip_format(&ports[n].host_ip, ip) : "-", ports[n].host_port,
+					ports[n].port);
+	entry_name(name, &lease->addrs[0], lease->veth, ifname, container_id);
+	fd = openat(i->dir_fd, name, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return fail_set(f, FAIL_IO, "note the host ports in %s: %s", name, strerror(errno));
+	ok = write(fd, text, len) == (ssize_t)len;
+	if (!ok)
+		fail_record(f, FAIL_IO, "note the host ports in %s: %s", name, strerror(errno));
+	close(fd);
+	return ok ? 0 : -1;
+}
+
+static size_t read_ports(struct ipam *i, const char *name, struct conf_port *ret)
+{
+	_cleanup_free_ char *text = mem_zalloc(PORTS_TEXT_SIZE + 1);
+	int fd = openat(i->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd >= 0 ? read(fd, text, PORTS_TEXT_SIZE) : -1;
+	char *save = NULL;
+	size_t count = 0;
+
+	if (fd >= 0)
+		close(fd);
+	for (char *line = len > 0 ? strtok_r(text, "\n", &save) : NULL; line && count < CONF_PORTS_MAX;
+	     line = strtok_r(NULL, "\n", &save)) {
+		struct conf_port p = { 0 };
+		unsigned proto, host_port, port;
+		char ip[64];
+
+		if (sscanf(line, "%u %63s %u %u", &proto, ip, &host_port, &port) != 4 || (*ip != '-' && ip_parse(ip, &p.host_ip) < 0))
+			continue;
+		p.proto = (uint8_t)proto;
+		p.host_port = (uint16_t)host_port;
+		p.port = (uint16_t)port;
+		ret[count++] = p;
+	}
+	return count;
+}
+
+size_t ipam_ports_read(struct ipam *i, const struct ipam_entry *e, struct conf_port ret[static CONF_PORTS_MAX])
+{
+	return read_ports(i, e->name, ret);
+}
+
+size_t ipam_ports_find(struct ipam *i, const struct ipam_lease *lease, const char *container_id, const char *ifname,
+		       struct conf_port ret[static CONF_PORTS_MAX])
+{
+	char name[NAME_SIZE];
+	size_t count = 0;
+
+	for (size_t n = 0; n < lease->addr_count && count == 0; n++) {
+		entry_name(name, &lease->addrs[n], lease->veth, ifname, container_id);
+		count = read_ports(i, name, ret);
+	}
+	return count;
+}
+
+/* Choosing. An address is known by its distance from the subnet's first: 64 bits are enough for a /64. */
+
+static uint64_t low_bits(const struct ip_addr *a)
+{
+	size_t size = conf_addr_size(a->family), from = size > 8 ? size - 8 : 0;
+	uint64_t n = 0;
+
+	for (size_t k = from; k < size; k++)
+		n = n << 8 | a->bytes[k];
+	return n;
+}
+
+static uint64_t offset(const struct ip_prefix *subnet, const struct ip_addr *a)
+{
+	return low_bits(a) - low_bits(&subnet->addr);
+}
+
+/* The largest that is given: IPv4 has a broadcast address behind it. */
+static uint64_t last_offset(const struct ip_prefix *subnet)
+{
+	unsigned bits = conf_addr_size(subnet->addr.family) * 8 - subnet->len;
+	uint64_t largest = bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
+
+	return subnet->addr.family == AF_INET ? largest - 1 : largest;
 }
 
 /* What one look at the directory tells a new lease. */
 struct survey {
 	struct ipam *ipam;
-	uint32_t base, size; /* of the subnet */
-	uint32_t used;
-	uint8_t taken[SUBNET_MAX / 8];
+	const struct ip_prefix *subnet; /* the one that an address is chosen from */
+	uint64_t *taken;                /* offsets in it */
+	size_t taken_count, taken_cap;
 	struct owner_search owner;
 	char veth[VETH_TRIES][IFNAMSIZ];
 	bool veth_taken[VETH_TRIES];
-	/* Reclaiming. */
 	ipam_link_exists exists;
 	void *user;
 };
 
-static bool survey_entry(const struct entry *e, void *user)
+static bool survey_entry(const struct ipam_entry *e, void *user)
 {
 	struct survey *s = user;
-	uint32_t at = conf_ip4(&e->addr) - s->base;
 
-	match_owner(e, &s->owner);
 	for (size_t n = 0; n < VETH_TRIES; n++)
 		s->veth_taken[n] = s->veth_taken[n] || strcmp(e->veth, s->veth[n]) == 0;
-	if (at < s->size && !(s->taken[at / 8] & 1 << at % 8)) {
-		s->taken[at / 8] |= (uint8_t)(1 << at % 8);
-		s->used++;
+	if (ip_prefix_contains(s->subnet, &e->addr)) {
+		MEM_GROW(s->taken, s->taken_cap, s->taken_count + 1);
+		s->taken[s->taken_count++] = offset(s->subnet, &e->addr);
 	}
 	return true;
 }
 
-static bool reclaim_entry(const struct entry *e, void *user)
+static bool reclaim_entry(const struct ipam_entry *e, void *user)
 {
 	struct survey *s = user;
-	uint32_t at = conf_ip4(&e->addr) - s->base;
+	struct stat st;
 
-	if (!s->exists(e->veth, s->user) && unlinkat(s->ipam->dir_fd, e->name, 0) == 0 && at < s->size) {
-		s->taken[at / 8] &= (uint8_t)~(1 << at % 8);
-		s->used--;
-	}
+	if (s->exists(e->veth, s->user))
+		return true;
+	if (s->ipam->on_reclaim && fstatat(s->ipam->dir_fd, e->name, &st, 0) == 0 && st.st_size > 0)
+		s->ipam->on_reclaim(s->ipam, e, s->user);
+	unlinkat(s->ipam->dir_fd, e->name, 0);
 	return true;
 }
 
-static uint32_t read_last(struct ipam *i)
+static const char *last_file(const struct ip_prefix *subnet)
 {
-	char text[INET_ADDRSTRLEN + 1] = "";
+	return subnet->addr.family == AF_INET6 ? "last6" : "last";
+}
+
+/* Of the address last given, 1 (the gateway's) when that is unknown or of another subnet. */
+static uint64_t read_last(struct ipam *i, const struct ip_prefix *subnet)
+{
+	char text[INET6_ADDRSTRLEN + 1] = "";
 	struct ip_addr a;
-	int fd = openat(i->dir_fd, "last", O_RDONLY | O_CLOEXEC);
+	int fd = openat(i->dir_fd, last_file(subnet), O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 
 	if (fd >= 0)
 		close(fd);
 	text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
-	return ip_parse(text, &a) == 0 && a.family == AF_INET ? conf_ip4(&a) : 0;
+	return ip_parse(text, &a) == 0 && ip_prefix_contains(subnet, &a) ? offset(subnet, &a) : 1;
 }
 
-static void write_last(struct ipam *i, const struct ip_addr *addr)
+static void write_last(struct ipam *i, const struct ip_prefix *subnet, const struct ip_addr *addr)
 {
-	char ip[IP_ADDR_TEXT_SIZE], text[INET_ADDRSTRLEN + 2];
-	int fd = openat(i->dir_fd, "last", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	char ip[IP_ADDR_TEXT_SIZE], text[INET6_ADDRSTRLEN + 1];
+	int fd = openat(i->dir_fd, last_file(subnet), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return;
 	/* Always as long as the longest: one write, nothing of an older, longer one behind it. */
-	snprintf(text, sizeof(text), "%s\n                ", ip_format(addr, ip));
-	(void)!write(fd, text, INET_ADDRSTRLEN);
+	memset(text, ' ', sizeof(text));
+	ip_format(addr, ip);
+	memcpy(text, ip, strlen(ip));
+	text[strlen(ip)] = '\n';
+	(void)!write(fd, text, sizeof(text));
 	close(fd);
 }
 
-/* The first free address behind the last one given; the network, gateway and broadcast addresses are never given. */
-static bool pick(const struct survey *s, uint32_t last, uint32_t *ret)
+static int by_number(const void *a, const void *b)
 {
-	uint32_t first = 2, count = s->size - 3, start = last - s->base - first;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-	if (start >= count)
-		start = count - 1;
-	for (uint32_t n = 1; n <= count; n++) {
-		uint32_t at = first + (start + n) % count;
+	return x < y ? -1 : x > y;
+}
 
-		if (!(s->taken[at / 8] & 1 << at % 8)) {
-			*ret = s->base + at;
-			return true;
-		}
+/* The first free offset from start on, at most end. */
+static bool free_from(const struct survey *s, uint64_t start, uint64_t end, uint64_t *ret)
+{
+	uint64_t at = start;
+
+	for (size_t n = 0; n < s->taken_count; n++) {
+		if (s->taken[n] < at)
+			continue;
+		if (s->taken[n] > at)
+			break;
+		if (at == end)
+			return false;
+		at++;
 	}
-	return false;
+	*ret = at;
+	return at <= end;
+}
+
+/* The first free address behind the last one given; the network's, the gateway's and the broadcast address never are. */
+static bool pick(struct survey *s, uint64_t *ret)
+{
+	uint64_t end = last_offset(s->subnet), last = read_last(s->ipam, s->subnet);
+
+	if (s->taken_count)
+		qsort(s->taken, s->taken_count, sizeof(*s->taken), by_number);
+	if (last >= 1 && last < end && free_from(s, last + 1, end, ret))
+		return true;
+	return free_from(s, 2, end, ret);
+}
+
+/* As pick(), looking anew after the dead are gone when there is none. */
+static int pick_or_reclaim(struct survey *s, uint64_t *ret, struct fail *f)
+{
+	for (int tries = 0; tries < 2; tries++) {
+		s->taken_count = 0;
+		if (tries == 1 && ipam_each(s->ipam, reclaim_entry, s, f) < 0)
+			return -1;
+		if (ipam_each(s->ipam, survey_entry, s, f) < 0)
+			return -1;
+		if (pick(s, ret))
+			return 0;
+	}
+	return fail_set(f, FAIL_TRY_AGAIN, "no free address: all %llu of the subnet are in use",
+			(unsigned long long)last_offset(s->subnet) - 1);
 }
 
 static bool choose_veth(const struct survey *s, char out[static IFNAMSIZ])
@@ -311,56 +465,115 @@ static bool choose_veth(const struct survey *s, char out[static IFNAMSIZ])
 	return false;
 }
 
-static int reserve(struct survey *s, const char *container_id, const char *ifname, struct ipam_lease *lease, struct fail *f)
+static int reserve(struct survey *s, struct ipam_lease *lease, struct fail *f)
 {
 	char name[NAME_SIZE];
-	uint32_t addr;
+	struct ip_addr addr = s->subnet->addr;
+	uint64_t at;
 	int fd;
 
-	if (!pick(s, read_last(s->ipam), &addr)) {
-		if (each(s->ipam, reclaim_entry, s, f) < 0)
-			return -1;
-		if (!pick(s, read_last(s->ipam), &addr))
-			return fail_set(f, FAIL_TRY_AGAIN, "no free address: all %u of the subnet are in use", s->size - 3);
-	}
-	if (!choose_veth(s, lease->veth))
+	if (pick_or_reclaim(s, &at, f) < 0)
+		return -1;
+	if (!*lease->veth && !choose_veth(s, lease->veth))
 		return fail_set(f, FAIL_TRY_AGAIN, "no free name for the host's end of the veth pair");
-	lease->addr = conf_ip4_addr(addr);
-	entry_name(name, &lease->addr, lease->veth, ifname, container_id);
-	write_last(s->ipam, &lease->addr);
+	BUG_ON(!ip_addr_add(&addr, at));
+	entry_name(name, &addr, lease->veth, s->owner.ifname, s->owner.container_id);
+	write_last(s->ipam, s->subnet, &addr);
 	fd = openat(s->ipam->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return fail_set(f, FAIL_IO, "reserve %s: %s", name, strerror(errno));
 	close(fd);
+	lease->addrs[lease->addr_count++] = addr;
 	return 0;
 }
 
-int ipam_reserve(struct ipam *i, const struct ip_prefix *subnet, const char *container_id, const char *ifname,
-		 ipam_link_exists exists, void *user, struct ipam_lease *ret, struct fail *f)
+/* The address of a lease that is in a subnet, or NULL. */
+static const struct ip_addr *address_in(const struct ipam_lease *l, const struct ip_prefix *subnet)
 {
-	struct ipam_lease lease = { 0 };
-	_cleanup_free_ struct survey *s = mem_new(struct survey);
+	for (size_t n = 0; n < l->addr_count; n++)
+		if (ip_prefix_contains(subnet, &l->addrs[n]))
+			return &l->addrs[n];
+	return NULL;
+}
+
+/* Takes over what an earlier ADD of the owner has: each address that is in a subnet. Others are of a configuration that the
+ * node had before. */
+static int adopt(struct survey *s, const struct conf *c, const struct ipam_lease *had, const struct ip_addr *ret[static 2],
+		 struct fail *f)
+{
+	for (size_t n = 0; n < c->subnet_count; n++)
+		ret[n] = address_in(had, &c->subnets[n].prefix);
+	for (size_t k = 0; k < had->addr_count; k++) {
+		struct ipam_lease one = { .addrs = { had->addrs[k] }, .addr_count = 1 };
+
+		if (ret[0] == &had->addrs[k] || (c->subnet_count > 1 && ret[1] == &had->addrs[k]))
+			continue;
+		memcpy(one.veth, had->veth, sizeof(one.veth));
+		if (ipam_release(s->ipam, &one, s->owner.container_id, s->owner.ifname, f) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static struct survey *survey_new(struct ipam *i, ipam_link_exists exists, void *user)
+{
+	struct survey *s = mem_new(struct survey);
 
 	s->ipam = i;
-	s->base = conf_ip4(&subnet->addr);
-	s->size = conf_prefix_size(subnet);
 	s->exists = exists;
 	s->user = user;
-	s->owner = (struct owner_search){ .container_id = container_id, .ifname = ifname, .lease = &lease };
+	return s;
+}
+
+static void survey_free(struct survey *s)
+{
+	free(s->taken);
+	free(s);
+}
+DEFINE_CLEANUP(struct survey *, survey_free)
+
+int ipam_reserve(struct ipam *i, const struct conf *c, const char *container_id, const char *ifname, ipam_link_exists exists,
+		 void *user, struct ipam_lease *ret, struct fail *f)
+{
+	_cleanup_(survey_freep) struct survey *s = survey_new(i, exists, user);
+	struct ipam_lease had = { 0 }, lease = { 0 };
+	const struct ip_addr *kept[2] = { NULL, NULL };
+	int found;
+
+	s->owner = (struct owner_search){ .ipam = i, .container_id = container_id, .ifname = ifname };
 	for (unsigned n = 0; n < VETH_TRIES; n++)
 		ipam_veth_name(container_id, ifname, n, s->veth[n]);
-	if (each(i, survey_entry, s, f) < 0)
+	found = ipam_find(i, container_id, ifname, &had, f);
+	if (found < 0 || (found == 0 && adopt(s, c, &had, kept, f) < 0))
 		return -1;
-	if (s->owner.found && ip_prefix_contains(subnet, &lease.addr)) {
-		lease.found = true;
-		*ret = lease;
-		return 0;
+	lease.found = kept[0] || kept[1];
+	lease.has_ports = lease.found && had.has_ports;
+	if (lease.found)
+		memcpy(lease.veth, had.veth, sizeof(lease.veth));
+	for (size_t n = 0; n < c->subnet_count; n++) {
+		s->subnet = &c->subnets[n].prefix;
+		if (kept[n]) {
+			lease.addrs[lease.addr_count++] = *kept[n];
+		} else if (reserve(s, &lease, f) < 0) {
+			struct fail ignored;
+
+			ipam_release(i, &lease, container_id, ifname, &ignored);
+			return -1;
+		}
 	}
-	/* A lease of a subnet that the node had before. */
-	if (s->owner.found && ipam_release(i, &lease, container_id, ifname, f) < 0)
-		return -1;
-	if (reserve(s, container_id, ifname, &lease, f) < 0)
-		return -1;
 	*ret = lease;
+	return 0;
+}
+
+int ipam_has_room(struct ipam *i, const struct conf *c, ipam_link_exists exists, void *user, struct fail *f)
+{
+	_cleanup_(survey_freep) struct survey *s = survey_new(i, exists, user);
+	uint64_t at;
+
+	for (size_t n = 0; n < c->subnet_count; n++) {
+		s->subnet = &c->subnets[n].prefix;
+		if (pick_or_reclaim(s, &at, f) < 0)
+			return -1;
+	}
 	return 0;
 }

@@ -41,28 +41,35 @@ static int teardown(void **state _unused_)
 	return file_rm_rf(dir);
 }
 
-static struct ip_prefix prefix(const char *text)
+/* A configuration with one subnet, or two with a comma. */
+static struct conf network(const char *subnets)
 {
-	struct ip_prefix p;
+	struct conf c = { 0 };
+	char text[128], *save = NULL;
 
-	assert_int_equal(ip_prefix_parse(text, &p), 0);
-	return p;
+	snprintf(text, sizeof(text), "%s", subnets);
+	for (char *p = strtok_r(text, ",", &save); p; p = strtok_r(NULL, ",", &save))
+		assert_int_equal(ip_prefix_parse(p, &c.subnets[c.subnet_count++].prefix), 0);
+	return c;
 }
 
 /* The address given to the container, or the code of the failure. */
 static const char *reserve(const char *subnet, const char *id, struct ipam_lease *ret)
 {
-	static char out[IP_ADDR_TEXT_SIZE];
-	struct ip_prefix p = prefix(subnet);
+	static char out[2 * IP_ADDR_TEXT_SIZE + 1];
+	struct conf c = network(subnet);
+	char ip[IP_ADDR_TEXT_SIZE];
 	struct ipam_lease lease;
 	struct ipam i;
 	struct fail f;
 
 	assert_int_equal(ipam_open(&i, dir, "net", &f), 0);
-	if (ipam_reserve(&i, &p, id, "eth0", exists, NULL, &lease, &f) < 0) {
+	if (ipam_reserve(&i, &c, id, "eth0", exists, NULL, &lease, &f) < 0) {
 		snprintf(out, sizeof(out), "%d", f.code);
 	} else {
-		ip_format(&lease.addr, out);
+		out[0] = '\0';
+		for (size_t n = 0; n < lease.addr_count; n++)
+			snprintf(out + strlen(out), sizeof(out) - strlen(out), "%s%s", n ? " " : "", ip_format(&lease.addrs[n], ip));
 		if (ret)
 			*ret = lease;
 	}
@@ -132,7 +139,7 @@ static void taken_over(void **state _unused_)
 	reserve("10.0.0.0/24", "a", &second);
 	assert_false(first.found);
 	assert_true(second.found);
-	assert_true(ip_addr_eq(&first.addr, &second.addr));
+	assert_true(ip_addr_eq(&first.addrs[0], &second.addrs[0]));
 	assert_string_equal(first.veth, second.veth);
 	/* The node has got another subnet: the old lease goes. */
 	assert_string_equal(reserve("10.0.1.0/24", "a", &second), "10.0.1.2");
@@ -165,7 +172,7 @@ static void link_names(void **state _unused_)
 
 static void strange_files(void **state _unused_)
 {
-	static const char *const names[] = { "x", "10.0.0.2", "10.0.0.2:", "10.0.0.2:kl0::c", "1:2:3:4", "fd00::1:a:b:c", ":::", "last.tmp" };
+	static const char *const names[] = { "x", "10.0.0.2", "10.0.0.2:", "10.0.0.2:kl0::c", "1:2:3:4", "fd00--1:a", "fd00--g:a:b:c", ":::", "last.tmp" };
 	char path[300];
 
 	reserve("10.0.0.0/24", "z", NULL);
@@ -191,6 +198,82 @@ static void whole_16(void **state _unused_)
 	assert_int_equal(file_write_atomic(path, "10.0.255.253\n", 13, 0600), 0);
 	assert_string_equal(reserve("10.0.0.0/16", "b", NULL), "10.0.255.254");
 	assert_string_equal(reserve("10.0.0.0/16", "c", NULL), "10.0.0.3");
+}
+
+/* Two addresses a pod, in the order of the subnets, each family with its own turn. */
+static void two_families(void **state _unused_)
+{
+	struct ipam_lease lease;
+	char path[300];
+	struct ipam i;
+	struct fail f;
+
+	assert_string_equal(reserve("10.0.0.0/24,fd00::/64", "a", &lease), "10.0.0.2 fd00::2");
+	assert_string_equal(reserve("10.0.0.0/24,fd00::/64", "b", NULL), "10.0.0.3 fd00::3");
+	assert_string_equal(reserve("fd00::/64", "c", NULL), "fd00::4");
+	assert_string_equal(reserve("fd00::/64,10.0.0.0/24", "d", NULL), "fd00::5 10.0.0.4");
+	release("a");
+	release("c");
+	assert_string_equal(reserve("10.0.0.0/24,fd00::/64", "e", NULL), "10.0.0.5 fd00::6");
+	/* An ADD that was killed between the two files. */
+	snprintf(path, sizeof(path), "%s/net/10.0.0.77:kl01234567:eth0:half", dir);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	assert_string_equal(reserve("10.0.0.0/24,fd00::/64", "half", &lease), "10.0.0.77 fd00::7");
+	assert_true(lease.found);
+	assert_string_equal(lease.veth, "kl01234567");
+	/* The node lost a family: what is not in a subnet any more goes. */
+	assert_string_equal(reserve("fd00::/64", "half", &lease), "fd00::7");
+	assert_int_equal(ipam_open_existing(&i, dir, "net", &f), 0);
+	assert_int_equal(ipam_find(&i, "half", "eth0", &lease, &f), 0);
+	assert_int_equal(lease.addr_count, 1);
+	ipam_close(&i);
+	/* One family is full: nothing is given, nothing is left of the other. */
+	all_exist = true;
+	assert_string_equal(reserve("10.9.0.0/30,fd00::/64", "x", NULL), "11"); /* no link name is free */
+	all_exist = false;
+	assert_string_equal(reserve("10.9.0.0/30", "x", NULL), "10.9.0.2");
+	all_exist = true;
+	assert_int_equal(ipam_open_existing(&i, dir, "net", &f), 0);
+	assert_int_equal(ipam_find(&i, "y", "eth0", &lease, &f), 1);
+	ipam_close(&i);
+}
+
+/* 64 bits of addresses: the end of the range, and its beginning again. */
+static void whole_64(void **state _unused_)
+{
+	char path[80];
+
+	assert_string_equal(reserve("fd00:1:2:3::/64", "a", NULL), "fd00:1:2:3::2");
+	snprintf(path, sizeof(path), "%s/net/last6", dir);
+	assert_int_equal(file_write_atomic(path, "fd00:1:2:3:ffff:ffff:ffff:fffe\n", 31, 0600), 0);
+	assert_string_equal(reserve("fd00:1:2:3::/64", "b", NULL), "fd00:1:2:3:ffff:ffff:ffff:ffff");
+	assert_string_equal(reserve("fd00:1:2:3::/64", "c", NULL), "fd00:1:2:3::3");
+	assert_int_equal(file_write_atomic(path, "fd00:9::1\n", 10, 0600), 0);
+	assert_string_equal(reserve("fd00:1:2:3::/64", "d", NULL), "fd00:1:2:3::4");
+	assert_string_equal(reserve("fd00::/126", "e", NULL), "fd00::2");
+	assert_string_equal(reserve("fd00::/126", "f", NULL), "fd00::3");
+}
+
+static void ports(void **state _unused_)
+{
+	struct conf_port in[2] = { { .host_port = 80, .port = 8080, .proto = IPPROTO_TCP }, { .host_port = 53, .port = 53, .proto = IPPROTO_UDP } };
+	struct conf_port out[CONF_PORTS_MAX];
+	struct ipam_lease lease;
+	struct ipam i;
+	struct fail f;
+
+	ip_parse("2001:db8::1", &in[1].host_ip);
+	reserve("10.0.0.0/24,fd00::/64", "a", &lease);
+	assert_int_equal(ipam_open_existing(&i, dir, "net", &f), 0);
+	assert_int_equal(ipam_find(&i, "a", "eth0", &lease, &f), 0);
+	assert_false(lease.has_ports);
+	assert_int_equal(ipam_ports_write(&i, &lease, "a", "eth0", in, 2, &f), 0);
+	assert_int_equal(ipam_find(&i, "a", "eth0", &lease, &f), 0);
+	assert_true(lease.has_ports);
+	assert_int_equal(ipam_ports_find(&i, &lease, "a", "eth0", out), 2);
+	assert_memory_equal(in, out, sizeof(in));
+	ipam_close(&i);
+	release("a");
 }
 
 static void no_state(void **state _unused_)
@@ -301,6 +384,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(link_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(strange_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(whole_16, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_families, setup, teardown),
+		cmocka_unit_test_setup_teardown(whole_64, setup, teardown),
+		cmocka_unit_test_setup_teardown(ports, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed, setup, teardown),
 	};

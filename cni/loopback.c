@@ -47,7 +47,7 @@ static void result(struct strbuf *out, const struct conf_env *env, const struct 
 	strbuf_add_json(out, env->netns, strlen(env->netns));
 	/* Up to 0.4.0 an address carries its version. */
 	strbuf_addf(out, "}],\"ips\":[{%s\"interface\":0,\"address\":\"127.0.0.1/8\"}],\"dns\":{}}\n",
-		    str_eq(c->version, "1.0.0") ? "" : "\"version\":\"4\",");
+		    conf_is_old(c) ? "\"version\":\"4\"," : "");
 }
 
 int loopback_run(const struct conf_env *env, struct conf *c, const char *text, size_t len, struct strbuf *out, struct fail *f)
@@ -69,7 +69,7 @@ int loopback_run(const struct conf_env *env, struct conf *c, const char *text, s
 		if (loopback_flags(env, false, &flags, f) < 0)
 			return -1;
 		return flags & IFF_UP ? 0 : fail_set(f, FAIL_CHECK, "lo is down in the container");
-	default:
+	default: /* DEL, and STATUS and GC, which have nothing to say about it */
 		return 0;
 	}
 }

@@ -219,9 +219,56 @@ int netlink_link_get(struct netlink *r, const char *name, int index, struct netl
 	return e;
 }
 
+struct port_search {
+	int bridge;
+	void (*fn)(const char *name, const struct netlink_link *l, void *user);
+	void *user;
+};
+
+static int port_answer(const struct nlmsghdr *nlh, void *user)
+{
+	struct port_search *s = user;
+	struct netlink_link l = { 0 };
+	const struct nlattr *a;
+	const char *name = "";
+
+	link_answer(nlh, &l);
+	mnl_attr_for_each(a, nlh, sizeof(struct ifinfomsg))
+		if (mnl_attr_get_type(a) == IFLA_IFNAME)
+			name = mnl_attr_get_str(a);
+	if (l.master == s->bridge)
+		s->fn(name, &l, s->user);
+	return MNL_CB_OK;
+}
+
+int netlink_ports(struct netlink *r, int bridge, void (*fn)(const char *name, const struct netlink_link *l, void *user), void *user)
+{
+	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct port_search s = { .bridge = bridge, .fn = fn, .user = user };
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_DUMP;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)bridge);
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	return netlink_ask(r, nlh, port_answer, &s);
+}
+
+static bool take_addr(const struct nlattr *a, struct ip_addr *ret)
+{
+	uint16_t len = mnl_attr_get_payload_len(a);
+
+	if (len != 4 && len != 16)
+		return false;
+	*ret = (struct ip_addr){ .family = len == 4 ? AF_INET : AF_INET6 };
+	memcpy(ret->bytes, mnl_attr_get_payload(a), len);
+	return true;
+}
+
 struct route_answer {
 	int oif;
-	uint32_t gw;
+	struct ip_addr gw;
 };
 
 static int route_attr(const struct nlattr *a, void *user)
@@ -230,8 +277,8 @@ static int route_attr(const struct nlattr *a, void *user)
 
 	if (mnl_attr_get_type(a) == RTA_OIF)
 		ra->oif = (int)mnl_attr_get_u32(a);
-	else if (mnl_attr_get_type(a) == RTA_GATEWAY && mnl_attr_get_payload_len(a) == sizeof(uint32_t))
-		ra->gw = ntohl(mnl_attr_get_u32(a));
+	else if (mnl_attr_get_type(a) == RTA_GATEWAY)
+		take_addr(a, &ra->gw);
 	return MNL_CB_OK;
 }
 
@@ -241,19 +288,20 @@ static int route_answer(const struct nlmsghdr *nlh, void *user)
 	return MNL_CB_OK;
 }
 
-int netlink_route_get(struct netlink *r, uint32_t dst, int *ret_oif, uint32_t *ret_gw)
+int netlink_route_get(struct netlink *r, const struct ip_addr *dst, int *ret_oif, struct ip_addr *ret_gw)
 {
 	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	unsigned size = dst->family == AF_INET6 ? 16 : 4;
 	struct route_answer ra = { 0 };
 	struct rtmsg *rtm;
 	int e;
 
 	nlh->nlmsg_type = RTM_GETROUTE;
 	rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
-	rtm->rtm_family = AF_INET;
-	rtm->rtm_dst_len = 32;
-	mnl_attr_put_u32(nlh, RTA_DST, htonl(dst));
+	rtm->rtm_family = dst->family;
+	rtm->rtm_dst_len = (uint8_t)(size * 8);
+	mnl_attr_put(nlh, RTA_DST, size, dst->bytes);
 	e = netlink_ask(r, nlh, route_answer, &ra);
 	if (e < 0)
 		return e;
@@ -263,7 +311,7 @@ int netlink_route_get(struct netlink *r, uint32_t dst, int *ret_oif, uint32_t *r
 }
 
 struct address_search {
-	uint32_t addr;
+	struct ip_addr addr;
 	unsigned len;
 	bool found;
 };
@@ -273,26 +321,28 @@ static int address_answer(const struct nlmsghdr *nlh, void *user)
 	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
 	struct address_search *s = user;
 	const struct nlattr *a;
+	struct ip_addr ip;
 
+	/* IPv6 gives IFA_LOCAL only to point-to-point addresses. */
 	mnl_attr_for_each(a, nlh, sizeof(*ifa))
-		if (mnl_attr_get_type(a) == IFA_LOCAL && mnl_attr_get_payload_len(a) == sizeof(uint32_t) &&
-		    ntohl(mnl_attr_get_u32(a)) == s->addr && ifa->ifa_prefixlen == s->len)
+		if ((mnl_attr_get_type(a) == IFA_LOCAL || (mnl_attr_get_type(a) == IFA_ADDRESS && ifa->ifa_family == AF_INET6)) &&
+		    take_addr(a, &ip) && ip_addr_eq(&ip, &s->addr) && ifa->ifa_prefixlen == s->len)
 			s->found = true;
 	return MNL_CB_OK;
 }
 
-int netlink_has_address(struct netlink *r, int index, uint32_t addr, unsigned len, bool *ret)
+int netlink_has_address(struct netlink *r, int index, const struct ip_addr *addr, unsigned len, bool *ret)
 {
 	char buf[256] __attribute__((aligned(MNL_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct address_search s = { .addr = addr, .len = len };
+	struct address_search s = { .addr = *addr, .len = len };
 	struct ifaddrmsg *ifa;
 	int e;
 
 	nlh->nlmsg_type = RTM_GETADDR;
 	nlh->nlmsg_flags = NLM_F_DUMP;
 	ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
-	ifa->ifa_family = AF_INET;
+	ifa->ifa_family = addr->family;
 	ifa->ifa_index = (uint32_t)index;
 	e = netlink_ask(r, nlh, address_answer, &s);
 	if (e < 0)

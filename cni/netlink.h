@@ -11,8 +11,9 @@
 #include <net/if.h>
 
 #include "cni/fail.h"
+#include "io/net.h"
 
-enum { NETLINK_BUF_BYTES = 16384, NETLINK_BATCH_MAX = 80, NETLINK_WHAT_SIZE = 96 };
+enum { NETLINK_BUF_BYTES = 65536, NETLINK_BATCH_MAX = 320, NETLINK_WHAT_SIZE = 96 };
 
 struct netlink {
 	int fd;
@@ -38,10 +39,12 @@ void netlink_close(struct netlink *r); /* a closed one (fd -1) is fine */
 
 /* By name, or by index when name is NULL. 0 or -errno; -ENODEV when there is none. */
 int netlink_link_get(struct netlink *r, const char *name, int index, struct netlink_link *ret);
-/* The route that the main table has for an address: no packet is sent. 0 or -errno. *ret_gw is 0 without a gateway. */
-int netlink_route_get(struct netlink *r, uint32_t dst, int *ret_oif, uint32_t *ret_gw);
-/* Whether the link has exactly this IPv4 address and prefix length. */
-int netlink_has_address(struct netlink *r, int index, uint32_t addr, unsigned len, bool *ret);
+/* The route that the main table has for an address: no packet is sent. 0 or -errno. *ret_gw: family 0 without a gateway. */
+int netlink_route_get(struct netlink *r, const struct ip_addr *dst, int *ret_oif, struct ip_addr *ret_gw);
+/* Whether the link has exactly this address and prefix length. */
+int netlink_has_address(struct netlink *r, int index, const struct ip_addr *addr, unsigned len, bool *ret);
+/* Calls fn for each port of a bridge. 0 or -errno. */
+int netlink_ports(struct netlink *r, int bridge, void (*fn)(const char *name, const struct netlink_link *l, void *user), void *user);
 
 /* Adds a request to the batch; the caller appends header and attributes. what: printf. tolerated: an errno or 0. */
 struct nlmsghdr *netlink_put(struct netlink *r, uint16_t type, uint16_t flags, int tolerated, const char *what, ...)

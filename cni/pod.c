@@ -8,7 +8,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/ipv6_route.h>
 #include <linux/veth.h>
 #include <sched.h>
 #include <stdio.h>
@@ -18,8 +20,12 @@
 
 #include "base/mem.h"
 
-/* TEST-NET-1 (RFC 5737): no real route is more specific, so asking for it finds the default route. */
-#define NOWHERE 0xc0000201u
+/* TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849): no real route is more specific, so asking for them finds
+ * the default route. */
+const struct ip_addr pod_nowhere[2] = {
+	{ AF_INET, { 192, 0, 2, 1 } },
+	{ AF_INET6, { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } },
+};
 /* keelson-proxy's VXLAN device to other nodes. */
 #define TUNNEL "klvx"
 
@@ -29,7 +35,7 @@ void pod_mac(uint8_t first, const struct ip_addr *a, uint8_t out[static 6])
 {
 	out[0] = first;
 	out[1] = 0x58;
-	memcpy(out + 2, a->bytes, 4);
+	memcpy(out + 2, a->bytes + conf_addr_size(a->family) - 4, 4);
 }
 
 const char *pod_mac_text(const uint8_t mac[static 6], char out[static POD_MAC_TEXT_SIZE])
@@ -57,7 +63,7 @@ static void put_bridge(struct netlink *host, const struct conf *c)
 	put_ifinfo(nlh, 0, true);
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, c->bridge);
 	/* An address of its own: else the bridge's changes with its ports, and pods' neighbour entries go stale. */
-	pod_mac(POD_MAC_HOST, &c->gateway, mac);
+	pod_mac(POD_MAC_HOST, &c->subnets[0].gateway, mac);
 	mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(mac), mac);
 	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "bridge");
@@ -76,17 +82,25 @@ static void put_up(struct netlink *r, int index, const char *name)
 static void put_address(struct netlink *r, int index, const char *ifname, const struct ip_addr *a, unsigned len)
 {
 	char ip[IP_ADDR_TEXT_SIZE];
+	unsigned size = conf_addr_size(a->family);
 	struct nlmsghdr *nlh = netlink_put(r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, EEXIST,
 					"add the address %s/%u to %s", ip_format(a, ip), len, ifname);
 	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
-	uint32_t broadcast = htonl(conf_ip4(a) | (uint32_t)((1ull << (32 - len)) - 1));
+	struct ip_addr broadcast = *a;
 
-	ifa->ifa_family = AF_INET;
+	ifa->ifa_family = a->family;
 	ifa->ifa_prefixlen = (uint8_t)len;
 	ifa->ifa_index = (uint32_t)index;
-	mnl_attr_put(nlh, IFA_LOCAL, 4, a->bytes);
-	mnl_attr_put(nlh, IFA_ADDRESS, 4, a->bytes);
-	mnl_attr_put(nlh, IFA_BROADCAST, 4, &broadcast);
+	mnl_attr_put(nlh, IFA_LOCAL, size, a->bytes);
+	mnl_attr_put(nlh, IFA_ADDRESS, size, a->bytes);
+	if (a->family == AF_INET) {
+		for (unsigned bit = len; bit < 32; bit++)
+			broadcast.bytes[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
+		mnl_attr_put(nlh, IFA_BROADCAST, size, broadcast.bytes);
+	} else {
+		/* Nobody else was given it: no second is spent on asking (RFC 4862 section 5.4). */
+		mnl_attr_put_u32(nlh, IFA_FLAGS, IFA_F_NODAD);
+	}
 	netlink_put_end(r, nlh);
 }
 
@@ -107,44 +121,89 @@ int pod_bridge_ensure(struct netlink *host, const struct conf *c, struct netlink
 		return fail_set(f, FAIL_CONFIG, "bridge \"%s\" is a link that exists and is not a bridge", c->bridge);
 	if (!(l.flags & IFF_UP))
 		put_up(host, l.index, c->bridge);
-	if (c->is_gateway)
-		put_address(host, l.index, c->bridge, &c->gateway, c->subnet.len);
+	for (size_t i = 0; i < c->subnet_count && c->is_gateway; i++)
+		put_address(host, l.index, c->bridge, &c->subnets[i].gateway, c->subnets[i].prefix.len);
 	if (host->count && netlink_commit(host, f) < 0)
 		return -1;
 	*ret = l;
 	return 0;
 }
 
-int pod_forwarding_ensure(struct fail *f)
+/* Writes one of /proc/sys/net's, of the namespace that the thread is in, unless it says so already. 0 or -errno. */
+static int sysctl_set(const char *path, const char *value)
 {
-	static const char path[] = "/proc/sys/net/ipv4/ip_forward";
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	char now = '0';
-	bool ok;
+	char full[128], now[16] = "";
+	int fd, r = 0;
 
+	snprintf(full, sizeof(full), "/proc/sys/net/%s", path);
+	fd = open(full, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return fail_set(f, FAIL_IO, "open %s: %s", path, strerror(errno));
-	ok = pread(fd, &now, 1, 0) == 1 && (now == '1' || pwrite(fd, "1", 1, 0) == 1);
-	if (!ok)
-		fail_record(f, FAIL_IO, "write %s: %s", path, strerror(errno));
+		return -errno;
+	if (pread(fd, now, sizeof(now) - 1, 0) < 0 || (strncmp(now, value, strlen(value)) != 0 && pwrite(fd, value, strlen(value), 0) < 0))
+		r = -errno;
 	close(fd);
-	return ok ? 0 : -1;
+	return r;
+}
+
+/* A node that forwards IPv6 drops the default route that it was advertised, unless its link has accept_ra 2. */
+static void keep_advertised_route(void)
+{
+	FILE *file = fopen("/proc/net/ipv6_route", "re");
+	char dst[40], dev[IFNAMSIZ], path[64];
+	unsigned len, flags;
+
+	while (file && fscanf(file, "%39s %x %*s %*s %*s %*s %*s %*s %x %15s", dst, &len, &flags, dev) == 4) {
+		snprintf(path, sizeof(path), "ipv6/conf/%s/accept_ra", dev);
+		if (len == 0 && flags & RTF_ADDRCONF && strcmp(dev, "lo") != 0)
+			sysctl_set(path, "2");
+	}
+	if (file)
+		fclose(file);
+}
+
+int pod_forwarding_ensure(const struct conf *c, struct fail *f)
+{
+	int e = conf_subnet(c, AF_INET) ? sysctl_set("ipv4/ip_forward", "1") : 0;
+
+	if (e == 0 && conf_subnet(c, AF_INET6)) {
+		char now[4] = "";
+		int fd = open("/proc/sys/net/ipv6/conf/all/forwarding", O_RDONLY | O_CLOEXEC);
+
+		if (fd >= 0 && read(fd, now, 1) == 1 && *now != '1')
+			keep_advertised_route();
+		if (fd >= 0)
+			close(fd);
+		e = sysctl_set("ipv6/conf/all/forwarding", "1");
+	}
+	return e < 0 ? fail_set(f, FAIL_IO, "let the node forward packets: %s", strerror(-e)) : 0;
+}
+
+int pod_localnet_ensure(const struct conf *c, struct fail *f)
+{
+	char path[64];
+	int e;
+
+	snprintf(path, sizeof(path), "ipv4/conf/%s/route_localnet", c->bridge);
+	e = sysctl_set(path, "1");
+	return e < 0 ? fail_set(f, FAIL_IO, "set %s: %s", path, strerror(-e)) : 0;
 }
 
 unsigned pod_mtu(struct netlink *host, const struct conf *c)
 {
+	unsigned min = conf_subnet(c, AF_INET6) ? CONF_MTU_MIN_V6 : CONF_MTU_MIN;
 	struct netlink_link l;
-	uint32_t gw;
+	struct ip_addr gw;
 	int oif;
 
 	if (c->mtu)
 		return c->mtu;
 	/* What another node's pod can get at once, and without being told of a smaller path. */
-	if (netlink_link_get(host, TUNNEL, 0, &l) == 0 && l.mtu >= CONF_MTU_MIN)
+	if (netlink_link_get(host, TUNNEL, 0, &l) == 0 && l.mtu >= min)
 		return l.mtu;
-	if (netlink_route_get(host, NOWHERE, &oif, &gw) == 0 && oif > 0 && netlink_link_get(host, NULL, oif, &l) == 0 &&
-	    !(l.flags & IFF_LOOPBACK) && l.mtu >= CONF_MTU_MIN && l.mtu <= 65535)
-		return l.mtu;
+	for (size_t i = 0; i < c->subnet_count; i++)
+		if (netlink_route_get(host, &pod_nowhere[ip_family_index(c->subnets[i].prefix.addr.family)], &oif, &gw) == 0 && oif > 0 &&
+		    netlink_link_get(host, NULL, oif, &l) == 0 && !(l.flags & IFF_LOOPBACK) && l.mtu >= min && l.mtu <= 65535)
+			return l.mtu;
 	return MTU_USUAL;
 }
 
@@ -203,11 +262,11 @@ int pod_veth_add(struct netlink *host, const struct conf *c, const struct ipam_l
 
 	put_ifinfo(nlh, 0, true);
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, lease->veth);
-	pod_mac(POD_MAC_HOST, &lease->addr, mac);
+	pod_mac(POD_MAC_HOST, &lease->addrs[0], mac);
 	mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(mac), mac);
 	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
 	mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)bridge_index);
-	put_peer(nlh, ifname, &lease->addr, netns_fd, mtu);
+	put_peer(nlh, ifname, &lease->addrs[0], netns_fd, mtu);
 	netlink_put_end(host, nlh);
 	if (c->hairpin) {
 		nlh = netlink_put(host, RTM_NEWLINK, NLM_F_ACK, 0, "set hairpin mode on %s", lease->veth);
@@ -299,15 +358,15 @@ static void put_route(struct netlink *r, int index, const struct ip_prefix *dst,
 					ip_prefix_format(dst, text), ip_format(gw, gw_text));
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
 
-	rtm->rtm_family = AF_INET;
+	rtm->rtm_family = gw->family;
 	rtm->rtm_dst_len = dst->len;
 	rtm->rtm_table = RT_TABLE_MAIN;
 	rtm->rtm_protocol = RTPROT_BOOT;
 	rtm->rtm_scope = RT_SCOPE_UNIVERSE;
 	rtm->rtm_type = RTN_UNICAST;
 	if (dst->len)
-		mnl_attr_put(nlh, RTA_DST, 4, dst->addr.bytes);
-	mnl_attr_put(nlh, RTA_GATEWAY, 4, gw->bytes);
+		mnl_attr_put(nlh, RTA_DST, conf_addr_size(gw->family), dst->addr.bytes);
+	mnl_attr_put(nlh, RTA_GATEWAY, conf_addr_size(gw->family), gw->bytes);
 	mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)index);
 	netlink_put_end(r, nlh);
 }
@@ -321,24 +380,52 @@ int pod_loopback(struct netlink *pod, bool up, struct fail *f)
 	return netlink_commit(pod, f);
 }
 
-int pod_configure(struct netlink *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f)
+bool pod_wants_default_route(const struct conf *c, uint8_t family)
+{
+	for (size_t i = 0; i < c->route_count; i++)
+		if (c->routes[i].dst.len == 0 && c->routes[i].dst.addr.family == family)
+			return false;
+	return c->is_gateway;
+}
+
+/* The runtime or the node's defaults may have IPv6 off; a neighbour's router advertisements are nothing to a pod, whoever
+ * sends them (CVE-2020-10749). */
+static int prepare_v6(const char *ifname, struct fail *f)
+{
+	static const struct {
+		const char *name, *value;
+	} wanted[] = { { "disable_ipv6", "0" }, { "accept_ra", "0" }, { "accept_dad", "0" } };
+	char path[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		snprintf(path, sizeof(path), "ipv6/conf/%s/%s", ifname, wanted[i].name);
+		int e = sysctl_set(path, wanted[i].value);
+
+		if (e < 0)
+			return fail_set(f, FAIL_KERNEL, "set %s in the pod: %s", path, strerror(-e));
+	}
+	sysctl_set("ipv6/conf/lo/disable_ipv6", "0");
+	return 0;
+}
+
+int pod_configure(struct netlink *pod, const struct conf *c, const struct ipam_lease *lease, const char *ifname, struct fail *f)
 {
 	struct netlink_link l;
-	bool has_default = false;
 	int e = netlink_link_get(pod, ifname, 0, &l);
 
 	if (e < 0)
 		return fail_set(f, FAIL_KERNEL, "look up %s in the pod: %s", ifname, strerror(-e));
+	if (conf_subnet(c, AF_INET6) && prepare_v6(ifname, f) < 0)
+		return -1;
 	put_up(pod, LOOPBACK_INDEX, "lo");
 	put_up(pod, l.index, ifname);
-	put_address(pod, l.index, ifname, addr, c->subnet.len);
-	for (size_t i = 0; i < c->route_count; i++) {
-		const struct conf_route *r = &c->routes[i];
-
-		has_default = has_default || r->dst.len == 0;
-		put_route(pod, l.index, &r->dst, r->gw.family ? &r->gw : &c->gateway);
-	}
-	if (!has_default && c->is_gateway)
-		put_route(pod, l.index, &(struct ip_prefix){ .addr = { .family = AF_INET } }, &c->gateway);
+	for (size_t i = 0; i < c->subnet_count; i++)
+		put_address(pod, l.index, ifname, &lease->addrs[i], c->subnets[i].prefix.len);
+	for (size_t i = 0; i < c->route_count; i++)
+		put_route(pod, l.index, &c->routes[i].dst, &c->routes[i].gw);
+	for (size_t i = 0; i < c->subnet_count; i++)
+		if (pod_wants_default_route(c, c->subnets[i].prefix.addr.family))
+			put_route(pod, l.index, &(struct ip_prefix){ .addr.family = c->subnets[i].prefix.addr.family },
+				  &c->subnets[i].gateway);
 	return netlink_commit(pod, f);
 }

@@ -9,14 +9,22 @@
 
 enum { POD_MAC_TEXT_SIZE = 18, POD_MAC_POD = 0x0a, POD_MAC_HOST = 0x0e };
 
-/* Link addresses are made from the IP address: 0a:58:... in the pod, 0e:58:... for the host's end and the bridge. */
+/* Link addresses are made from the last four bytes of the (first) IP address: 0a:58:... in the pod, 0e:58:... for the host's end and the bridge. */
 void pod_mac(uint8_t first, const struct ip_addr *a, uint8_t out[static 6]);
 const char *pod_mac_text(const uint8_t mac[static 6], char out[static POD_MAC_TEXT_SIZE]);
 
 /* Makes the bridge with its address when they are missing, sees that it is up. Several plugins may do so at once. */
 int pod_bridge_ensure(struct netlink *host, const struct conf *c, struct netlink_link *ret, struct fail *f);
-/* Sees that the node forwards IPv4. */
-int pod_forwarding_ensure(struct fail *f);
+/* Addresses that are nobody's: the route to them is the default route. Index 0 IPv4, 1 IPv6. */
+extern const struct ip_addr pod_nowhere[2];
+
+/* Sees that the node forwards the families that pods have. */
+int pod_forwarding_ensure(const struct conf *c, struct fail *f);
+/* Lets the node's connections to 127.0.0.1 be translated to a pod (route_localnet of the bridge). The rules that make host
+ * ports keep pods from using it the other way. */
+int pod_localnet_ensure(const struct conf *c, struct fail *f);
+/* Whether a default route goes without saying. */
+bool pod_wants_default_route(const struct conf *c, uint8_t family);
 /* The configured MTU, else that of the tunnel to other nodes, else that of the default route's device, else 1500. */
 unsigned pod_mtu(struct netlink *host, const struct conf *c);
 /* Opens the pod's network namespace: FAIL_NO_CONTAINER when it is gone. */
@@ -35,7 +43,7 @@ int pod_veth_retire(struct netlink *host, const char *name, const char *netns, c
 		    struct fail *f);
 /* Inside the pod: only the loopback interface, up or down. */
 int pod_loopback(struct netlink *pod, bool up, struct fail *f);
-/* Inside the pod: loopback up, address, routes. */
-int pod_configure(struct netlink *pod, const struct conf *c, const struct ip_addr *addr, const char *ifname, struct fail *f);
+/* Inside the pod: loopback up, addresses, routes. The thread must be there too. */
+int pod_configure(struct netlink *pod, const struct conf *c, const struct ipam_lease *lease, const char *ifname, struct fail *f);
 
 #endif

@@ -28,44 +28,61 @@ static void add_interface(struct strbuf *out, const char *name, const uint8_t ma
 static void add_routes(struct strbuf *out, const struct conf *c)
 {
 	char dst[IP_PREFIX_TEXT_SIZE], gw[IP_ADDR_TEXT_SIZE];
-	bool has_default = false;
 	const char *sep = "";
 
 	strbuf_adds(out, ",\"routes\":[");
 	for (size_t i = 0; i < c->route_count; i++) {
 		const struct conf_route *r = &c->routes[i];
 
-		has_default = has_default || r->dst.len == 0;
-		strbuf_addf(out, "%s{\"dst\":\"%s\",\"gw\":\"%s\"}", sep, ip_prefix_format(&r->dst, dst),
-			    ip_format(r->gw.family ? &r->gw : &c->gateway, gw));
+		strbuf_addf(out, "%s{\"dst\":\"%s\",\"gw\":\"%s\"}", sep, ip_prefix_format(&r->dst, dst), ip_format(&r->gw, gw));
 		sep = ",";
 	}
-	if (!has_default && c->is_gateway)
-		strbuf_addf(out, "%s{\"dst\":\"0.0.0.0/0\",\"gw\":\"%s\"}", sep, ip_format(&c->gateway, gw));
+	for (size_t i = 0; i < c->subnet_count; i++) {
+		const struct conf_subnet *s = &c->subnets[i];
+		bool v6 = s->prefix.addr.family == AF_INET6;
+
+		if (!pod_wants_default_route(c, s->prefix.addr.family))
+			continue;
+		strbuf_addf(out, "%s{\"dst\":\"%s\",\"gw\":\"%s\"}", sep, v6 ? "::/0" : "0.0.0.0/0", ip_format(&s->gateway, gw));
+		sep = ",";
+	}
+	strbuf_addc(out, ']');
+}
+
+static void add_ips(struct strbuf *out, const struct conf *c, const struct ipam_lease *lease)
+{
+	char ip[IP_ADDR_TEXT_SIZE], gw[IP_ADDR_TEXT_SIZE];
+
+	strbuf_adds(out, "],\"ips\":[");
+	for (size_t i = 0; i < c->subnet_count; i++) {
+		const struct conf_subnet *s = &c->subnets[i];
+
+		strbuf_adds(out, i ? ",{" : "{");
+		if (conf_is_old(c))
+			strbuf_addf(out, "\"version\":\"%c\",", s->prefix.addr.family == AF_INET6 ? '6' : '4');
+		strbuf_addf(out, "\"interface\":2,\"address\":\"%s/%u\"", ip_format(&lease->addrs[i], ip), s->prefix.len);
+		if (c->is_gateway)
+			strbuf_addf(out, ",\"gateway\":\"%s\"", ip_format(&s->gateway, gw));
+		strbuf_addc(out, '}');
+	}
 	strbuf_addc(out, ']');
 }
 
 void result_add(struct strbuf *out, const struct conf *c, const struct conf_env *env, const struct netlink_link *bridge,
 		const struct ipam_lease *lease)
 {
-	char ip[IP_ADDR_TEXT_SIZE], gw[IP_ADDR_TEXT_SIZE];
 	uint8_t host_mac[6], pod_mac_[6];
 	char *dns = c->dns ? json_dumps(c->dns, JSON_COMPACT) : NULL;
 
-	pod_mac(POD_MAC_HOST, &lease->addr, host_mac);
-	pod_mac(POD_MAC_POD, &lease->addr, pod_mac_);
+	pod_mac(POD_MAC_HOST, &lease->addrs[0], host_mac);
+	pod_mac(POD_MAC_POD, &lease->addrs[0], pod_mac_);
 	strbuf_addf(out, "{\"cniVersion\":\"%s\",\"interfaces\":[", c->version);
 	add_interface(out, c->bridge, bridge->mac, NULL);
 	strbuf_addc(out, ',');
 	add_interface(out, lease->veth, host_mac, NULL);
 	strbuf_addc(out, ',');
 	add_interface(out, env->ifname, pod_mac_, env->netns);
-	/* Up to 0.4.0 an address carries its version. */
-	strbuf_addf(out, "],\"ips\":[{%s\"interface\":2,\"address\":\"%s/%u\"", str_eq(c->version, "1.0.0") ? "" :
-		    "\"version\":\"4\",", ip_format(&lease->addr, ip), c->subnet.len);
-	if (c->is_gateway)
-		strbuf_addf(out, ",\"gateway\":\"%s\"", ip_format(&c->gateway, gw));
-	strbuf_adds(out, "}]");
+	add_ips(out, c, lease);
 	add_routes(out, c);
 	strbuf_addf(out, ",\"dns\":%s}\n", dns ? dns : "{}");
 	free(dns);
@@ -74,7 +91,7 @@ void result_add(struct strbuf *out, const struct conf *c, const struct conf_env 
 void result_loopback(struct strbuf *out, const struct conf *c, const struct conf_env *env)
 {
 	static const uint8_t mac[6] = { 0 };
-	bool with_version = strcmp(c->version, "1.0.0") != 0;
+	bool with_version = conf_is_old(c);
 	char *prev = c->prev_result ? json_dumps(c->prev_result, JSON_COMPACT) : NULL;
 
 	if (prev) {
@@ -90,7 +107,7 @@ void result_loopback(struct strbuf *out, const struct conf *c, const struct conf
 
 void result_version(struct strbuf *out, const struct conf *c)
 {
-	strbuf_addf(out, "{\"cniVersion\":\"%s\",\"supportedVersions\":[\"0.3.1\",\"0.4.0\",\"1.0.0\"]}\n", c->version);
+	strbuf_addf(out, "{\"cniVersion\":\"%s\",\"supportedVersions\":" CONF_VERSIONS_JSON "}\n", c->version);
 }
 
 void result_error(struct strbuf *out, const struct conf *c, const struct fail *f)

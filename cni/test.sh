@@ -5,13 +5,13 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 [ "$(id -u)" = 0 ] || { echo "not ok - needs root"; exit 1; }
-plugin=$PWD/${B:-build}/bin/keelson-cni
+plugin=$PWD/${B:-build}/bin/keelson-cni tool=$PWD/${B:-build}/bench/nettool
 [ -x "$plugin" ] || { echo "not ok - $plugin is not built"; exit 1; }
 id=kt-cni-$$
 node=$id-node
 dir=$(mktemp -d /tmp/cni-test-XXXXXX)
 state=$dir/state/keelson
-failed=0
+failed=0 servers=()
 
 ok() { echo "ok - $1"; }
 not_ok() { echo "not ok - $1"; [ $# -gt 1 ] && printf '  %s\n' "${@:2}"; failed=1; }
@@ -24,6 +24,7 @@ same() { # TEXT WANTED GOT
 	if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted: $2" "got:    $3"; fi
 }
 cleanup() {
+	kill "${servers[@]}" 2>/dev/null
 	ip netns list | awk -v id="$id-" 'index($1, id) == 1 { print $1 }' | while read -r ns; do ip netns del "$ns"; done
 	rm -rf "$dir"
 }
@@ -111,7 +112,7 @@ in_pod a ip route del default
 refused "CHECK sees a missing route" 101 "the container's default route is not by way of the gateway" cni CHECK a "$with_prev"
 in_pod a ip addr del 10.244.0.2/24 dev eth0
 refused "CHECK sees a missing address" 101 "the interface eth0 does not have the address 10.244.0.2/24" cni CHECK a "$with_prev"
-same "VERSION" '["0.3.1","0.4.0","1.0.0"]' "$(cni VERSION a '{"cniVersion":"1.0.0"}' | jq -c .supportedVersions)"
+same "VERSION" '["0.3.1","0.4.0","1.0.0","1.1.0"]' "$(cni VERSION a '{"cniVersion":"1.0.0"}' | jq -c .supportedVersions)"
 
 # In place of the loopback plugin.
 lo_conf='{"cniVersion":"0.3.1","name":"cni-loopback","type":"loopback"}'
@@ -134,14 +135,14 @@ refused "a netns that is a FIFO" 3 "enter the network namespace $dir/fifo: it is
 	CNI_NETNS=$dir/fifo CNI_IFNAME=eth0 nsenter --net=/run/netns/$node $plugin <<<'$default_conf'"
 refused "the node's own netns" 4 "CNI_NETNS /run/netns/$node is the node's own network namespace" cni ADD x "" "/run/netns/$node"
 refused "no JSON" 6 "network configuration is not JSON: line 1, column 5: '[' or '{' expected near 'hello'" cni ADD x hello
-refused "an unknown version" 1 'cniVersion "2.0.0" is not supported, only 0.3.1, 0.4.0 and 1.0.0 are' cni ADD x "$(conf '.cniVersion="2.0.0"')"
+refused "an unknown version" 1 'cniVersion "2.0.0" is not supported, only 0.3.1, 0.4.0, 1.0.0 and 1.1.0 are' cni ADD x "$(conf '.cniVersion="2.0.0"')"
 refused "a bad CIDR" 7 'ipam.subnet: "10.244.0.0" is not a CIDR such as 10.244.0.0/24' cni ADD x "$(conf '.ipam.subnet="10.244.0.0"')"
 refused "a subnet too small" 7 "ipam.subnet: a /31 has no room for a gateway and a pod, a /30 is the smallest" cni ADD x "$(conf '.ipam.subnet="10.244.0.0/31"')"
 refused "a name with a slash" 7 "name \"../x\" is not a network name: letters, digits, '_', '.', '-' only, the first a letter or digit, at most 180" \
 	cni ADD x "$(conf '.name="../x"')"
 IFNAME=sixteen-letters1 refused "an interface name too long" 4 'CNI_IFNAME "sixteen-letters1" is longer than 15 characters' cni ADD x
 refused "a container id with a slash" 4 "invalid characters in CNI_CONTAINERID: a/b" cni ADD a/b
-refused "an unknown command" 4 "unknown CNI_COMMAND: GC" cni GC a
+refused "an unknown command" 4 "unknown CNI_COMMAND: NEW" cni NEW a
 refused "a missing variable" 4 "required env variables [CNI_NETNS] missing" cni ADD x "" ""
 refused "a field of another plugin" 2 "unsupported field in network configuration: vlan: 5" cni ADD x "$(conf '.vlan=5')"
 refused "a bridge that is none" 7 'bridge "uplink" is a link that exists and is not a bridge' cni ADD old "$(conf '.bridge="uplink"')"
@@ -196,6 +197,139 @@ cni ADD wide "$(conf '.clusterCIDR="10.0.0.0/8"')" >/dev/null
 same "a changed configuration replaces the rule" "10.0.0.0/8" \
 	"$(in_node nft list table inet keelson | sed -n 's/.*10.244.0.0\/24 ip daddr != \([^ ]*\) .*masquerade.*/\1/p')"
 cni DEL wide
+settled 0 0
+
+# Two families.
+dual=$(conf '.name="dual" | .bridge="kl6" | .clusterCIDR="10.244.0.0/16,fd00:244::/48" | .ipam={"subnets":["fd00:244:0:7::/64","10.244.7.0/24"]}')
+ip -n "$node" addr add 2001:db8::1/64 dev uplink nodad
+ip -n "$id-world" addr add 2001:db8::2/64 dev eth0 nodad
+ip -n "$node" -6 route add default via 2001:db8::2
+pod d1; pod d2
+d1=$(cni ADD d1 "$dual"); d2=$(cni ADD d2 "$dual")
+same "two families: addresses in the order of the subnets" "fd00:244:0:7::2/64 fd00:244:0:7::1 10.244.7.2/24 10.244.7.1" \
+	"$(jq -r '[.ips[] | .address, .gateway] | join(" ")' <<<"$d1")"
+same "routes of both" "::/0 0.0.0.0/0" "$(jq -r '[.routes[].dst] | join(" ")' <<<"$d1")"
+same "the addresses are ready at once" 0 "$(in_pod d1 ip -6 -o addr show dev eth0 scope global | grep -c tentative)"
+same "old shapes say which is which" "6 4" "$(pod d3; cni ADD d3 "$(jq -c '.cniVersion="0.4.0"' <<<"$dual")" | jq -r '[.ips[].version] | join(" ")')"
+cni DEL d3 "$dual"
+check "a pod reaches a pod over IPv6" in_pod d1 busybox ping -6 -c 1 -W 2 fd00:244:0:7::3
+check "the node reaches it" in_node busybox ping -6 -c 1 -W 2 fd00:244:0:7::2
+check "it reaches the world, masqueraded" in_pod d1 busybox ping -6 -c 1 -W 2 2001:db8::2
+check "over IPv4 as well" in_pod d1 busybox ping -c 1 -W 2 198.51.100.2
+same "two rules" 2 "$(in_node nft list table inet keelson | grep -c 'comment "keelson-cni dual ')"
+same "a pod listens to nobody's router advertisements" 0 "$(in_pod d1 cat /proc/sys/net/ipv6/conf/eth0/accept_ra)"
+check "CHECK" cni CHECK d1 "$(jq -c --argjson r "$d1" '.prevResult=$r' <<<"$dual")"
+in_pod d1 ip -6 addr del fd00:244:0:7::2/64 dev eth0
+refused "CHECK sees a missing IPv6 address" 101 "the interface eth0 does not have the address fd00:244:0:7::2/64" \
+	cni CHECK d1 "$(jq -c --argjson r "$d1" '.prevResult=$r' <<<"$dual")"
+cni DEL d1 "$dual"; cni DEL d2 "$dual"
+settled 0 0 "both addresses are given back"
+
+# Host ports, by real connections. A pod answers with the port it was asked on and the address that it sees.
+cat >"$dir/answer" <<'A'
+#!/bin/sh
+i=$(readlink /proc/self/fd/0)
+i=${i#socket:[}
+ss -Htne | awk -v i="ino:${i%]}" '{ for (n = 5; n <= NF; n++) if ($n == i) { sub(/:[0-9]+$/, "", $5); gsub(/[][]|::ffff:/, "", $5); print $5 } }'
+A
+chmod +x "$dir/answer"
+serve() { # POD PORT
+	nsenter --net="/run/netns/$id-$1" busybox nc -ll -p "$2" -e "$dir/answer" >/dev/null 2>&1 &
+	servers+=($!)
+	for _ in $(seq 100); do in_pod "$1" ss -Htln | grep -q ":$2 " && break; sleep 0.02; done
+}
+ask() { local ns=$id-$1; shift; nsenter --net="/run/netns/$ns" timeout 8 busybox nc -w 6 "$@" </dev/null 2>/dev/null; } # WHERE ADDRESS PORT
+with_ports() { jq -c --argjson p "$1" '.runtimeConfig.portMappings=$p' <<<"$dual"; }
+elements() { in_node nft -j list table inet keelson 2>/dev/null | jq '[.nftables[].map? | select(. and (.name | startswith("hostports"))) | .elem // [] | length] | add // 0'; }
+world4=198.51.100.2 world6=2001:db8::2 ports1='[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]'
+pod h1; pod h2; pod h3
+h1=$(cni ADD h1 "$(with_ports "$ports1")")
+h1_6=$(jq -r '.ips[0].address | sub("/.*";"")' <<<"$h1") h1_4=$(jq -r '.ips[1].address | sub("/.*";"")' <<<"$h1")
+cni ADD h2 "$dual" >/dev/null
+h2_4=$(in_pod h2 ip -j -4 addr show eth0 | jq -r '.[0].addr_info[0].local')
+serve h1 80
+same "hostPort from outside, the client's address kept" "$world4 $world6" "$(ask world 198.51.100.1 8080) $(ask world 2001:db8::1 8080)"
+same "from the node to its addresses" "198.51.100.1 2001:db8::1" "$(ask node 198.51.100.1 8080) $(ask node 2001:db8::1 8080)"
+same "to its loopback" "10.244.7.1" "$(ask node 127.0.0.1 8080)"
+same "from another pod" "10.244.7.1 fd00:244:0:7::1" "$(ask h2 198.51.100.1 8080) $(ask h2 2001:db8::1 8080)"
+same "from the pod itself" "10.244.7.1 fd00:244:0:7::1" "$(ask h1 198.51.100.1 8080) $(ask h1 2001:db8::1 8080)"
+same "by the gateway's address" "10.244.7.1" "$(ask h2 10.244.7.1 8080)"
+same "a port that nobody has is refused" "" "$(ask world 198.51.100.1 8081)"
+same "the pod itself is reached as ever" "10.244.7.1 $h2_4" "$(ask node "$h1_4" 80) $(ask h2 "$h1_4" 80)"
+check "CHECK" cni CHECK h1 "$(with_ports "$ports1" | jq -c --argjson r "$h1" '.prevResult=$r')"
+refused "a port that is taken" 11 "the host port 8080/tcp is another pod's already (dual h1 eth0)" cni ADD h3 "$(with_ports "$ports1")"
+same "a pod that was refused has nothing" "lo" "$(in_pod h3 ip -j link | jq -r '[.[].ifname] | join(" ")')"
+same "and has taken nothing away" "$world4" "$(ask world 198.51.100.1 8080)"
+# One number, told apart by address and protocol.
+ip -n "$node" addr add 198.51.100.9/24 dev uplink
+cni ADD h3 "$(with_ports '[{"hostPort":8080,"containerPort":81,"protocol":"tcp","hostIP":"198.51.100.9"},{"hostPort":8080,"containerPort":82,"protocol":"udp"},
+	{"hostPort":8080,"containerPort":83,"protocol":"sctp"}]')" >/dev/null && ok "one number for another address and other protocols" ||
+	not_ok "one number for another address and other protocols"
+serve h3 81
+h3_4=$(in_pod h3 ip -j -4 addr show eth0 | jq -r '.[0].addr_info[0].local')
+same "the more specific has it" "$world4 $h3_4" "$(ask world 198.51.100.9 8080) $(in_node nft list map inet keelson hostports4 | sed -n 's/.*198.51.100.9 . tcp . 8080[^:]*: \([^ ]*\) .*/\1/p')"
+same "the rest are as they were" "$world4" "$(ask world 198.51.100.1 8080)"
+nsenter --net="/run/netns/$id-h3" "$tool" serve h3 82 >/dev/null 2>&1 & servers+=($!)
+for _ in $(seq 100); do in_pod h3 ss -Hulnp | grep -q ":82 " && break; sleep 0.02; done
+same "UDP" "h3 $world4" "$(in_pod world "$tool" who udp 198.51.100.1 8080 | sed 's/:[0-9]* .*//')"
+nsenter --net="/run/netns/$node" busybox nc -ll -p 9999 -e echo secret >/dev/null 2>&1 & servers+=($!)
+in_pod h2 ip route add 127.0.0.5/32 via 10.244.7.1 2>/dev/null
+in_pod h2 sh -c 'echo 1 >/proc/sys/net/ipv4/conf/eth0/route_localnet; ip route del local 127.0.0.0/8 table local' 2>/dev/null
+in_pod h2 ip route add 127.0.0.1/32 via 10.244.7.1 src "$h2_4" 2>/dev/null
+in_pod h2 ip route del local 127.0.0.1 table local 2>/dev/null
+same "a pod does not reach the node's loopback by it" "" "$(ask h2 127.0.0.1 9999)"
+cni DEL h3 "$dual"
+same "DEL takes its ports" 2 "$(elements)"
+# A pod that vanished without DEL: its port is free as soon as its lease is gone.
+in_node sh -c "ip netns del $id-h1 2>/dev/null; true"; ip netns del "$id-h1" 2>/dev/null
+find "$dir/state/dual" -name '*:h1' -delete
+pod h4
+check "the port of a pod that vanished is free" cni ADD h4 "$(with_ports "$ports1")"
+cni ADD h3 "$dual" >/dev/null
+in_node nft flush map inet keelson hostports4any
+refused "CHECK sees a missing port" 101 "the host port 8080/tcp does not lead to the container" \
+	cni CHECK h4 "$(with_ports "$ports1" | jq -c '.prevResult={"cniVersion":"1.0.0","ips":[{"address":"'"$(in_pod h4 ip -j -6 addr show eth0 scope global | jq -r '.[0].addr_info[0].local')"'/64"},{"address":"'"$(in_pod h4 ip -j -4 addr show eth0 | jq -r '.[0].addr_info[0].local')"'/24"}]}')"
+
+# GC and STATUS.
+gc() { CNI_COMMAND=GC CNI_PATH=/nowhere in_node "$plugin" <<<"$1"; }
+status() { CNI_COMMAND=STATUS CNI_PATH=/nowhere in_node "$plugin" <<<"$1"; }
+dual11=$(jq -c '.cniVersion="1.1.0"' <<<"$dual")
+check "STATUS" status "$dual11"
+refused "STATUS before 1.1.0" 1 "STATUS is not part of CNI version 1.0.0" status "$dual"
+refused "STATUS of a bridge that is none" 50 'bridge "uplink" is a link that exists and is not a bridge' status "$(jq -c '.bridge="uplink"' <<<"$dual11")"
+refused "GC without a list" 7 "cni.dev/valid-attachments is missing, GC needs it" gc "$dual11"
+refused "GC with a list that is not understood" 7 "cni.dev/valid-attachments must be a list of objects with containerID and ifname" \
+	gc "$(jq -c '."cni.dev/valid-attachments"=["h2"]' <<<"$dual11")"
+in_node ip link add kl00c0ffee type veth peer name kl0other netns "$id-world"
+in_node ip link set kl00c0ffee master kl6
+check "GC" gc "$(jq -c '."cni.dev/valid-attachments"=[{"containerID":"h2","ifname":"eth0"}]' <<<"$dual11")"
+same "leaves whom the list names" "2 1" "$(leases=$(find "$dir/state/dual" -name '*:*' | wc -l); echo "$leases $(in_node ip -o link show master kl6 | wc -l)")"
+same "and nobody's ports" 0 "$(elements)"
+check "STATUS says when there is room" status "$(jq -c '.name="tiny" | .ipam={"subnet":"10.244.8.0/30"}' <<<"$dual11")"
+pod t1
+cni ADD t1 "$(conf '.name="tiny" | .bridge="kl6" | .ipam.subnet="10.244.8.0/30"')" >/dev/null
+refused "and when there is none" 50 "no free address: all 1 of the subnet are in use" status "$(jq -c '.name="tiny" | .ipam={"subnet":"10.244.8.0/30"}' <<<"$dual11")"
+cni DEL t1 "$(conf '.name="tiny" | .ipam.subnet="10.244.8.0/30"')"
+cni DEL h2 "$dual"
+settled 0 0
+kill "${servers[@]}" 2>/dev/null
+
+# Bandwidth.
+limit='.runtimeConfig.bandwidth={"ingressRate":8000000,"ingressBurst":4294967295,"egressRate":16000000,"egressBurst":800000}'
+pod w
+w=$(cni ADD w "$(conf "$limit")")
+veth=$(jq -r '.interfaces[1].name' <<<"$w")
+qdisc() { jq -r '.[] | select(.root) | [.kind, .options.rate, .options.burst] | join(" ")'; }
+same "into the pod: a bucket of a second at most" "tbf 1000000 1000000" "$(in_node tc -j qdisc show dev "$veth" | qdisc)"
+same "out of the pod" "tbf 2000000 100000" "$(in_pod w tc -j qdisc show dev eth0 | qdisc)"
+check "packets pass" in_pod w busybox ping -c 1 -W 2 10.244.0.1
+check "CHECK" cni CHECK w "$(conf "$limit | .prevResult=$w")"
+in_pod w tc qdisc del dev eth0 root
+refused "CHECK sees that the limit is gone" 101 "the bandwidth out of the container is not limited" cni CHECK w "$(conf "$limit | .prevResult=$w")"
+cni DEL w
+pod w2
+same "a pod without limits has no bucket" "" "$(cni ADD w2 >/dev/null; in_pod w2 tc qdisc show dev eth0 | grep tbf)"
+cni DEL w2
 settled 0 0
 
 # Killed anywhere. Each round: an ADD is killed, a DEL of it is killed, another pod comes and stays, the killed pod gets an

@@ -13,9 +13,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check(const struct conf *c)
 {
-	BUG_ON(c->subnet.addr.family != AF_INET || c->cluster.addr.family != AF_INET);
-	BUG_ON(c->subnet.len < CONF_SUBNET_LEN_MIN || c->subnet.len > CONF_SUBNET_LEN_MAX);
-	BUG_ON(!ip_prefix_contains(&c->subnet, &c->gateway) || ip_addr_eq(&c->gateway, &c->subnet.addr));
+	BUG_ON(c->subnet_count < 1 || c->subnet_count > 2 || c->port_count > CONF_PORTS_MAX);
+	for (size_t i = 0; i < c->subnet_count; i++) {
+		const struct conf_subnet *s = &c->subnets[i];
+		bool v6 = s->prefix.addr.family == AF_INET6;
+
+		BUG_ON(s->cluster.addr.family != s->prefix.addr.family || (i && s->prefix.addr.family == c->subnets[0].prefix.addr.family));
+		BUG_ON(s->prefix.len < (v6 ? CONF_SUBNET6_LEN_MIN : CONF_SUBNET_LEN_MIN));
+		BUG_ON(s->prefix.len > (v6 ? CONF_SUBNET6_LEN_MAX : CONF_SUBNET_LEN_MAX));
+		BUG_ON(!ip_prefix_contains(&s->prefix, &s->gateway) || ip_addr_eq(&s->gateway, &s->prefix.addr));
+	}
+	for (size_t i = 0; i < c->port_count; i++)
+		BUG_ON(!c->ports[i].host_port || !c->ports[i].port || !c->ports[i].proto);
+	for (size_t i = 0; i < c->route_count; i++)
+		BUG_ON(c->routes[i].gw.family != c->routes[i].dst.addr.family);
 	BUG_ON(strchr(c->name, '/') || !isalnum((unsigned char)c->name[0]) || c->data_dir[0] != '/');
 	BUG_ON(!c->bridge[0] || strchr(c->bridge, '/') || strlen(c->bridge) >= IFNAMSIZ);
 	BUG_ON(c->mtu > 65535 || (c->mtu && c->mtu < CONF_MTU_MIN) || c->route_count > CONF_ROUTES_MAX);
@@ -34,7 +45,7 @@ static void check_json(struct strbuf *out)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct conf_env env = { .netns = "/run/netns/x", .ifname = "eth0", .container_id = "c" };
-	struct ipam_lease lease = { .addr = { .family = AF_INET, .bytes = { 10, 0, 0, 2 } }, .veth = "kl0" };
+	struct ipam_lease lease = { .addrs = { { AF_INET, { 10, 0, 0, 2 } }, { AF_INET6, { 0xfd } } }, .addr_count = 2, .veth = "kl0" };
 	struct netlink_link bridge = { 0 };
 	struct strbuf out = { 0 };
 	struct fail f = { 0 };
