@@ -479,32 +479,32 @@ static void on_lease_timer(uv_timer_t *t)
 
 /* The CNI configuration */
 
-/* The IPv4 one of "A" or "A,B"; own, "" when there is none. */
-static char *ipv4_range(const char *ranges)
-{
-	_cleanup_strlist_ struct strlist parts = { 0 };
-
-	strlist_split(&parts, ranges, ',');
-	for (size_t i = 0; i < parts.count; i++)
-		if (!strchr(parts.items[i], ':'))
-			return mem_strdup(parts.items[i]);
-	return mem_strdup("");
-}
-
-static void write_cni(struct node *n, const char *cidr)
+/* cidrs: the node's pod ranges in the order of a pod's addresses, with commas. */
+static void write_cni(struct node *n, const char *cidrs)
 {
 	const struct agent_options *o = &n->agent->o;
 	_cleanup_free_ char *dir = str_printf("%s/cni/conf", o->state), *path = str_printf("%s/10-keelson.conflist", dir);
 	_cleanup_free_ char *data_dir = str_printf("%s/cni/state", o->state);
-	_cleanup_free_ char *pods = ipv4_range(o->cluster_cidr), *services = ipv4_range(o->service_cidr);
 	_cleanup_strbuf_ struct strbuf text = { 0 }, have = { 0 };
+	_cleanup_strlist_ struct strlist ranges = { 0 };
+	json_t *ipam = json_object(), *list = json_array();
 	_cleanup_json_ json_t *conf = json_pack(
-		"{s:s,s:s,s:[{s:s,s:s,s:i,s:b,s:b,s:b,s:s,s:s,s:{s:s},s:s}]}", "cniVersion", "1.0.0", "name", "keelson", "plugins",
-		"type", "keelson-cni", "bridge", "kl0", "mtu", 0, "isGateway", 1, "hairpinMode", 1, "ipMasq", 1, "clusterCIDR",
-		pods, "serviceCIDR", services, "ipam", "subnet", cidr, "dataDir", data_dir);
+		"{s:s,s:s,s:[{s:s,s:s,s:i,s:b,s:b,s:b,s:{s:b,s:b},s:s,s:s,s:o,s:s}]}", "cniVersion", "1.0.0", "name", "keelson", "plugins",
+		"type", "keelson-cni", "bridge", "kl0", "mtu", 0, "isGateway", 1, "hairpinMode", 1, "ipMasq", 1, "capabilities",
+		"portMappings", 1, "bandwidth", 1, "clusterCIDR", o->cluster_cidr, "serviceCIDR", o->service_cidr, "ipam", ipam,
+		"dataDir", data_dir);
 	int r;
 
 	BUG_ON(!conf);
+	strlist_split(&ranges, cidrs, ',');
+	for (size_t i = 0; i < ranges.count; i++)
+		json_array_append_new(list, json_string(ranges.items[i]));
+	if (ranges.count > 1) {
+		json_object_set_new(ipam, "subnets", list);
+	} else {
+		json_decref(list);
+		json_object_set_new(ipam, "subnet", json_string(cidrs));
+	}
 	json_write_pretty(&text, conf);
 	if (file_read(path, 1 << 20, &have) == 0 && have.len == text.len && memcmp(have.data, text.data, text.len) == 0)
 		return;
@@ -515,7 +515,7 @@ static void write_cni(struct node *n, const char *cidr)
 		log_error("write %s: %s", path, strerror(-r));
 		return;
 	}
-	log_info("the pods' addresses come from %s", cidr);
+	log_info("the pods' addresses come from %s", cidrs);
 	status_in(n, STATUS_SOON_MS);
 }
 
@@ -534,10 +534,24 @@ static bool is_doubted(const struct node *n, const json_t *object)
 	return false;
 }
 
+/* spec.podCIDRs with commas, or spec.podCIDR, or "". */
+static char *pod_cidrs(const json_t *node)
+{
+	struct strbuf text = { 0 };
+	json_t *list = json_at(node, "spec.podCIDRs"), *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		strbuf_addf(&text, "%s%s", i ? "," : "", json_string_value(item) ? json_string_value(item) : "");
+	if (json_array_size(list) == 0)
+		strbuf_adds(&text, json_str_or(node, "spec.podCIDR", ""));
+	return strbuf_take(&text);
+}
+
 static void on_node(const json_t *old, const json_t *new, void *user)
 {
 	struct node *n = user;
-	const char *cidr = json_str(new, "spec.podCIDR");
+	_cleanup_free_ char *cidrs = pod_cidrs(new);
 
 	if (new && n->reported && !n->busy && is_doubted(n, new)) {
 		log_warn("the node's conditions were changed by somebody else: they are written again");
@@ -551,10 +565,10 @@ static void on_node(const json_t *old, const json_t *new, void *user)
 		log_warn("the node's object was deleted: it is registered again");
 		n->registered = false;
 		status_in(n, STATUS_SOON_MS);
-	} else if (!str_empty(cidr) && !str_eq(cidr, n->pod_cidr)) {
+	} else if (!str_empty(cidrs) && !str_eq(cidrs, n->pod_cidr)) {
 		free(n->pod_cidr);
-		n->pod_cidr = mem_strdup(cidr);
-		write_cni(n, cidr);
+		n->pod_cidr = TAKE(cidrs);
+		write_cni(n, n->pod_cidr);
 	}
 }
 
