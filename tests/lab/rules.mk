@@ -7,4 +7,4 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(LAB_OBJ) $(LIB_AR)
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIB_LDLIBS) -lbpf -lpthread -lm
 EXTRA_TARGETS += $(B)/tests/lab/labtool
 EXTRA_TARGETS += $(B)/tests/lab/offload
-TEST_SCRIPTS += tests/lab/test.sh tests/lab/dsr.sh
+TEST_SCRIPTS += tests/lab/test.sh tests/lab/dsr.sh tests/lab/path.sh
