@@ -48,15 +48,6 @@ static bool needs_node_ports(const json_t *s)
 	return str_eq(type, "NodePort") ||
 	       (str_eq(type, "LoadBalancer") && json_bool(s, "spec.allocateLoadBalancerNodePorts", true));
 }
-static bool may_have_node_ports(const json_t *s)
-{
-	const char *type = json_str_or(s, "spec.type", "");
-	return str_eq(type, "NodePort") || str_eq(type, "LoadBalancer");
-}
-static bool needs_health_port(const json_t *s)
-{
-	return str_eq(json_str(s, "spec.type"), "LoadBalancer") && str_eq(json_str(s, "spec.externalTrafficPolicy"), "Local");
-}
 
 
 /* --- families and addresses ------------------------------------------------------------------------------------------- */
@@ -124,6 +115,9 @@ static void sync_ips(json_t *service, const json_t *old)
 		if (!list_size(service, "spec.clusterIPs") && str_eq(ip, old_ip) && list_size(old, "spec.clusterIPs"))
 			json_set(service, "spec.clusterIPs", json_deep_copy(json_at(old, "spec.clusterIPs")));
 	}
+	/* One that may not have an address asks for another all the same: the list says so to validation. */
+	if (*ip && is_external_name(service) && !list_size(service, "spec.clusterIPs"))
+		json_set(service, "spec.clusterIPs", json_pack("[s]", ip));
 	if (!same_list(service, old, "spec.clusterIPs"))
 		return;
 	if (*old_ip && !*ip)
@@ -361,6 +355,17 @@ static void carry_ports(json_t *service, const json_t *old)
 	}
 }
 
+/* The port is the Service's already. What stands in one of another type (ExternalName) was never taken. */
+static bool has_port(const json_t *service, int64_t port)
+{
+	size_t i;
+	json_t *p;
+	json_array_foreach(json_at(service, "spec.ports"), i, p)
+		if (may_have_node_ports(service) && json_int(p, "nodePort", 0) == port)
+			return true;
+	return needs_health_port(service) && json_int(service, "spec.healthCheckNodePort", 0) == port;
+}
+
 static bool taken_by_us(const struct alloc_undo *u, int64_t port)
 {
 	for (size_t i = 0; i < u->port_count; i++)
@@ -395,7 +400,7 @@ static json_t *take_ports(struct alloc *a, json_t *service, const json_t *old, s
 	char text[128], field[64];
 	json_array_foreach(ports, i, p) {
 		int64_t number = json_int(p, "nodePort", 0);
-		if (!number || (old && has_node_port(old, number)) || taken_by_us(u, number))
+		if (!number || (old && has_port(old, number)) || taken_by_us(u, number))
 			continue;
 		const char *problem = alloc_port_problem(a, number, text);
 		snprintf(field, sizeof(field), "spec.ports[%zu].nodePort", i);
@@ -427,7 +432,7 @@ static json_t *take_health_port(struct alloc *a, json_t *service, const json_t *
 		json_set(service, "spec.healthCheckNodePort", json_integer(picked));
 		return NULL;
 	}
-	if (old && json_int(old, "spec.healthCheckNodePort", 0) == number)
+	if (old && needs_health_port(old) && json_int(old, "spec.healthCheckNodePort", 0) == number)
 		return NULL;
 	const char *problem = alloc_port_problem(a, number, text);
 	if (problem)

@@ -9,6 +9,17 @@
 #include "apiserver/registry/service_alloc.h"
 #include "base/map.h"
 
+bool may_have_node_ports(const json_t *s)
+{
+	const char *type = json_str_or(s, "spec.type", "");
+	return str_eq(type, "NodePort") || str_eq(type, "LoadBalancer");
+}
+
+bool needs_health_port(const json_t *s)
+{
+	return str_eq(json_str(s, "spec.type"), "LoadBalancer") && str_eq(json_str(s, "spec.externalTrafficPolicy"), "Local");
+}
+
 /* Of a larger range the first 2^20 addresses are given; any of it may be asked for. */
 enum { MAX_BITS = 20 };
 
@@ -144,9 +155,9 @@ static void each_port(const json_t *service, struct alloc *a, bool taken)
 {
 	size_t i;
 	json_t *p;
-	int64_t health = json_int(service, "spec.healthCheckNodePort", 0);
+	int64_t health = needs_health_port(service) ? json_int(service, "spec.healthCheckNodePort", 0) : 0;
 	json_array_foreach(json_at(service, "spec.ports"), i, p) {
-		int64_t number = json_int(p, "nodePort", 0);
+		int64_t number = may_have_node_ports(service) ? json_int(p, "nodePort", 0) : 0;
 		if (number && port_in_range(a, number))
 			a->ports[number - a->port_min] = taken;
 	}

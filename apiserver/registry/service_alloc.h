@@ -27,6 +27,9 @@ struct alloc_undo {
 	size_t port_count, port_cap;
 };
 
+/* Whose node ports and health check port count as taken: other types may carry numbers that mean nothing. */
+bool may_have_node_ports(const json_t *service);
+bool needs_health_port(const json_t *service);
 /* Takes an address (in canonical form) or a port of the range, and notes it. */
 void alloc_note_ip(struct alloc *a, struct alloc_undo *u, const char *ip);
 void alloc_note_port(struct alloc *a, struct alloc_undo *u, uint16_t port);
