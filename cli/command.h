@@ -18,6 +18,7 @@ int command_down(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_exec(int argc, char **argv);
 int command_logs(int argc, char **argv);
+int command_trace(int argc, char **argv);
 int command_token(int argc, char **argv);
 int command_join(int argc, char **argv);
 int command_node(int argc, char **argv);

@@ -25,6 +25,7 @@ static const struct command commands[] = {
 	{ "status", "[--json]", "show each daemon with its age, memory and health", command_status },
 	{ "exec", "[--node NAME] -- COMMAND...", "run a command in a node's network namespace and cgroup", command_exec },
 	{ "logs", "[--node NAME] [-f] DAEMON", "print a daemon's log", command_logs },
+	{ "trace", "[--node NAME] [EXPRESSION]", "print what Service traffic meets: live packets, backends, verdicts", command_trace },
 	{ "token", "create|list|delete ID", "tokens by which machines join; create prints the command", command_token },
 	{ "node", "stop|start NAME", "cut the power of a lab's node, and switch it on again", command_node },
 	{ "supervise", NULL, NULL, command_supervise },

@@ -3,7 +3,7 @@
 LDLIBS_proxy := -lbpf -lnl-genl-3 -lmnl
 GEN_proxy = $(B)/gen/bpf/proxy.skel.h
 $(B)/obj/proxy/engine/ebpf/carry_test.o: | $(B)/gen/bpf/maps_v1.skel.h
-TEST_SCRIPTS += proxy/upgrade.sh
+TEST_SCRIPTS += proxy/upgrade.sh proxy/trace/test.sh
 # The same proxy as the next ABI version with another layout would be: what proxy/upgrade.sh changes over to and back.
 NEXT_ABI := -DABI_VERSION=$(shell expr 1 + $$(sed -n 's/^\#define ABI_VERSION //p' bpf/shared/abi.h)) -DABI_TEST_LAYOUT
 NEXT_OBJ := $(patsubst %.c,$(B)/next/%.o,$(call find_c,proxy))
