@@ -5,7 +5,7 @@
  *            that still serve while terminating (KEP-1669)
  *   Local:   the same among this node's own, without hints (KEP-2086)
  * Hints count only when every ready endpoint has them and one of them is for this node or zone (KEP-2433, KEP-4444):
- * nodes first, then zones. The result does not depend on the order in which slices came.
+ * nodes first, then zones; and never for Services with direct return. The result does not depend on the order in which slices came.
  */
 #include "kube/object.h"
 #include "proxy/model/model_internal.h"
@@ -160,7 +160,8 @@ size_t model_backends_build(struct model *m, const struct model_service *s, cons
 			    bool *ret_local_drop)
 {
 	size_t n = gather(m, s, p, family);
-	uint16_t any = 0, here = 0, hint = topology(m->candidates, n);
+	/* With direct return the node that has an endpoint must know it for one whatever node sent the client's packet there. */
+	uint16_t any = 0, here = 0, hint = s->dsr ? 0 : topology(m->candidates, n);
 	bool all = false, local = false;
 	for (size_t i = 0; i < n; i++) {
 		any |= m->candidates[i].state;

@@ -514,6 +514,21 @@ static void test_slice_moves(void **state)
 	fixture_free(&f);
 }
 
+/* The node that has an endpoint must know it for one, whatever its zone. */
+static void test_direct_return_ignores_topology(void **state)
+{
+	(void)state;
+	struct fixture f = fixture_new_in("a");
+	put_endpoints(&f, "1 n1 r z=a; 2 n2 r z=b");
+	for (int dsr = 0; dsr < 2; dsr++) {
+		_cleanup_free_ char *service = str_printf("metadata: {name: a, namespace: d, annotations: {keelson.dev/forwarding: %s}}\n"
+							  "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n", dsr ? "dsr" : "snat");
+		set_service(f.m, service);
+		expect_frontend(&f, "tcp 10.96.0.1:80", dsr ? "1 2 / 1 2" : "1 / 1");
+	}
+	fixture_free(&f);
+}
+
 static void test_annotations(void **state)
 {
 	(void)state;
@@ -662,6 +677,7 @@ int main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_edits),
 		cmocka_unit_test(test_slice_moves),
+		cmocka_unit_test(test_direct_return_ignores_topology),
 		cmocka_unit_test(test_annotations),
 		cmocka_unit_test(test_health_ports),
 		cmocka_unit_test(test_no_local_counts),
