@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What a user does with kubectl, with the oldest and the newest one that Debian has, without special flags.
+# What a user does with kubectl, with three ages of it that Debian has, without special flags.
 . "$(dirname "$0")/lib.sh"
 
 old=$("$root/tools/kubectl.sh" bookworm "$root/build/tools/kubectl-bookworm") || exit 1
+mid=$("$root/tools/kubectl.sh" trixie "$root/build/tools/kubectl-trixie") || exit 1
 new=$("$root/tools/kubectl.sh" sid "$root/build/tools/kubectl-sid") || exit 1
 
 check "keelson up" up || exit 1
@@ -100,6 +101,61 @@ proxying() { # NAMESPACE
 }
 eventually_raw() { eventually 20 raw "$1"; raw "$1"; }
 
+# What administrators do: editing, replacing, pruning, certificates, tokens, taints, draining.
+administering() { # NAMESPACE
+	local ns=$1 file=$work/admin.yaml allow=--prune-allowlist pod
+	n() { K -n "$ns" "$@"; }
+	[ "$kubectl" = "$old" ] && allow=--prune-whitelist
+	check "a namespace for administering" K create namespace "$ns"
+	check "with a deployment" n apply -f "$root/examples/hello/hello.yaml"
+	check "edit" env KUBE_EDITOR="sed -i s/replicas:.3/replicas:\ 2/" "$bin/keelson" exec --state "$state" -- \
+		"$kubectl" --kubeconfig "$state/admin.kubeconfig" -n "$ns" edit deployment hello
+	is "what was edited is so" 2 n get deployment hello -o 'jsonpath={.spec.replicas}'
+	n get deployment hello -o yaml | sed -e '/resourceVersion/d' -e 's/^  replicas: 2/  replicas: 1/' >"$file"
+	says "diff shows what would change" "^\+  replicas: 1" n diff -f "$file"
+	check "replace" n replace -f "$file"
+	is "replaced" 1 n get deployment hello -o 'jsonpath={.spec.replicas}'
+	check "replace --force" n replace --force -f "$file"
+	check "rolled out" n rollout status deployment/hello --timeout=60s
+	check "JSON patch" n patch deployment hello --type=json -p '[{"op":"add","path":"/metadata/labels/json","value":"1"}]'
+	check "merge patch" n patch deployment hello --type=merge -p '{"metadata":{"labels":{"merge":"1"}}}'
+	check "strategic patch" n patch deployment hello -p '{"metadata":{"labels":{"strategic":"1"}}}'
+	is "all three are in" "1 1 1" n get deployment hello -o 'jsonpath={.metadata.labels.json} {.metadata.labels.merge} {.metadata.labels.strategic}'
+	for name in one two; do
+		printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, labels: {set: pruned}}\n' "$name"
+	done >"$file"
+	check "apply --prune" n apply --prune -l set=pruned "$allow=core/v1/ConfigMap" -f "$file"
+	sed -i '5,$d' "$file"
+	says "prunes what is no longer there" "configmap/two pruned" n apply --prune -l set=pruned "$allow=core/v1/ConfigMap" -f "$file"
+	says "auth can-i --list" "\*\.\* +\[\] +\[\] +\[\*\]" K auth can-i --list
+	is "auth can-i for somebody else" no K auth can-i create pods --as=nobody
+	openssl req -new -newkey rsa:2048 -nodes -keyout "$work/jane.key" -subj /CN=jane/O=devs -out "$work/jane.csr" 2>/dev/null
+	check "a certificate request" K apply -f - <<-END
+	apiVersion: certificates.k8s.io/v1
+	kind: CertificateSigningRequest
+	metadata: {name: $ns}
+	spec: {request: $(base64 -w0 "$work/jane.csr"), signerName: kubernetes.io/kube-apiserver-client, usages: [client auth]}
+	END
+	check "certificate approve" K certificate approve "$ns"
+	check "it is issued" eventually 10 matches "Approved,Issued" K get csr "$ns"
+	says "for jane" "CN ?= ?jane" eval "K get csr $ns -o 'jsonpath={.status.certificate}' | base64 -d | openssl x509 -noout -subject"
+	[ "$kubectl" = "$old" ] || says "create token" "^eyJ" n create token default
+	check "taint" K taint node "$netns" "$ns=x:PreferNoSchedule"
+	check "untaint" K taint node "$netns" "$ns-"
+	check "cordon" K cordon "$netns"
+	check "drain" K drain "$netns" --ignore-daemonsets --force --timeout=60s
+	says "no pod is left" "Pending" eventually_pending
+	check "uncordon" K uncordon "$netns"
+	check "pods run again" n rollout status deployment/hello --timeout=60s
+	says "api-resources" "^deployments +deploy +apps/v1 +true +Deployment" K api-resources
+	check "cluster-info dump" K cluster-info dump --output-directory="$work/dump-$ns"
+	check "which has the pods" test -s "$work/dump-$ns/kube-system/pods.json"
+	says "explain --recursive" "containerPort" K explain pod.spec.containers --recursive
+	check "delete the request" K delete csr "$ns"
+	check "delete all of it" K delete namespace "$ns"
+}
+eventually_pending() { eventually 20 matches "Pending" n get pods; n get pods; }
+
 # Server-side apply: created, conflicting, forced, and the way to it from client-side apply and back.
 applying() { # NAMESPACE
 	local ns=$1 file=$work/apply.yaml
@@ -145,11 +201,14 @@ eventually_event() {
 	K delete pod huge --grace-period=0 --force >/dev/null 2>&1
 }
 
-for kubectl in "$old" "$new"; do
+for age in old mid new; do
+	kubectl=${!age}
 	echo "# kubectl: $("$kubectl" version --client 2>/dev/null | head -n 1)"
-	scenario "e2e-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
-	bad_input
-	proxying "proxy-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
-	applying "apply-$( [ "$kubectl" = "$old" ] && echo old || echo new )"
+	# The middle one differs from the newest too little to do everything twice.
+	[ $age = mid ] || scenario "e2e-$age"
+	[ $age = mid ] || bad_input
+	administering "admin-$age"
+	proxying "proxy-$age"
+	applying "apply-$age"
 done
 finish
