@@ -531,6 +531,7 @@ struct lab *lab_new(const struct lab_options *o, struct err *err)
 	_cleanup_strbuf_ struct strbuf b = { 0 };
 	struct lab *l = mem_new(struct lab);
 	l->o = *o;
+	l->o.proxy = mem_strdup(o->proxy);
 	l->id = o->keep ? mem_strdup(o->name) : str_printf("kt-%s-%d", o->name, getpid());
 	for (size_t i = 0; i < ARRAY_SIZE(l->ns); i++)
 		l->ns[i] = -1;
@@ -567,6 +568,7 @@ struct lab *lab_open(const struct lab_options *o, struct err *err)
 {
 	struct lab *l = mem_new(struct lab);
 	l->o = *o;
+	l->o.proxy = mem_strdup(o->proxy);
 	l->id = mem_strdup(o->name);
 	l->home_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	each_place(l, reopen_place, NULL);
@@ -630,6 +632,7 @@ struct lab *lab_free(struct lab *l)
 		free(l->nodes[k].pins);
 	}
 	close(l->home_ns);
+	free((char *)l->o.proxy);
 	free(l->id);
 	free(l->dir);
 	free(l->manifests);
@@ -713,13 +716,13 @@ int lab_proxy_exec(struct lab *l, unsigned node, const char *program, const char
 	return err_set(err, errno, "%s: %s", program, strerror(errno));
 }
 
-static bool proxy_wait_ready(struct lab *l, unsigned node)
+bool lab_proxy_ready(struct lab *l, unsigned node)
 {
 	int64_t end = clock_mono_ms() + READY_MS;
 	while (clock_mono_ms() < end) {
 		if (lab_proxy_get(l, node, "/readyz", NULL) == 200)
 			return true;
-		if (waitpid(l->nodes[node].proxy_pid, NULL, WNOHANG) != 0) {
+		if (waitpid(l->nodes[node].proxy_pid, NULL, WNOHANG) > 0) {
 			l->nodes[node].proxy_pid = 0;
 			return false;
 		}
@@ -728,7 +731,7 @@ static bool proxy_wait_ready(struct lab *l, unsigned node)
 	return false;
 }
 
-int lab_proxy_start(struct lab *l, unsigned node, const char *const *more, struct err *err)
+void lab_proxy_spawn(struct lab *l, unsigned node, const char *const *more)
 {
 	_cleanup_strlist_ struct strlist argv = { 0 };
 	proxy_command(l, node, l->o.proxy, &argv);
@@ -738,7 +741,12 @@ int lab_proxy_start(struct lab *l, unsigned node, const char *const *more, struc
 	int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	l->nodes[node].proxy_pid = spawn((const char *const *)argv.items, -1, out, lab_ns(l, lab_node(node)));
 	close(out);
-	return proxy_wait_ready(l, node) ? 0 : err_set(err, EIO, "the proxy of node %u does not become ready, see %s", node, log);
+}
+
+int lab_proxy_start(struct lab *l, unsigned node, const char *const *more, struct err *err)
+{
+	lab_proxy_spawn(l, node, more);
+	return lab_proxy_ready(l, node) ? 0 : err_set(err, EIO, "the proxy of node %u does not become ready", node);
 }
 
 void lab_proxy_kill(struct lab *l, unsigned node, int signal)

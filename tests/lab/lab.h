@@ -89,6 +89,9 @@ void lab_node_json(struct strbuf *out, unsigned node, const char *zone);
 
 /* Starts node's proxy with further arguments (NULL-terminated, may be NULL) and waits until it is ready. */
 int lab_proxy_start(struct lab *l, unsigned node, const char *const *more, struct err *err);
+/* The two halves of it: started, and whether it became ready (which may be waited for by another process). */
+void lab_proxy_spawn(struct lab *l, unsigned node, const char *const *more);
+bool lab_proxy_ready(struct lab *l, unsigned node);
 /* Becomes the proxy instead, in the namespace the caller is in. Returns only with an error. */
 int lab_proxy_exec(struct lab *l, unsigned node, const char *program, const char *const *more, size_t count, struct err *err);
 void lab_proxy_kill(struct lab *l, unsigned node, int signal); /* and waits for its end; none running is fine */

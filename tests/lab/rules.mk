@@ -8,3 +8,6 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(LAB_OBJ) $(LIB_AR)
 EXTRA_TARGETS += $(B)/tests/lab/labtool
 EXTRA_TARGETS += $(B)/tests/lab/offload
 TEST_SCRIPTS += tests/lab/test.sh tests/lab/dsr.sh tests/lab/path.sh
+$(B)/tests/lab/history: $(B)/obj/tests/lab/reference.o $(B)/obj/tests/lab/objects.o $(B)/obj/tests/bpf/programs.o $(B)/obj/tests/bpf/packet.o
+EXTRA_TARGETS += $(B)/tests/lab/history
+TEST_SCRIPTS += tests/lab/history.sh
