@@ -605,7 +605,7 @@ static void make_steady(struct history *h)
 static int setup(struct history *h, const char *build, struct err *err)
 {
 	_cleanup_free_ char *proxy = str_printf("%s/bin/keelson-proxy", build);
-	struct lab_options o = { .name = "history", .proxy = proxy, .nodes = NODES, .pods = PODS, .tunnel = h->random % 2 };
+	struct lab_options o = { .name = "history", .proxy = proxy, .nodes = NODES, .pods = PODS, .tunnel = h->random % 2, .xdp = h->random / 2 % 2 };
 	h->lab = lab_new(&o, err);
 	if (!h->lab)
 		return -EIO;

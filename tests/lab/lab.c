@@ -19,6 +19,11 @@
 #include <unistd.h>
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -373,6 +378,33 @@ static int link_up(struct lab *l)
 	return r;
 }
 
+/* A veth sends frames of XDP when its peer has a program; and nobody may leave checksums to a card that is not there. */
+static int xdp_up(struct lab *l)
+{
+	static const struct bpf_insn pass[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = XDP_PASS }, { .code = BPF_JMP | BPF_EXIT },
+	};
+	struct ethtool_value off = { .cmd = ETHTOOL_STXCSUM };
+	int r = 0;
+	_cleanup_close_ int prog = bpf_prog_load(BPF_PROG_TYPE_XDP, "lab_pass", "GPL", pass, ARRAY_SIZE(pass), NULL);
+	for (unsigned k = 1; k <= l->o.nodes; k++) {
+		const struct lab_place ends[] = { lab_node(k), lab_client(k) };
+		for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+			struct ifreq q = { .ifr_name = "eth0", .ifr_data = (char *)&off };
+			lab_enter(l, ends[i]);
+			int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+			r |= ioctl(fd, SIOCETHTOOL, &q);
+			close(fd);
+		}
+		char name[16];
+		snprintf(name, sizeof(name), "uln%u", k);
+		lab_enter(l, (struct lab_place){ LAB_UNDERLAY, 0, 0 });
+		r |= bpf_xdp_attach((int)if_nametoindex(name), prog, 0, NULL);
+		lab_leave(l);
+	}
+	return r ? -EIO : 0;
+}
+
 /* --- helpers that make sockets --- */
 
 struct socket_request {
@@ -545,6 +577,8 @@ struct lab *lab_new(const struct lab_options *o, struct err *err)
 		r = err_set(err, EIO, "the network namespaces could not be opened");
 	if (r == 0 && link_up(l) < 0)
 		r = err_set(err, EIO, "links, addresses or routes of the lab could not be made");
+	if (r == 0 && o->xdp && xdp_up(l) < 0)
+		r = err_set(err, EIO, "the links could not be made ready for XDP");
 	for (unsigned k = 1; k <= o->nodes && r == 0; k++)
 		if (helper_start(l, k) < 0)
 			r = err_set(err, EIO, "a helper process could not be started");

@@ -47,6 +47,7 @@ struct lab_options {
 	const char *proxy;  /* path of keelson-proxy */
 	unsigned nodes, pods; /* pods per node */
 	bool tunnel;        /* nodes reach each other's pods by VXLAN, which the proxies set up; else the lab sets direct routes */
+	bool xdp;           /* the nodes' links are made ready for XDP: it then sees what comes from outside first */
 	bool keep;          /* lab_free() leaves all as it is */
 };
 struct lab;
