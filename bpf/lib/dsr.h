@@ -124,7 +124,7 @@ __noinline int dsr_send(struct __sk_buff *skb)
 	if (packet_hop(skb, &w->p) || dsr_wrap(skb))
 		return TC_ACT_SHOT;
 	w->reason = ABI_TC_ENCAPSULATED;
-	return route_redirect(&f);
+	return route_redirect(skb, &f);
 }
 
 static __always_inline int dsr_is_peer(const __u32 *addr)

@@ -36,19 +36,22 @@ static __always_inline void route_question(const struct work *w, struct bpf_fib_
 	}
 }
 
-static __always_inline int route_redirect(const struct bpf_fib_lookup *f)
+static __always_inline int route_redirect(struct __sk_buff *skb, const struct bpf_fib_lookup *f)
 {
 	struct bpf_redir_neigh next = { .nh_family = f->family };
 	if (f->family == ROUTE_AF_INET)
 		next.ipv4_nh = f->ipv4_dst;
 	else
 		addr_copy(next.ipv6_nh, f->ipv6_dst);
+	/* The tag of the VLAN that it came from, kept beside the packet, would go along. */
+	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
+		return TC_ACT_SHOT;
 	return bpf_redirect_neigh(f->ifindex, &next, sizeof(next), 0);
 }
 
 static __always_inline int route_out(struct __sk_buff *skb, const struct work *w, struct bpf_fib_lookup *f)
 {
-	return packet_hop(skb, &w->p) ? TC_ACT_SHOT : route_redirect(f);
+	return packet_hop(skb, &w->p) ? TC_ACT_SHOT : route_redirect(skb, f);
 }
 
 /* What does not fit on the way out: the sender hears of it, or the stack cuts it up. */

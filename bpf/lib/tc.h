@@ -378,9 +378,10 @@ static __always_inline int tc_in(struct __sk_buff *skb, __u8 program, int forwar
 		if (verdict != TC_NOT_OURS)
 			return verdict;
 	}
-	if (forward)
-		return tc_forward(skb);
-	return tc_pass(skb, w);
+	/* A pod's address is nobody's frontend. */
+	if (!forward || in_pod_range(c, w->p.t.daddr))
+		return tc_pass(skb, w);
+	return tc_forward(skb);
 }
 
 /* The egress of a link: answers of backends of this node. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Backends of other nodes: SNAT, the answers' way back, the ports given out, and what happens when something runs out. */
+#include <pthread.h>
+
 #include "proxy/engine/ebpf/packets_test.h"
 
 static struct packet answer(struct bpf_program *prog, uint8_t proto, const char *from, uint16_t sport, const char *to,
@@ -100,6 +102,47 @@ static void test_closed_port_is_taken_over(void **state)
 	assert_flow(&r, "%s:80>%s:50001", VIP(1), CLIENT(1));
 	assert_int_equal(map_count(skel->maps.flows), 1);
 	assert_int_equal(map_count(skel->maps.flow_replies), 1);
+}
+
+enum { RACERS = 2, RACES = 3000 };
+
+/* Opens flows without the harness's own memory; every second one is the other thread's twin. */
+static void *race(void *arg)
+{
+	uintptr_t me = (uintptr_t)arg;
+	uint8_t out[2048];
+	for (unsigned i = 0; i < RACES; i++) {
+		uint16_t sport = (uint16_t)(10000 + i * 2 + (i % 2 ? 0 : me));
+		struct packet p = make(&(struct make){ .proto = IPPROTO_UDP, .from = CLIENT(0), .sport = sport, .to = VIP(0), .dport = 80 });
+		struct __sk_buff ctx = { .ifindex = eth0 };
+		DECLARE_LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = p.data, .data_size_in = (uint32_t)p.len, .data_out = out,
+				    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+		if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.tc_ingress), &o) < 0 || (int)o.retval != TC_ACT_REDIRECT)
+			return (void *)1;
+	}
+	return NULL;
+}
+
+/* Two CPUs at once, the same packets among theirs: no port is given out twice and none is lost. */
+static void test_race(void **state)
+{
+	(void)state;
+	struct abi_config c = config_default();
+	c.snat_pod_min = 30000; /* no client's own: all are searched for */
+	c.snat_pod_max = 39999;
+	put_config(&c);
+	one_backend(REMOTE1(0), 8080, IPPROTO_UDP, 0);
+	pthread_t threads[RACERS];
+	for (uintptr_t i = 0; i < RACERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, race, (void *)i), 0);
+	for (unsigned i = 0; i < RACERS; i++) {
+		void *result;
+		pthread_join(threads[i], &result);
+		assert_null(result);
+	}
+	size_t flows = RACES / 2 + RACES;
+	assert_int_equal(map_count(skel->maps.flows), flows);
+	assert_int_equal(map_count(skel->maps.flow_replies), flows);
 }
 
 static void test_no_address(void **state)
@@ -262,6 +305,7 @@ int main(void)
 		TEST(test_host_network_backend),
 		TEST(test_ports_are_not_shared),
 		TEST(test_closed_port_is_taken_over),
+		TEST(test_race),
 		TEST(test_no_address),
 		TEST(test_no_route),
 		TEST(test_generation),
