@@ -356,6 +356,27 @@ static int port_proto(const char *s, uint8_t *ret)
 	return -1;
 }
 
+/* containerd 1.6 writes the names of Go's fields (HostPort, IngressRate), which Go's decoder takes as the specification's: each
+ * gets that name too, unless it is there. */
+static void fold_names(json_t *o)
+{
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe(o, next, key, value) {
+		char name[32];
+		size_t len = strlen(key);
+
+		if (*key < 'A' || *key > 'Z' || len >= sizeof(name))
+			continue;
+		memcpy(name, key, len + 1);
+		name[0] = (char)(name[0] - 'A' + 'a');
+		if (!json_object_get(o, name))
+			json_object_set(o, name, value);
+	}
+}
+
 static int parse_port(struct conf *c, json_t *item, struct fail *f)
 {
 	struct conf_port p = { 0 };
@@ -364,6 +385,7 @@ static int parse_port(struct conf *c, json_t *item, struct fail *f)
 
 	if (!json_is_object(item))
 		return fail_set(f, FAIL_CONFIG, "portMappings must be a list of objects");
+	fold_names(item);
 	if (get_number(item, "portMappings", "hostPort", 65535, &host, f) < 0 ||
 	    get_number(item, "portMappings", "containerPort", 65535, &port, f) < 0 ||
 	    get_string(item, "protocol", "tcp", &proto, f) < 0 || get_string(item, "hostIP", "", &ip, f) < 0)
@@ -389,6 +411,7 @@ static int parse_bandwidth(struct conf *c, json_t *b, struct fail *f)
 {
 	struct conf_bandwidth *w = &c->bandwidth;
 
+	fold_names(b);
 	if (get_number(b, "bandwidth", "ingressRate", INT64_MAX, &w->ingress_rate, f) < 0 ||
 	    get_number(b, "bandwidth", "ingressBurst", INT64_MAX, &w->ingress_burst, f) < 0 ||
 	    get_number(b, "bandwidth", "egressRate", INT64_MAX, &w->egress_rate, f) < 0 ||

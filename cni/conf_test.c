@@ -142,6 +142,25 @@ static void two_families(void **state _unused_)
 	conf_done(&c);
 }
 
+/* As containerd 1.6.20 passes them. */
+static void names_of_go(void **state _unused_)
+{
+	static const char text[] = "{" BASE "," IPAM RUNTIME("\"portMappings\":[{\"HostPort\":18080,\"ContainerPort\":8080,"
+		"\"Protocol\":\"udp\",\"HostIP\":\"\"}],\"bandwidth\":{\"IngressRate\":10000000,\"IngressBurst\":4294967295,"
+		"\"EgressRate\":0,\"EgressBurst\":0}") "}";
+	struct conf c;
+	struct fail f;
+
+	assert_int_equal(conf_parse(&c, text, strlen(text), &f), 0);
+	assert_int_equal(c.port_count, 1);
+	assert_int_equal(c.ports[0].host_port, 18080);
+	assert_int_equal(c.ports[0].port, 8080);
+	assert_int_equal(c.ports[0].proto, IPPROTO_UDP);
+	assert_int_equal(c.bandwidth.ingress_rate, 10000000);
+	assert_int_equal(c.bandwidth.egress_rate, 0);
+	conf_done(&c);
+}
+
 static void attachments(void **state _unused_)
 {
 	static const char text[] = "{" BASE "," IPAM ",\"cni.dev/valid-attachments\":[{\"containerID\":\"a\",\"ifname\":\"eth0\"}]}";
@@ -265,7 +284,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(environment), cmocka_unit_test(good), cmocka_unit_test(defaults), cmocka_unit_test(loopback), cmocka_unit_test(bad),
-		cmocka_unit_test(version), cmocka_unit_test(two_families), cmocka_unit_test(attachments),
+		cmocka_unit_test(version), cmocka_unit_test(two_families), cmocka_unit_test(names_of_go), cmocka_unit_test(attachments),
 	};
 
 	return cmocka_run_group_tests_name("conf", tests, NULL, NULL);
