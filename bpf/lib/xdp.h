@@ -187,6 +187,8 @@ static __always_inline int xdp_in(struct xdp_md *ctx)
 		return XDP_PASS;
 	__u32 bytes = w->p.frame;
 	int back = xdp_reply(c, w);
+	if (!back && in_pod_range(c, w->p.t.daddr)) /* no frontend's address */
+		return XDP_PASS;
 	int verdict = back ? XDP_TX : xdp_forward(c, w);
 	if (verdict == XDP_TX)
 		verdict = xdp_send(ctx, w, !back && w->flow.flags & ABI_FLOW_DSR_OUT);

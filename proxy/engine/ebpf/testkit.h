@@ -39,15 +39,6 @@ _unused_ static void kit_flush(struct bpf_map *m)
 		bpf_map_delete_elem(bpf_map__fd(m), key);
 }
 
-_unused_ static size_t kit_count(struct bpf_map *m)
-{
-	_cleanup_free_ char *key = mem_zalloc(bpf_map__key_size(m));
-	size_t n = 0;
-	for (void *at = NULL; bpf_map_get_next_key(bpf_map__fd(m), at, key) == 0; at = key)
-		n++;
-	return n;
-}
-
 _unused_ static void kit_backend(uint32_t id, const char *ip, uint16_t port, uint8_t proto, uint32_t set_id, uint32_t generation,
 				 uint8_t flags)
 {
