@@ -280,6 +280,33 @@ static void test_slots_full(void **state)
 	e->ops->free(e);
 }
 
+/* An id that gets another meaning begins without load. */
+static void test_loads(void **state)
+{
+	(void)state;
+	static struct test_port t;
+	struct abi_frontend f;
+	uint64_t slot;
+	uint32_t load = 7;
+	struct engine *e = start();
+	test_port(&t, 1, 3);
+	set_port(e, &t.p);
+	assert_true(frontend("10.96.0.1", 80, IPPROTO_TCP, ABI_SCOPE_ADDRESS, &f));
+	uint32_t at = ABI_SET_BASE(set_word(f.set_id)) + 2;
+	assert_int_equal(lookup("slots", &at, &slot), 0);
+	uint32_t id = ABI_SLOT_BACKEND(slot);
+	_cleanup_close_ int loads = pinned("loads");
+	assert_int_equal(bpf_map_update_elem(loads, &id, &load, BPF_ANY), 0);
+	/* The endpoint goes, and others until its id comes round again. */
+	for (unsigned i = 0; i < 200; i++) {
+		t.backends[2].port = (uint16_t)(9000 + i);
+		set_port(e, &t.p);
+	}
+	assert_int_equal(lookup("loads", &id, &load), 0);
+	assert_int_equal(load, 0);
+	e->ops->free(e);
+}
+
 static uint8_t flags_of(const char *addr, uint16_t port, uint8_t scope)
 {
 	struct abi_frontend f;
@@ -375,7 +402,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_links),      TEST(test_node),           TEST(test_algorithms),
-		TEST(test_slots_full), TEST(test_frontend_flags),
+		TEST(test_slots_full), TEST(test_frontend_flags), TEST(test_loads),
 	};
 	libbpf_set_print(quiet);
 	if (fixture_setup() < 0)

@@ -16,6 +16,7 @@
 
 int marray_init(struct marray *a, int fd, uint32_t elem_bytes, uint32_t max)
 {
+	elem_bytes = (elem_bytes + 7) & ~7u; /* the kernel rounds up */
 	*a = (struct marray){ .fd = fd, .elem_bytes = elem_bytes, .max = max };
 	a->window_count = ((size_t)max * elem_bytes + MARRAY_WINDOW_BYTES - 1) / MARRAY_WINDOW_BYTES;
 	a->windows = mem_new_n(void *, a->window_count);
