@@ -57,7 +57,7 @@ pod probes "  containers:
   - name: web
     image: $IMG
     command: [sh, -c, 'mkdir -p /w; echo ok > /w/index.html; httpd -p 8080 -h /w; trap exit TERM; sleep 1000 & wait']
-    ports: [{name: http, containerPort: 8080}]
+    ports: [{name: http, containerPort: 8080, hostPort: 18081}]
     startupProbe: {exec: {command: [cat, /w/index.html]}, periodSeconds: 1, failureThreshold: 10}
     readinessProbe: {httpGet: {path: /index.html, port: http}, periodSeconds: 1, failureThreshold: 1}
     livenessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
@@ -111,6 +111,7 @@ check "runs when it comes" within 15 phase_is nocm Running
 check "a missing Secret" within 10 bash -c "nsenter --net=/run/netns/$NS kubectl --kubeconfig $D/admin.kubeconfig get events | grep -q 'FailedMount.*missing'"
 check "host network" within 10 field_is hostnet '{.status.podIP}' $IP
 check "probes: ready" within 15 field_is probes '{.status.containerStatuses[?(@.name=="web")].ready}' true
+check "its host port" within 5 bash -c "nsenter --net=/run/netns/$NS curl -s http://$IP:18081/index.html | grep -q ok"
 k exec probes -c web -- sh -c 'echo > /w/x; mkdir /w2; kill -STOP 1; true' >/dev/null 2>&1
 check "probes: liveness restarts" within 20 bash -c "[ \"\$(nsenter --net=/run/netns/$NS kubectl --kubeconfig $D/admin.kubeconfig get pod probes -o jsonpath='{.status.containerStatuses[?(@.name==\"sick\")].restartCount}')\" -ge 1 ]"
 check "postStart" within 10 grep -q post "$D/hooks/post"
@@ -133,6 +134,8 @@ check "a stranger's certificate" is "$(code --cert "$D/pki/nobody.crt" --key "$D
 check "the API server's" is "$(code --cert "$D/pki/client.crt" --key "$D/pki/client.key" https://$IP:10250/pods)" 200
 check "health" is "$(in_ns curl -s http://127.0.0.1:10248/healthz)" ok
 check "usage of containers" bash -c "nsenter --net=/run/netns/$NS curl -sk --cert $D/pki/client.crt --key $D/pki/client.key https://$IP:10250/metrics/resource | grep -q 'container_memory_working_set_bytes{container=\"c\",namespace=\"default\",pod=\"plain\"}'"
+cert agent-server /CN=renewed "IP:$IP,DNS:n1"
+check "a renewed certificate is served" within 15 bash -c "nsenter --net=/run/netns/$NS openssl s_client -connect $IP:10250 </dev/null 2>/dev/null | openssl x509 -noout -subject | grep -q renewed"
 in_ns timeout 20 kubectl --kubeconfig "$D/admin.kubeconfig" port-forward pod/probes 18080:8080 >/dev/null 2>&1 &
 forward=$!
 check "port-forward" within 5 bash -c "nsenter --net=/run/netns/$NS curl -s http://127.0.0.1:18080/index.html | grep -q ok"
