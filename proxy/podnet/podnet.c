@@ -114,6 +114,9 @@ static int look(struct podnet *p, struct kernel_state *s, struct podnet_wanted *
 	p->tunnel = s->tunnel.ifindex;
 	if (w->known)
 		e = kernel_apply(s, w, ret_changes, set < 0 ? NULL : err);
+	char name[IF_NAMESIZE];
+	if (set == 0 && e == 0 && p->tunnel && if_indextoname(p->tunnel, name))
+		set = sysctls_loosen(name, err);
 	return set < 0 ? set : e;
 }
 

@@ -172,6 +172,17 @@ int sysctls_set(bool v4, bool v6, struct err *err)
 	return e < 0 ? e : change(&text, V6_FORWARD, "1", err);
 }
 
+int sysctls_loosen(const char *ifname, struct err *err)
+{
+	char path[128], all[VALUE_MAX_BYTES], own[VALUE_MAX_BYTES];
+	snprintf(path, sizeof(path), "net/ipv4/conf/%s/rp_filter", ifname);
+	/* The greater of the two counts: 0 off, 1 strict, 2 loose. */
+	if (read_value("net/ipv4/conf/all/rp_filter", all, sizeof(all)) < 0 || read_value(path, own, sizeof(own)) < 0 ||
+	    str_eq(all, "2") || str_eq(own, "2") || (str_eq(all, "0") && str_eq(own, "0")))
+		return 0;
+	return write_value(path, "2", err);
+}
+
 int sysctls_restore(struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf text = { 0 };

@@ -63,6 +63,8 @@ lab_up() { # NAME [tunnel]
 	} >"$LAB/m/services.yaml"
 	at p2/1 "$TOOL" serve p2/1 8080 & pids+=($!)
 	[ "$1" != xdp ] || ready_for_xdp || return 1
+	# Strict reverse path filtering would drop clients' packets that come out of the tunnel.
+	[ "$1" != tunnel ] || at n2 sh -c 'for f in all default; do echo 1 >/proc/sys/net/ipv4/conf/$f/rp_filter; done' || return 1
 	for n in n1 n2; do "$TOOL" proxy "$LAB" $n "$PROXY" 2>"$LAB/log.$n" & pids+=($!); done
 	for n in n1 n2; do
 		for _ in $(seq 200); do
