@@ -194,6 +194,10 @@ json_t *quota_admit(struct quotas *q, const struct schema_resource *r, const cha
 void *quota_pending(struct quotas *q, write_done_fn *done, void *user);
 void quota_not_pending(void *counted);
 
+/* ---- default_class.c */
+/* Gives a new claim or Ingress that names no class the default one. */
+void default_class_admit(struct registry *g, const struct schema_resource *storage, json_t *object);
+
 /* ---- pod_security.c */
 /* PodSecurity of a new pod (refused), or of the pods a new workload will make (a warning). c may be NULL. */
 json_t *pod_security_admit(struct registry *g, const struct schema_resource *storage, struct call *c, const char *ns,

@@ -64,6 +64,33 @@ static void test_server_side_apply(void **state)
 	WALK(*state, steps);
 }
 
+static void test_default_classes(void **state)
+{
+#define CLASSES "/apis/networking.k8s.io/v1/ingressclasses"
+#define INGRESSES "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+#define DEFAULT(name, group) "{\"metadata\":{\"name\":\"" name "\",\"annotations\":{\"" group ".kubernetes.io/is-default-class\":\"true\"}},"
+#define BACKEND "\"spec\":{\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}}}"
+#define CLAIM "\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}"
+	static const struct step steps[] = {
+		{ "POST", INGRESSES, NULL, "{\"metadata\":{\"name\":\"none\"}," BACKEND, 201, NULL, "\"ingressClassName\"" },
+		{ "POST", CLASSES, NULL, "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"controller\":\"x.y/z\"}}", 201, NULL, NULL },
+		{ "POST", CLASSES, NULL, DEFAULT("b", "ingressclass") "\"spec\":{\"controller\":\"x.y/z\"}}", 201, NULL, NULL },
+		{ "POST", INGRESSES, NULL, "{\"metadata\":{\"name\":\"given\"}," BACKEND, 201, "\"ingressClassName\":\"b\"", NULL },
+		{ "POST", "/apis/storage.k8s.io/v1/storageclasses", NULL, DEFAULT("fast", "storageclass") "\"provisioner\":\"p\"}", 201, NULL, NULL },
+		{ "POST", "/api/v1/namespaces/default/persistentvolumeclaims", NULL, "{\"metadata\":{\"name\":\"c\"}," CLAIM "}}", 201,
+		  "\"storageClassName\":\"fast\"", NULL },
+		/* The empty class is a class: none. */
+		{ "POST", "/api/v1/namespaces/default/persistentvolumeclaims", NULL,
+		  "{\"metadata\":{\"name\":\"d\"}," CLAIM ",\"storageClassName\":\"\"}}", 201, NULL, "\"storageClassName\":\"fast\"" },
+	};
+	WALK(*state, steps);
+#undef CLASSES
+#undef INGRESSES
+#undef DEFAULT
+#undef BACKEND
+#undef CLAIM
+}
+
 static void test_pod_security(void **state)
 {
 #define PODS "/api/v1/namespaces/strict/pods"
@@ -703,7 +730,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_create_update_delete), TEST(test_server_side_apply), TEST(test_pod_security), TEST(test_quota_and_limits), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
+		TEST(test_create_update_delete), TEST(test_server_side_apply), TEST(test_pod_security), TEST(test_default_classes), TEST(test_quota_and_limits), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
 		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),

@@ -241,6 +241,8 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	    !str_eq(json_string_value(json_object_get(metadata, "resourceVersion")), "0"))
 		status = status_bad_request("resourceVersion should not be set on objects to be created");
 	if (!status && !o->no_admission)
+		default_class_admit(g, storage, object);
+	if (!status && !o->no_admission)
 		status = limits_admit(g->quotas, storage, ns, object);
 	if (!status && storage == g->pods && !o->no_admission)
 		status = pod_admit(g, object, ns);
