@@ -150,6 +150,7 @@ static void set_balancing(struct history *h, struct object_service *o)
 	static const char *const names[] = { "", "random", "maglev", "least-connections" };
 	snprintf(o->balancing, sizeof(o->balancing), "%s", names[below(h, ARRAY_SIZE(names))]);
 	o->weights[0] = 0;
+	snprintf(o->forwarding, sizeof(o->forwarding), "%s", chance(h, 30) ? "dsr" : "");
 	if (chance(h, 30))
 		snprintf(o->weights, sizeof(o->weights), "10.244.1.11=%u, 10.244.2.12=%u", below(h, 5), 1 + below(h, 4));
 	else if (chance(h, 20))
@@ -320,7 +321,7 @@ static size_t step_steady(struct history *h)
 		break;
 	case 1:
 		set_balancing(h, &s->o);
-		s->o.weights[0] = 0;
+		s->o.weights[0] = s->o.forwarding[0] = 0;
 		did(h, "steady: balancing %s", s->o.balancing);
 		break;
 	default:
@@ -460,7 +461,7 @@ static void proxies_tick(struct history *h)
 {
 	static const char *const sizes[][7] = {
 		{ NULL },
-		{ "--max-services", "4096", "--max-endpoints", "8192", "--max-flows", "8192", NULL },
+		{ "--max-services", "4096", "--max-endpoints", "32768", "--max-flows", "8192", NULL },
 		{ "--max-services", "16384", "--max-flows", "65536", NULL },
 	};
 	for (unsigned k = 1; k <= NODES && !h->failed; k++)
@@ -499,6 +500,7 @@ static const struct target *target_of(const struct targets *t, const struct talk
 	return NULL;
 }
 
+/* through: the node whose programs decided; 0: the client's own socket, whose address every backend sees, as with DSR. */
 static void judge(struct history *h, const char *what, const struct targets *t, const struct talk_answer *a, const struct ip_addr *client,
 		  unsigned through)
 {
@@ -526,7 +528,7 @@ static void judge(struct history *h, const char *what, const struct targets *t, 
 }
 
 static void ask(struct history *h, const char *what, struct lab_place from, uint8_t proto, const struct ip_addr *to, uint16_t port,
-		const struct targets *t, unsigned through)
+		const struct targets *t, bool dsr, unsigned through)
 {
 	struct ip_addr client = lab_addr(from, to->family);
 	bool silence = t->drop && t->count == 0;
@@ -538,7 +540,7 @@ static void ask(struct history *h, const char *what, struct lab_place from, uint
 	if (c)
 		talk_ask(h->talk, c, 64, silence ? SILENCE_MS : ANSWER_MS, &a);
 	talk_close(h->talk, c);
-	judge(h, what, t, &a, &client, through);
+	judge(h, what, t, &a, &client, dsr ? 0 : through);
 }
 
 /* One frontend from one place: sockets inside, packets from outside by way of any node. */
@@ -563,6 +565,10 @@ static void probe(struct history *h, const struct front *f)
 	}
 	if (f->kind == FRONT_BALANCER && !reference_in_ranges(o, &client, k))
 		return; /* silence, and the tables have it */
+	/* With direct return the backend's node must know its endpoint: one whose proxy is away may not. */
+	for (unsigned n = 1; n <= NODES; n++)
+		if (h->down_for[n] && *o->forwarding)
+			return;
 	/* A pod outside narrow ranges of pods is decided for by its packets: the tables have that too. */
 	if (f->kind == FRONT_BALANCER && !outside && *o->ranges)
 		return;
@@ -570,7 +576,8 @@ static void probe(struct history *h, const struct front *f)
 	snprintf(what, sizeof(what), "%s from %s to %s:%u/%s of %s", outside ? "packets" : "socket",
 		 lab_ns_name(h->lab, from, ns) + strlen(lab_id(h->lab)) + 1, ip_format(&to, text),
 		 f->kind == FRONT_NODE_PORT ? p->node_port : p->port, object_proto_name(p->proto), o->name);
-	ask(h, what, from, p->proto, &to, f->kind == FRONT_NODE_PORT ? p->node_port : p->port, &t, outside ? k : 0);
+	ask(h, what, from, p->proto, &to, f->kind == FRONT_NODE_PORT ? p->node_port : p->port, &t, str_eq(o->forwarding, "dsr"),
+	    outside ? k : 0);
 }
 
 static void probe_some(struct history *h, size_t touched)

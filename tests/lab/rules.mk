@@ -11,3 +11,6 @@ TEST_SCRIPTS += tests/lab/test.sh tests/lab/dsr.sh tests/lab/path.sh
 $(B)/tests/lab/history: $(B)/obj/tests/lab/reference.o $(B)/obj/tests/lab/objects.o $(B)/obj/tests/bpf/programs.o $(B)/obj/tests/bpf/packet.o
 EXTRA_TARGETS += $(B)/tests/lab/history
 TEST_SCRIPTS += tests/lab/history.sh
+$(B)/tests/lab/services: $(B)/obj/tests/lab/reference.o $(B)/obj/tests/lab/objects.o $(B)/obj/tests/bpf/programs.o $(B)/obj/tests/bpf/packet.o
+EXTRA_TARGETS += $(B)/tests/lab/services
+TEST_SCRIPTS += tests/lab/services.sh
