@@ -140,7 +140,8 @@ static __always_inline int dsr_flow(struct work *w, int peer)
 	work_key(w);
 	struct abi_flow *f = bpf_map_lookup_elem(&flows, &w->key);
 	int ours = f && f->flags & ABI_FLOW_DSR_IN && addr_same(f->backend, w->outer.daddr);
-	if (!peer) { /* somebody else speaks for a client of ours */
+	if (!peer) { /* somebody else speaks for a client of ours; a NodePort of other nodes is none of his nor ours */
+		w->unwrapped = 0;
 		int taken = ours || (tc_frontend() == TC_FRONTEND && w->frontend.flags & ABI_FRONTEND_DSR);
 		const struct abi_config *c = config_get();
 		return taken && c && (in_pod_range(c, w->outer.daddr) || is_node_addr(w->outer.daddr)) ? ABI_TC_DROP_ENCAP :

@@ -272,6 +272,12 @@ static void test_others_tunnels_pass(void **state)
 				assert_untouched(&p, &was);
 			}
 		}
+		/* The number of a NodePort, at another address. */
+		struct packet alien = client(v6, IPPROTO_TCP, 46000, ROUTER(v6), 30080, SYN);
+		alien = wrap(&alien, STRANGER(v6), POD1(v6));
+		struct packet as_it_came = alien;
+		run(&alien, skel->progs.tc_ingress);
+		assert_untouched(&alien, &as_it_came);
 		/* Addressed to somebody else altogether. */
 		struct packet c = client(v6, IPPROTO_TCP, 46000, VIP(v6), 80, SYN), p = wrap(&c, STRANGER(v6), ROUTER(v6)), was = p;
 		run(&p, skel->progs.tc_ingress);
