@@ -5,6 +5,7 @@
 set -u
 B=${1:-${B:-build}}
 TOOL=$(readlink -f "$B/tests/lab/labtool") PROXY=$(readlink -f "$B/bin/keelson-proxy")
+KEELSON=$(readlink -f "$B/bin/keelson")
 DIR=$(mktemp -d /tmp/keelson-trace-test.XXXXXX)
 LAB=$DIR/lab PIN=$DIR/lab/bpf/n1
 failed=0 pids=()
@@ -96,6 +97,17 @@ on && ok "a killed tracer leaves tracing on" || bad "a killed tracer leaves trac
 end=$((SECONDS + 10))
 while on && [ $SECONDS -lt $end ]; do run c1 "$TOOL" ask tcp 192.168.50.1 30080 >/dev/null; sleep 0.2; done
 on && bad "but not for ever" || ok "but not for ever"
+
+# keelson trace: the same from outside the node, which a state directory describes.
+mkdir "$DIR/state" && ln -s "$LAB/bpf" "$DIR/state/bpf"
+echo "{\"id\": \"n1\", \"netns\": \"$(cat "$DIR/ns")\", \"node_name\": \"n1\", \"node_ip\": \"192.168.50.1\", \"cgroup2\": \"/sys/fs/cgroup\"}" \
+	>"$DIR/state/cluster.json"
+"$KEELSON" trace --json --state "$DIR/state" dst 10.96.0.5 --count 1 >"$DIR/out" 2>"$DIR/err" & tracer=$!
+pids+=("$tracer")
+until_ok on
+run p1/2 "$TOOL" ask tcp 10.96.0.5 80 >/dev/null
+wait "$tracer"; like "keelson trace" '"service":"default/web:http"' "$(cat "$DIR/out" "$DIR/err")"
+got=$("$KEELSON" trace --state "$DIR/state" dst nobody 2>&1); [ $? = 2 ] && like "keelson trace, wrong usage" 'no IP address' "$got"
 
 # Without a daemon.
 kill -9 "$daemon"; wait "$daemon" 2>/dev/null

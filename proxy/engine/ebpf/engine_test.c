@@ -307,6 +307,44 @@ static void test_loads(void **state)
 	e->ops->free(e);
 }
 
+static void has(const struct strbuf *b, const char *line)
+{
+	if (!strstr(b->data, line))
+		fail_msg("no \"%s\" in %s", line, b->data);
+}
+
+static void test_metrics(void **state)
+{
+	(void)state;
+	static struct test_port t;
+	_cleanup_strbuf_ struct strbuf out = { 0 };
+	struct abi_frontend f;
+	struct abi_stats st = { .connections = 5 };
+	char line[160];
+	struct engine *e = start();
+	test_port(&t, 1, 3);
+	set_port(e, &t.p);
+	assert_true(frontend("10.96.0.1", 80, IPPROTO_TCP, ABI_SCOPE_ADDRESS, &f));
+	_cleanup_close_ int stats = pinned("stats");
+	assert_int_equal(bpf_map_update_elem(stats, &f.set_id, &st, BPF_ANY), 0);
+	e->ops->metrics(e, &out);
+	has(&out, "keelson_proxy_service_connections_total{namespace=\"default\",service=\"web\",port=\"http\",family=\"IPv4\"} 5\n");
+	assert_null(strstr(out.data, "keelson_proxy_service_refused_total{"));
+	has(&out, "\nkeelson_proxy_backends 3\n");
+	has(&out, "keelson_proxy_map_entries{map=\"frontends\"} 4\n");
+	has(&out, "keelson_proxy_map_entries{map=\"flows\"} 0\n");
+	has(&out, "keelson_proxy_map_max_entries{map=\"slots\"} 131072\n");
+	has(&out, "keelson_proxy_drops_total{reason=\"tc_drop_snat_exhausted\"} 0\n");
+	assert_null(strstr(out.data, "keelson_proxy_drops_total{reason=\"tc_translated\"}"));
+	strbuf_reset(&out);
+	e->ops->services(e, &out);
+	snprintf(line, sizeof(line),
+		 "{\"name\":\"default/web:http\",\"protocol\":\"TCP\",\"family\":\"IPv4\",\"port\":80,\"set\":%u,\"localSet\":0}",
+		 f.set_id);
+	has(&out, line);
+	e->ops->free(e);
+}
+
 static uint8_t flags_of(const char *addr, uint16_t port, uint8_t scope)
 {
 	struct abi_frontend f;
@@ -403,6 +441,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_links),      TEST(test_node),           TEST(test_algorithms),
 		TEST(test_slots_full), TEST(test_frontend_flags), TEST(test_loads),
+		TEST(test_metrics),
 	};
 	libbpf_set_print(quiet);
 	if (fixture_setup() < 0)

@@ -186,7 +186,9 @@ int ebpf_port_set(struct engine *engine, const struct model_port *port, struct e
 	/* Without a set of its own a port must not have frontends; one whose update failed keeps what it had. */
 	if (!p->sets[MODEL_SET_ALL] || (port->uses_local && !p->sets[MODEL_SET_LOCAL]))
 		p->frontend_count = 0;
-	int q = p->sets[MODEL_SET_ALL] ? ebpf_ranges_update(e, p, old, err) : 0;
+	if (!p->sets[MODEL_SET_ALL])
+		p->range_count = 0; /* nothing to write them under */
+	int q = ebpf_ranges_update(e, p, old, err);
 	if (q < 0)
 		e->full_errors++;
 	frontends_update(e, p, old);
