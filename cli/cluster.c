@@ -307,11 +307,11 @@ static int complete_name(struct cluster *c, struct err *err)
 	return 0;
 }
 
-int cluster_complete(struct cluster *c, struct err *err)
+/* cluster_defaults(), with what the ranges are. */
+static int complete_all_but_ips(struct cluster *c, struct ip_ranges *service, struct ip_ranges *pods, unsigned *ret_first,
+				struct err *err)
 {
-	struct ip_ranges service, pods;
 	char text[IP_ADDR_TEXT_SIZE];
-	unsigned first;
 	int r;
 
 	if (!c->id)
@@ -322,17 +322,34 @@ int cluster_complete(struct cluster *c, struct err *err)
 	default_text(&c->pod_network, "auto");
 	r = complete_name(c, err);
 	if (r < 0 || (!c->cgroup2 && (r = find_cgroup2(&c->cgroup2, err)) < 0) ||
-	    (r = check_ranges(c, &service, &pods, &first, err)) < 0)
+	    (r = check_ranges(c, service, pods, ret_first, err)) < 0)
 		return r;
 	if (!c->cluster_dns) {
-		struct ip_addr a = service.v[first].addr;
+		struct ip_addr a = service->v[*ret_first].addr;
 
 		ip_addr_add(&a, 10);
 		c->cluster_dns = mem_strdup(ip_format(&a, text));
 	}
 	if (!c->sysctls)
 		c->sysctls = json_object();
-	return complete_node_ips(c, &service, &pods, first, err);
+	return 0;
+}
+
+int cluster_defaults(struct cluster *c, struct err *err)
+{
+	struct ip_ranges service, pods;
+	unsigned first;
+
+	return complete_all_but_ips(c, &service, &pods, &first, err);
+}
+
+int cluster_complete(struct cluster *c, struct err *err)
+{
+	struct ip_ranges service, pods;
+	unsigned first;
+	int r = complete_all_but_ips(c, &service, &pods, &first, err);
+
+	return r < 0 ? r : complete_node_ips(c, &service, &pods, first, err);
 }
 
 static void load_list(struct strlist *to, const json_t *from)

@@ -49,7 +49,9 @@ int cluster_set_node_ip(struct cluster *c, const char *text);
 char *cluster_server(const struct cluster *c);
 /* "A:port" as daemons listen on it, with brackets around an IPv6 address. Own. */
 char *cluster_host_port(const char *address, unsigned port);
-/* Fills what the options left out (node name, addresses, ranges). Must run inside the node's network namespace. */
+/* Fills what the options left out but for the node's addresses, and checks it. */
+int cluster_defaults(struct cluster *c, struct err *err);
+/* The same with the node's addresses. Must run inside the node's network namespace. */
 int cluster_complete(struct cluster *c, struct err *err);
 /* Undoes the octal escapes of /proc/self/mounts in place ("\\040" is a blank). */
 void cluster_unescape_mount(char *s);

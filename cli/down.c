@@ -2,6 +2,7 @@
 /* keelson down: stops the daemons and the pods, and takes away everything the node made on the machine. */
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -13,18 +14,37 @@
 #include "cli/node.h"
 #include "cli/supervisor.h"
 
+enum { STARTING_TRIES = 500, STARTING_POLL_MS = 20 };
+
+/* Tells the supervisor to stop. One that holds its lock but does not answer yet has just been started: it is asked again.
+ * -ECONNREFUSED: none runs. */
+static int ask_to_stop(const struct cluster *c, struct strbuf *answer, struct err *err)
+{
+	_cleanup_free_ char *lock = cluster_path(c, "lock");
+	int r = supervisor_ask(c->state, "stop", answer, err);
+
+	for (int i = 0; r == -ECONNREFUSED && i < STARTING_TRIES; i++) {
+		_cleanup_close_ int fd = -1;
+
+		if (file_lock(lock, false, &fd) != -EWOULDBLOCK)
+			return r;
+		nanosleep(&(struct timespec){ .tv_nsec = STARTING_POLL_MS * 1000000L }, NULL);
+		err_done(err);
+		r = supervisor_ask(c->state, "stop", answer, err);
+	}
+	return r;
+}
+
 /* Ends with no supervisor running. A dead one's daemons are adopted by a new one, only to be stopped in order. */
 static int stop(struct cluster *c, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf answer = { 0 };
-	_cleanup_free_ char *lock = cluster_path(c, "lock");
+	_cleanup_free_ char *lock = cluster_path(c, "lock"), *config = cluster_path(c, "containerd/config.toml");
 	_cleanup_close_ int fd = -1;
-	int r = supervisor_ask(c->state, "stop", &answer, err);
+	int r = ask_to_stop(c, &answer, err);
 
 	if (r == -ECONNREFUSED) {
-		_cleanup_free_ char *logs = cluster_path(c, "logs");
-
-		if (!file_exists(logs))
+		if (!file_exists(config))
 			return 0; /* `up` failed before there was anything to supervise */
 		/* An earlier down may have got half way. */
 		err_done(err);
@@ -35,11 +55,10 @@ static int stop(struct cluster *c, struct err *err)
 		r = err_set(err, EIO, "the supervisor answered: %s (log: %s/logs/supervisor.log)",
 			    answer.data ? answer.data : "nothing", c->state);
 	}
-	int locked = file_lock(lock, true, &fd);
+	/* One that has just stopped lets go of it with its last breath. */
+	int locked = r == 0 ? file_lock(lock, true, &fd) : 0;
 
-	if (r == 0 && locked < 0)
-		r = err_set(err, -locked, "cannot lock %s: %s", lock, strerror(-locked));
-	return r;
+	return locked < 0 ? err_set(err, -locked, "cannot lock %s: %s", lock, strerror(-locked)) : r;
 }
 
 /* The cluster should not keep a node that is purged. It may be away, and needs not let the node do this: then it is said. */

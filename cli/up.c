@@ -19,12 +19,22 @@
 #include "cli/steps.h"
 #include "cli/supervisor.h"
 
+/* The lab is remembered before anything of it is made, so that `keelson down` finds it whenever this is interrupted. */
+static int attach_first(struct cluster *c, struct err *err)
+{
+	int r = cluster_defaults(c, err);
+
+	if (r == 0)
+		r = cluster_save(c, err);
+	return r < 0 ? r : lab_attach(c, 1, err);
+}
+
 static int step_machine(struct cluster *c, void *user _unused_, struct err *err)
 {
 	int r = node_check(c, err);
 
 	if (r == 0 && c->lab)
-		r = lab_attach(c, 1, err);
+		r = attach_first(c, err);
 	if (r == 0)
 		r = node_prepare_netns(c, err);
 	if (r == 0)
@@ -33,8 +43,12 @@ static int step_machine(struct cluster *c, void *user _unused_, struct err *err)
 		r = cluster_save(c, err); /* from here on `keelson down` knows what to undo */
 	if (r < 0)
 		node_remove_netns(c);
-	if (r < 0 && c->lab && !c->complete)
+	if (r < 0 && c->lab && !c->complete) {
+		_cleanup_free_ char *path = cluster_path(c, "cluster.json");
+
 		lab_remove(c);
+		(void)unlink(path);
+	}
 	return r;
 }
 
