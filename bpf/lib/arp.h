@@ -44,7 +44,8 @@ __noinline int arp_answer(struct __sk_buff *skb)
 	a.target_ip = a.sender_ip;
 	a.sender_ip = c->snat_pod[0][3];
 	a.op = bpf_htons(2);
-	if (bpf_skb_store_bytes(skb, 0, &a, sizeof(a), 0))
+	if (bpf_skb_store_bytes(skb, 0, &a, ETH_HLEN, 0) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN, &a.hardware, sizeof(a) - ETH_HLEN, BPF_F_RECOMPUTE_CSUM))
 		return TC_ACT_SHOT;
 	return bpf_redirect(skb->ifindex, 0);
 }

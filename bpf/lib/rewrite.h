@@ -74,8 +74,14 @@ __noinline int packet_rewrite(struct __sk_buff *skb)
 	if (p->t.proto == PACKET_SCTP)
 		return ports == old_ports ? r : r | rewrite_sctp(skb, p, ports);
 	__u32 at = p->l4 + (p->t.proto == IPPROTO_TCP ? REWRITE_TCP_CHECK : REWRITE_UDP_CHECK);
-	/* A datagram without a checksum stays so, one whose checksum becomes zero says 0xffff. */
-	__u64 flags = p->t.proto == IPPROTO_TCP ? 0 : BPF_F_MARK_MANGLED_0;
+	__u64 flags = 0;
+	if (p->t.proto == IPPROTO_UDP) {
+		__u16 check = 0;
+		r |= bpf_skb_load_bytes(skb, at, &check, sizeof(check));
+		if (!check) /* none stays none, and nothing makes up for the ports */
+			return r | bpf_skb_store_bytes(skb, p->l4, &ports, sizeof(ports), BPF_F_RECOMPUTE_CSUM);
+		flags = BPF_F_MARK_MANGLED_0; /* one that becomes zero says 0xffff */
+	}
 	r |= bpf_l4_csum_replace(skb, at, 0, sum, flags | BPF_F_PSEUDO_HDR);
 	if (ports == old_ports)
 		return r;

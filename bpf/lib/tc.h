@@ -268,6 +268,8 @@ __noinline int tc_reply(struct __sk_buff *skb)
 	struct abi_flow_reply *r = tc_find_reply(w);
 	if (!r)
 		return TC_NOT_OURS;
+	if (w->p.malformed)
+		return tc_drop(skb, w, ABI_TC_DROP_MALFORMED);
 	tc_towards_client(w, r);
 	if (w->p.part == PACKET_FIRST)
 		fragment_note(&w->p);

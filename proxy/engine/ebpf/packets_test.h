@@ -446,13 +446,32 @@ static inline struct packet make(const struct make *m)
 	return p;
 }
 
+#ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2)
+#endif
+/* The packets come with the sum of all their bytes, as from a device that adds them up, and the kernel sees afterwards that it
+ * still is their sum (Linux 6.17). A packet that becomes another one has no such sum any more: then, with device_sums_may_go,
+ * run() leaves nothing but that error. */
+static bool device_sums, device_sums_may_go, device_sums_gone;
+
 static inline void run_on(struct packet *p, struct bpf_program *prog, unsigned ifindex)
 {
 	static uint8_t out[8192];
+	static bool without;
 	struct __sk_buff ctx = { .ifindex = ifindex };
 	DECLARE_LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = p->data, .data_size_in = (uint32_t)p->len, .data_out = out,
-			    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
-	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(prog), &o), 0);
+			    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
+			    .flags = device_sums && !without ? BPF_F_TEST_SKB_CHECKSUM_COMPLETE : 0);
+	int r = bpf_prog_test_run_opts(bpf_program__fd(prog), &o);
+	if (r == -EINVAL && o.flags) { /* an older kernel */
+		without = true;
+		o.flags = 0;
+		r = bpf_prog_test_run_opts(bpf_program__fd(prog), &o);
+	}
+	device_sums_gone = device_sums_may_go && r == -EBADMSG;
+	if (device_sums_gone)
+		return;
+	assert_int_equal(r, 0);
 	assert_true(o.data_size_out <= sizeof(p->data));
 	memcpy(p->data, out, o.data_size_out);
 	p->len = o.data_size_out;

@@ -168,5 +168,6 @@ static void test_sctp(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_both_ways), TEST(test_later_ones_first), TEST(test_others), TEST(test_sctp) };
+	device_sums = true;
 	return RUN_PACKET_TESTS(tests);
 }

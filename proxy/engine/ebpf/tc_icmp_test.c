@@ -152,5 +152,6 @@ static void test_left_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_local), TEST(test_remote), TEST(test_left_alone) };
+	device_sums = true;
 	return RUN_PACKET_TESTS(tests);
 }

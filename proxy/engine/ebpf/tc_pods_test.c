@@ -142,5 +142,6 @@ int main(void)
 		TEST(test_same_bridge), TEST(test_other_node),  TEST(test_node_itself),
 		TEST(test_inside_set),  TEST(test_others_pass), TEST(test_arp),
 	};
+	device_sums = true;
 	return RUN_PACKET_TESTS(tests);
 }

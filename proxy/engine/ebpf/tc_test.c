@@ -329,5 +329,6 @@ int main(void)
 		TEST(test_collision),
 		TEST(test_migrating),
 	};
+	device_sums = true;
 	return RUN_PACKET_TESTS(tests);
 }
