@@ -205,6 +205,19 @@ for at in 10.96.0.10 fd00:96::a; do
 	[[ $got == *"Address: 10.96.2.1"* ]] && ok "DNS at $at" || bad "DNS at $at" "$got"
 done
 kill -TERM "$PROXY_PID"; wait "$PROXY_PID"
+
+# Maps that are too small: what does not fit waits for room.
+many() { for i in $(seq "$1"); do service "m$i" "10.96.3.$i"; done; }
+many 200 | put many.yaml
+start_proxy --max-services 64 || bad "a proxy with small maps is ready" "$(tail -5 "$DIR/log")"
+refused() { [ "$(metric keelson_proxy_services_refused)" -gt 0 ] && echo yes; }
+becomes "Services that do not fit are counted" yes refused
+becomes "and said" 1 logged "programming failed for .* more Services"
+equal "what fitted is served" one "$(who 10.96.2.1)"
+many 20 | put many.yaml
+no_more() { for _ in $(seq 80); do [ "$(metric keelson_proxy_services_refused)" = 0 ] && return; sleep 0.1; done; false; }
+no_more && ok "room that comes free is used" || bad "room that comes free is used" "$(metric keelson_proxy_services_refused) $(tail -2 "$DIR/log")"
+kill -TERM "$PROXY_PID"; wait "$PROXY_PID"
 nsenter --net="/run/netns/$NODE" "$PROXY" --cleanup --pin-dir "$DIR/bpf/$ID" --cluster-dns 10.96.0.10,fd00:96::a \
 	--service-cidr 10.96.0.0/12,fd00:96::/112 --cluster-cidr 10.244.0.0/16,fd00:244::/56 >>"$DIR/log" 2>&1
 equal "--cleanup" 0 $?

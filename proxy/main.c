@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "io/http_server.h"
@@ -25,7 +26,7 @@
 #include "proxy/source/source.h"
 #include "proxy/trace/trace.h"
 
-enum { AGAIN_MS = 1000, BURST_PORTS = 1000 };
+enum { AGAIN_MS = 1000, REFUSED_AGAIN_MS = 5000, BURST_PORTS = 1000 };
 
 struct proxy {
 	uv_loop_t loop;
@@ -44,10 +45,11 @@ struct proxy {
 	struct programming programming;
 	uv_check_t check;
 	uv_idle_t awake; /* keeps the loop from sleeping while something is to be flushed */
-	uv_timer_t again; /* after the kernel refused a commit */
+	uv_timer_t again; /* after the kernel refused something */
 	uv_signal_t signals[2];
 	bool waiting; /* for a flush */
-	size_t refused_ports; /* in the flush under way */
+	struct map *refused; /* "ns/name" of Services that the kernel's maps had no room for */
+	size_t refused_ports, newly_refused; /* in the flush under way */
 	bool source_synced, ready;
 	int exit_code;
 };
@@ -137,8 +139,20 @@ static void on_port(const struct model_port *port, void *user)
 {
 	struct proxy *p = user;
 	_cleanup_err_ struct err err = { 0 };
+	int r = p->engine->ops->port_set(p->engine, port, &err);
+	if (r >= 0 && !map_count(p->refused))
+		return;
+	_cleanup_free_ char *key = str_printf("%s/%s", port->ns, port->service);
+	if (r >= 0) {
+		map_del(p->refused, key);
+		return;
+	}
+	p->refused_ports++;
+	if (map_has(p->refused, key))
+		return;
+	map_set(p->refused, key, p);
 	/* Full maps refuse thousands at once: the first says why, flush() how many more. */
-	if (p->engine->ops->port_set(p->engine, port, &err) < 0 && p->refused_ports++ == 0)
+	if (p->newly_refused++ == 0)
 		log_error("programming failed why=%s", err_msg(&err));
 }
 
@@ -161,9 +175,20 @@ static void on_health_complaint(const char *what, void *user)
 	metrics_counter_add("keelson_proxy_health_port_errors_total", "Health check ports that could not be opened.", NULL, 1);
 }
 
+/* What there was no room for may have some now. */
 static void on_again(uv_timer_t *t)
 {
-	pending(t->data);
+	struct proxy *p = t->data;
+	const char *key;
+	size_t it = 0;
+	while (map_next(p->refused, &it, &key, NULL)) {
+		_cleanup_free_ char *copy = mem_strdup(key), *ns = mem_strdup(key);
+		char *slash = strchr(ns, '/');
+		*slash = 0;
+		if (!model_again(p->model, ns, slash + 1))
+			map_del(p->refused, copy);
+	}
+	pending(p);
 }
 
 static void flush(struct proxy *p)
@@ -171,11 +196,11 @@ static void flush(struct proxy *p)
 	const struct model_sink sink = { on_port, on_port_gone, on_health, p };
 	_cleanup_err_ struct err err = { 0 };
 	int64_t began = clock_mono_ns();
-	p->refused_ports = 0;
+	p->refused_ports = p->newly_refused = 0;
 	p->waiting = false;
 	size_t n = model_flush(p->model, &sink);
-	if (p->refused_ports > 1)
-		log_error("programming failed for %zu more Service ports", p->refused_ports - 1);
+	if (p->newly_refused > 1)
+		log_error("programming failed for %zu more Services", p->newly_refused - 1);
 	int r = p->engine->ops->commit(p->engine, &err);
 	if (r < 0)
 		log_error("programming failed why=%s", err_msg(&err));
@@ -200,6 +225,10 @@ static void flush(struct proxy *p)
 		health_programmed(p->health);
 	else
 		uv_timer_start(&p->again, on_again, AGAIN_MS, 0);
+	if (map_count(p->refused) && n > p->refused_ports && !uv_is_active((uv_handle_t *)&p->again))
+		uv_timer_start(&p->again, on_again, REFUSED_AGAIN_MS, 0);
+	metrics_gauge_set("keelson_proxy_services_refused", "Services that the kernel's maps have no room for.", NULL,
+			  (double)map_count(p->refused));
 	/* What a burst was read from is not needed any more; nor is, later, what single changes leave. */
 	if (first || n > BURST_PORTS) {
 		malloc_trim(0);
@@ -398,6 +427,7 @@ static void stop(struct proxy *p)
 	if (p->engine)
 		p->engine->ops->free(p->engine);
 	model_free(p->model);
+	map_free(p->refused);
 	cluster_free(p->cluster);
 	metrics_reset();
 }
@@ -429,6 +459,7 @@ int main(int argc, char **argv)
 	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	uv_loop_init(&p->loop);
 	uv_idle_init(&p->loop, &p->awake);
+	p->refused = map_new(NULL);
 	uv_timer_init(&p->loop, &p->again);
 	p->again.data = p;
 	uv_check_init(&p->loop, &p->check);

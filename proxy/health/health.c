@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "io/http_server.h"
 
-enum { RETRY_FIRST_MS = 100, RETRY_MS = 5000, CONNECTIONS_MAX = 512, IDLE_MS = 30000, HEAD_MAX_BYTES = 8192 };
+enum { STALE_MS = 60000, RETRY_FIRST_MS = 100, RETRY_MS = 5000, CONNECTIONS_MAX = 512, IDLE_MS = 30000, HEAD_MAX_BYTES = 8192 };
 
 struct service {
 	char *ns, *name;
@@ -38,6 +38,7 @@ struct health {
 	bool only;
 	int64_t pending_ms;          /* since when something waits; 0: nothing */
 	int64_t programmed_us;       /* wall clock; 0: never */
+	int64_t stale_ms;
 	bool eligible;
 	void (*complain)(const char *what, void *user);
 	void *user;
@@ -53,7 +54,7 @@ static void service_free(void *p)
 
 static bool is_healthy(const struct health *h)
 {
-	return h->programmed_us && (!h->pending_ms || clock_mono_ms() - h->pending_ms < HEALTH_STALE_MS);
+	return h->programmed_us && (!h->pending_ms || clock_mono_ms() - h->pending_ms < h->stale_ms);
 }
 
 static void on_service(struct http_request *req, void *user)
@@ -233,6 +234,7 @@ struct health *health_new(uv_loop_t *loop, const struct health_options *o)
 	h->complain = o->complain;
 	h->user = o->user;
 	h->eligible = true;
+	h->stale_ms = o->stale_ms ? o->stale_ms : STALE_MS;
 	h->timer = mem_new(uv_timer_t);
 	uv_timer_init(loop, h->timer);
 	uv_unref((uv_handle_t *)h->timer);

@@ -12,13 +12,12 @@
 #include "base/err.h"
 #include "io/net.h"
 
-enum { HEALTH_STALE_MS = 60000 }; /* changes that wait longer than this for the kernel make the proxy unhealthy */
-
 struct health;
 struct health_options {
 	size_t size;
 	/* "0.0.0.0:10256" listens on IPv6 too; "": nowhere. */
 	const char *listen;
+	unsigned stale_ms; /* changes that wait so long for the kernel make the proxy unhealthy; 0: 60 s */
 	/* A sentence for the log, once as long as it stays so. */
 	void (*complain)(const char *what, void *user);
 	void *user;

@@ -387,6 +387,15 @@ size_t model_flush(struct model *m, const struct model_sink *sink)
 	return changes;
 }
 
+bool model_again(struct model *m, const char *ns, const char *service)
+{
+	_cleanup_free_ char *key = str_printf("%s/%s", ns, service);
+	struct model_service *s = map_get(m->services, key);
+	if (s)
+		model_touch(m, s);
+	return s && s->present;
+}
+
 size_t model_service_count(const struct model *m)
 {
 	return m->service_count;

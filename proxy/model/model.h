@@ -98,6 +98,9 @@ int model_service_set(struct model *m, const json_t *service, struct err *err);
 void model_service_del(struct model *m, const char *ns, const char *name);
 int model_slice_set(struct model *m, const json_t *slice, struct err *err);
 void model_slice_del(struct model *m, const char *ns, const char *name);
+/* The sink could not use all it got of this Service: it gets it again with the next flush. False: there is
+ * no such Service any more. */
+bool model_again(struct model *m, const char *ns, const char *service);
 /* Hands over what changed since the last flush. Returns how many ports were handed over or gone. */
 size_t model_flush(struct model *m, const struct model_sink *sink);
 /* The node's zone is another now (NULL: unknown): Services with hints are looked at again by the next flush. */
