@@ -13,11 +13,19 @@ struct bpf_iter__bpf_map_elem {
 };
 #pragma clang attribute pop
 
+/* Of the walk that last met an element: at its end the number of the last one does not tell one from none. */
+static volatile __u64 elements_session;
+
 static __always_inline int map_count(struct bpf_iter__bpf_map_elem *ctx)
 {
-	if (ctx->key) /* its last call has none */
+	__u64 session = ctx->meta->session_id, n = ctx->meta->seq_num;
+	if (ctx->key) {
+		if (n == 0)
+			elements_session = session;
 		return 0;
-	__u64 n = ctx->meta->seq_num;
+	}
+	/* The last call, which has no key. */
+	n = session == elements_session ? n + 1 : 0;
 	bpf_seq_write(ctx->meta->seq, &n, sizeof(n));
 	return 0;
 }
