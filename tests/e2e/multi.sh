@@ -162,13 +162,30 @@ check "the lab goes down" "$bin/keelson" down --state "$state" --purge
 left() { ls -d "$state" /run/netns/"$netns"-[n0-9]* /sys/fs/cgroup/*/"keelson-$netns"* 2>/dev/null; grep -F "$work" /proc/self/mounts; pgrep -f "$state/"; }
 is "nothing is left" "" left
 
-# The same on one segment without a tunnel.
-check "direct routes only" lab --pod-network direct
+# The same on one segment without a tunnel, with both address families.
+check "direct routes only, dual stack" lab --pod-network direct --service-cidr 10.96.0.0/12,fd00:10:96::/112 \
+	--cluster-cidr 10.244.0.0/16,fd00:10:244::/56
 K create deployment hello --image=keelson.local/hello:1 --replicas=3 >/dev/null
 check "pods" K rollout status deployment/hello --timeout=60s
 reach_all() { for ip in $(K get pods -l app=hello -o 'jsonpath={.items[*].status.podIP}'); do on "$1" curl -s --max-time 3 --noproxy '*' "http://$ip:8080/" || echo lost; done | grep -c "^hello from pod"; }
 for k in 1 2 3; do check "node $k reaches them all" eventually 10 matches '^3$' reach_all $k; done
 refuses "there is no tunnel" on 1 ip link show klvx
+K create -f - >/dev/null <<'YAML'
+apiVersion: v1
+kind: Service
+metadata: { name: six }
+spec: { type: NodePort, ipFamilyPolicy: RequireDualStack, selector: { app: hello }, ports: [{ port: 80, targetPort: 8080, nodePort: 30086 }] }
+YAML
+pods6() { K get pods -l app=hello -o json | jq -r '.items[].status.podIPs[].ip | select(contains(":"))'; }
+is "each pod has an IPv6 address too" 3 count pods6
+reach_all6() { for ip in $(pods6); do on "$1" curl -gs --max-time 3 --noproxy '*' "http://[$ip]:8080/" || echo lost; done | grep -c "^hello from pod"; }
+vip6=$(K get service six -o 'jsonpath={.spec.clusterIPs[1]}')
+for k in 1 2 3; do
+	check "node $k reaches them all over IPv6" eventually 10 matches '^3$' reach_all6 $k
+	check "the Service's IPv6 address from node $k" eventually 10 matches "^hello from pod" on $k curl -gs --max-time 3 --noproxy '*' "http://[$vip6]/"
+	check "its NodePort over IPv6 from the underlay" eventually 10 matches "^hello from pod" \
+		nsenter --net="/run/netns/$netns-net" curl -gs --max-time 3 --noproxy '*' "http://[fd00:198:19::$k]:30086/"
+done
 # Everything is killed at once, the supervisors first; down finds it all.
 for p in $("$bin/keelson" status --state "$state" --json | jq -r 'sort_by(.name != "supervisor")[].pid'); do kill -9 "$p"; done
 check "down after everything was killed" "$bin/keelson" down --state "$state" --purge
