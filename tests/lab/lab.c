@@ -334,7 +334,8 @@ static void client_text(struct strbuf *b, unsigned k)
 	addf(b, "addr add %s/24 dev eth0\n", lab_addr(lab_client(k), AF_INET));
 	addf(b, "addr add %s/64 dev eth0 nodad\n", lab_addr(lab_client(k), AF_INET6));
 	strbuf_addf(b, "link set eth0 up\nroute add default via 192.168.50.%u\nroute add default via fd00:50::%u\n"
-		       "route add 10.96.0.0/12 via 192.168.50.%u\nroute add fd00:10:96::/112 via fd00:50::%u\n", k, k, k, k);
+		       "route add 10.96.0.0/12 via 192.168.50.%u\nroute add fd00:10:96::/112 via fd00:50::%u\n"
+		       "route add 10.244.0.0/16 via 192.168.50.%u\nroute add fd00:10:244::/48 via fd00:50::%u\n", k, k, k, k, k, k);
 }
 
 static void underlay_text(struct lab *l, struct strbuf *b)

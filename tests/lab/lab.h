@@ -8,7 +8,7 @@
  *
  * Addresses, family by family (K is a node from 1, I a pod of it from 1):
  *   node K        192.168.50.K  fd00:50::K    second address 192.168.51.K  fd00:51::K
- *   client K      192.168.50.200+K  fd00:50::c:K   has node K as its gateway, for Services too
+ *   client K      192.168.50.200+K  fd00:50::c:K   has node K as its gateway, for Services and pods too
  *   pod K/I       10.244.K.10+I  fd00:10:244:K::10+I (decimal digits), the bridge 10.244.K.1  fd00:10:244:K::1
  *   Services      10.96.0.0/16  fd00:10:96::/112
  *   outward ones  203.0.113.0/24  2001:db8:113::/64 and 198.51.100.0/24  2001:db8:100::/64, by way of the gateway
