@@ -26,6 +26,7 @@ struct options {
 	const char *data_dir, *listen, *advertise_address, *tls_cert, *tls_key, *client_ca, *sa_key, *sa_public;
 	const char *service_cidr, *node_port_range, *agent_client_cert, *agent_client_key, *agent_ca, *cluster_domain;
 	const char *authorization_mode, *port_file, *cluster_cidr, *cluster_dns, *pod_network, *node_cidr_mask, *node_cidr_mask_ipv6;
+	const char *anonymous_auth;
 };
 
 struct server {
@@ -58,6 +59,7 @@ static const char usage_text[] =
 	"                              what joining nodes are told: the ranges of pods (none), the cluster DNS (the tenth\n"
 	"                              service address), auto, vxlan, direct or none (auto), a node's parts (24, 64)\n"
 	"  --authorization-mode M      RBAC or AlwaysAllow (everybody with valid credentials may do everything)\n"
+	"  --anonymous-auth true|false requests without credentials are system:anonymous (true), or refused with 401\n"
 	"  --help, --version\n";
 
 _noreturn_ static void usage(const char *why)
@@ -82,7 +84,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "cluster-domain", &o->cluster_domain, false }, { "authorization-mode", &o->authorization_mode, false },
 		{ "cluster-cidr", &o->cluster_cidr, false }, { "cluster-dns", &o->cluster_dns, false },
 		{ "pod-network", &o->pod_network, false }, { "node-cidr-mask", &o->node_cidr_mask, false },
-		{ "node-cidr-mask-ipv6", &o->node_cidr_mask_ipv6, false },
+		{ "node-cidr-mask-ipv6", &o->node_cidr_mask_ipv6, false }, { "anonymous-auth", &o->anonymous_auth, false },
 	};
 	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
 	int c;
@@ -90,7 +92,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		longs[i + 2] = (struct option){ all[i].name, required_argument, NULL, FIRST + (int)i };
 	*o = (struct options){ .listen = "0.0.0.0:6443", .service_cidr = "10.96.0.0/12", .node_port_range = "30000-32767",
 		.cluster_domain = "cluster.local", .authorization_mode = "RBAC", .pod_network = "auto", .node_cidr_mask = "24",
-		.node_cidr_mask_ipv6 = "64" };
+		.node_cidr_mask_ipv6 = "64", .anonymous_auth = "true" };
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage_text, stdout);
@@ -168,6 +170,9 @@ static void registry_options_from(const struct options *o, struct registry_optio
 	*r = (struct registry_options){ .advertise_address = o->advertise_address, .cluster_domain = o->cluster_domain };
 	service_ranges_from(o, r);
 	joining_from(o, r);
+	r->no_anonymous = str_eq(o->anonymous_auth, "false");
+	if (!r->no_anonymous && !str_eq(o->anonymous_auth, "true"))
+		usage("--anonymous-auth is true or false");
 	if (!first || str_to_u64(first, 65535, &min) < 0 || str_to_u64(dash + 1, 65535, &max) < 0 || min < 1 || max < min)
 		usage("--node-port-range is not a range such as 30000-32767");
 	if (ip_parse(o->advertise_address, &address) < 0)

@@ -125,7 +125,7 @@ joining() {
 	[ "$("${nobody[@]}" "$url/api/v1/namespaces/kube-public/configmaps/cluster-info" | jq -r .data.kubeconfig |
 		sed -n 's/.*certificate-authority-data: //p' | base64 -d)" = "$(cat ca.crt)" ]
 	say "who is nobody reads cluster-info, with the CA in it"
-	[ "$("${nobody[@]}" -o /dev/null -w '%{http_code}' "$url/api/v1/namespaces/kube-public/configmaps")" = 401 ]
+	[ "$("${nobody[@]}" -o /dev/null -w '%{http_code}' "$url/api/v1/namespaces/kube-public/configmaps")" = 403 ]
 	say "and nothing else"
 	[ "$("${bearer[@]}" "$url/api/v1/namespaces/kube-system/configmaps/keelson-config" | jq -c '[.data["service-cidr"],
 		.data["cluster-cidr"],.data["cluster-dns"]]')" = \

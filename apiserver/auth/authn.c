@@ -6,6 +6,7 @@
  */
 #include "apiserver/auth/authn.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <openssl/x509.h>
 #include <string.h>
@@ -189,53 +190,102 @@ json_t *authn_request(struct call *c)
 		return NULL;
 	}
 	if (!cert)
-		return NULL;
+		return c->g->options.no_anonymous ? unauthorized() : NULL;
 	if (http_peer_verify_result(c->req) != X509_V_OK || !identity_of_cert(c->arena, cert, &c->user))
 		return unauthorized();
 	return NULL;
 }
 
-static json_t *may_impersonate(struct call *c, const char *resource, const char *name)
+#define AUTHENTICATION_GROUP "authentication.k8s.io"
+
+static json_t *may_impersonate(struct call *c, const struct authz_attributes *what)
 {
-	struct authz_attributes a = { .is_resource = true, .verb = "impersonate", .group = "", .version = "v1", .resource = resource,
-		.subresource = "", .ns = "", .name = name, .path = "" };
+	struct authz_attributes a = *what;
+	const char *slash;
+	a.is_resource = true;
+	a.verb = "impersonate";
+	a.version = "v1";
+	a.path = "";
 	if (authz_allowed(c->g, &c->user, &a, NULL))
 		return NULL;
-	_cleanup_free_ char *text = str_printf("User \"%s\" cannot impersonate resource \"%s\" in API group \"\" at the cluster scope",
-					       c->user.name, resource);
-	struct schema_resource named = { .plural = resource, .group = "" };
-	return status_forbidden(&named, name, text);
+	slash = *a.subresource ? "/" : "";
+	_cleanup_free_ char *text = str_printf("User \"%s\" cannot impersonate resource \"%s%s%s\" in API group \"%s\" %s%s%s", c->user.name,
+					       a.resource, slash, a.subresource, a.group, *a.ns ? "in the namespace \"" : "",
+					       *a.ns ? a.ns : "at the cluster scope", *a.ns ? "\"" : "");
+	struct schema_resource named = { .plural = a.resource, .group = a.group };
+	return status_forbidden(&named, a.name, text);
+}
+
+static json_t *may_be(struct call *c, const char *group, const char *resource, const char *sub, const char *name)
+{
+	const struct authz_attributes a = { .group = group, .resource = resource, .subresource = sub, .ns = "", .name = name };
+	return may_impersonate(c, &a);
+}
+
+/* A user, or the ServiceAccount that its name means: then *ret_ns is set. */
+static json_t *may_be_user(struct call *c, const char *name, const char **ret_ns)
+{
+	const char *account = str_after(name, "system:serviceaccount:"), *colon = account ? strchr(account, ':') : NULL;
+	if (!colon || colon == account || !colon[1] || strchr(colon + 1, ':'))
+		return may_be(c, "", "users", "", name);
+	*ret_ns = arena_strndup(c->arena, account, (size_t)(colon - account));
+	const struct authz_attributes a = { .group = "", .resource = "serviceaccounts", .subresource = "", .ns = *ret_ns,
+		.name = colon + 1 };
+	return may_impersonate(c, &a);
+}
+
+/* The groups that come with a name: those of a ServiceAccount unless groups were asked for, and whether it is somebody. */
+static void add_own_groups(struct call *c, const char *name, const char *account_ns, struct names *groups)
+{
+	if (account_ns && !groups->count) {
+		names_add(groups, "system:serviceaccounts");
+		names_add(groups, arena_printf(c->arena, "system:serviceaccounts:%s", account_ns));
+	}
+	names_add(groups, str_eq(name, "system:anonymous") ? "system:unauthenticated" : AUTHENTICATED);
+}
+
+/* The key of an Impersonate-Extra-KEY header: lower case, as upstream has it, with escapes for what no header name can carry. */
+static const char *extra_key(struct call *c, const char *raw)
+{
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	if (url_decode(&b, raw, strlen(raw), false) < 0) {
+		strbuf_reset(&b);
+		strbuf_adds(&b, raw);
+	}
+	char *key = arena_strdup(c->arena, b.data ? b.data : "");
+	for (char *p = key; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return key;
 }
 
 json_t *authn_impersonate(struct call *c)
 {
-	const char *name = http_header(c->req, "Impersonate-User"), *header, *value;
+	const char *name = http_header(c->req, "Impersonate-User"), *uid = http_header(c->req, "Impersonate-Uid");
+	const char *header, *value, *account_ns = NULL;
 	struct names groups = { .count = 0 }, keys = { .count = 0 }, values = { .count = 0 };
 	json_t *status = NULL;
 	if (str_empty(name)) {
-		if (http_header(c->req, "Impersonate-Group") || http_header(c->req, "Impersonate-Uid"))
+		if (http_header(c->req, "Impersonate-Group") || uid)
 			return status_bad_request("requested groups or uid to impersonate without an Impersonate-User header");
 		return NULL;
 	}
-	if (c->user.anonymous)
-		return unauthorized();
-	status = may_impersonate(c, str_starts(name, "system:serviceaccount:") ? "serviceaccounts" : "users", name);
+	status = may_be_user(c, name, &account_ns);
+	if (!status && uid)
+		status = may_be(c, AUTHENTICATION_GROUP, "uids", "", uid);
 	for (size_t i = 0; !status && http_header_at(c->req, i, &header, &value); i++) {
-		const char *key = strncasecmp(header, "Impersonate-Extra-", 18) == 0 ? header + 18 : NULL;
 		if (strcasecmp(header, "Impersonate-Group") == 0) {
-			status = may_impersonate(c, "groups", value);
+			status = may_be(c, "", "groups", "", value);
 			names_add(&groups, arena_strdup(c->arena, value));
-		} else if (key && keys.count < MAX_GROUPS) {
-			status = may_impersonate(c, "userextras", key);
-			keys.items[keys.count++] = arena_strdup(c->arena, key);
+		} else if (strncasecmp(header, "Impersonate-Extra-", 18) == 0 && keys.count < MAX_GROUPS) {
+			const char *key = extra_key(c, header + 18);
+			status = may_be(c, AUTHENTICATION_GROUP, "userextras", key, value);
+			keys.items[keys.count++] = key;
 			values.items[values.count++] = arena_strdup(c->arena, value);
 		}
 	}
 	if (status)
 		return status;
-	if (!str_eq(name, "system:anonymous"))
-		names_add(&groups, AUTHENTICATED);
-	const char *uid = http_header(c->req, "Impersonate-Uid");
+	add_own_groups(c, name, account_ns, &groups);
 	c->user = (struct identity){ .name = arena_strdup(c->arena, name), .uid = arena_strdup(c->arena, uid ? uid : ""),
 		.groups = names_list(c->arena, &groups), .extra_keys = names_list(c->arena, &keys),
 		.extra_values = names_list(c->arena, &values), .anonymous = str_eq(name, "system:anonymous") };

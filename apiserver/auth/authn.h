@@ -5,7 +5,8 @@
 
 #include "apiserver/http/call.h"
 
-/* Fills c->user. A Status (401) for credentials that are wrong; no credentials make system:anonymous. */
+/* Fills c->user. A Status (401) for credentials that are wrong; no credentials make system:anonymous, or a 401
+ * when the registry's options say so. */
 json_t *authn_request(struct call *c);
 /* Impersonate-User and friends: replaces c->user. 403 unless the user may impersonate. */
 json_t *authn_impersonate(struct call *c);

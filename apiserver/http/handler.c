@@ -277,11 +277,6 @@ static bool is_public(const struct call *c)
 	return false;
 }
 
-static json_t *unauthorized(void)
-{
-	return status_new(401, "Unauthorized", "Unauthorized");
-}
-
 /* The name that a list or watch is limited to by its field selector; "" when it is not. */
 static const char *selected_name(struct call *c)
 {
@@ -312,9 +307,6 @@ static json_t *authorize(struct call *c)
 		.name = selected_name(c), .path = c->u.path, .field_selector = query_get(&c->q, "fieldSelector") };
 	if (authz_allowed(c->g, &c->user, &a, NULL))
 		return NULL;
-	/* Who said nothing may read what is for everybody (kube-public/cluster-info); for the rest they have to say who they are. */
-	if (c->user.anonymous)
-		return unauthorized();
 	if (!a.is_resource)
 		return status_new(403, "Forbidden", "forbidden: User \"%s\" cannot %s path \"%s\"", c->user.name, verb, a.path);
 	_cleanup_strbuf_ struct strbuf text = { 0 };

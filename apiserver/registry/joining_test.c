@@ -16,15 +16,9 @@
 /* A GET, or a POST of body, with a bearer token and no certificate. */
 static int ask_with(struct fixture *f, const char *token, const char *path, const char *body)
 {
-	_cleanup_free_ char *url = str_printf("%s%s", f->url, path), *bearer = str_printf("Bearer %s", token);
+	_cleanup_free_ char *bearer = str_printf("Bearer %s", token);
 	struct http_client_header headers[] = { { "Authorization", bearer }, { "Content-Type", "application/json" } };
-	const struct http_call_request r = { .method = body ? "POST" : "GET", .url = url, .headers = headers, .header_count = 2,
-		.body = body, .body_len = body ? strlen(body) : 0, .timeout_ms = 20000 };
-	f->done = false;
-	http_client_call(f->nobody, &r, NULL, on_done, f);
-	while (!f->done)
-		uv_run(&f->loop, UV_RUN_ONCE);
-	return f->status;
+	return ask_headers(f, f->nobody, body ? "POST" : "GET", path, headers, ARRAY_SIZE(headers), body);
 }
 
 static void put_token(struct fixture *f, const char *type, const char *more)
@@ -84,8 +78,8 @@ static void test_what_is_told(void **state)
 	assert_int_equal(ask(f, f->nobody, "GET", INFO, NULL, NULL, NULL), 200);
 	assert_non_null(strstr(f->text.data, server));
 	assert_non_null(strstr(f->text.data, "certificate-authority-data: UEVN\\n")); /* "PEM" */
-	assert_int_equal(ask(f, f->nobody, "GET", "/api/v1/namespaces/kube-public/configmaps", NULL, NULL, NULL), 401);
-	assert_int_equal(ask(f, f->nobody, "GET", CONFIG, NULL, NULL, NULL), 401);
+	assert_int_equal(ask(f, f->nobody, "GET", "/api/v1/namespaces/kube-public/configmaps", NULL, NULL, NULL), 403);
+	assert_int_equal(ask(f, f->nobody, "GET", CONFIG, NULL, NULL, NULL), 403);
 	assert_int_equal(ask(f, f->bob, "GET", CONFIG, NULL, NULL, NULL), 403);
 	assert_int_equal(ask(f, f->admin, "GET", CONFIG, NULL, NULL, NULL), 200);
 	assert_string_equal(json_string_value(json_object_get(json_object_get(f->answer, "data"), "service-cidr")), "10.96.0.0/24");

@@ -31,6 +31,7 @@ struct registry_options {
 	unsigned port;                   /* of the API, for the kubernetes Service's endpoints */
 	const char *cluster_domain;
 	const char *issuer;              /* of ServiceAccount tokens */
+	bool no_anonymous;               /* requests without credentials are refused with 401 */
 	/* What joining nodes are told (kube-public/cluster-info, kube-system/keelson-config). */
 	const char *ca_pem;              /* NULL: there is no cluster-info */
 	const char *cluster_cidr;        /* as text, one range or two; NULL: not told */

@@ -161,19 +161,25 @@ static _unused_ void on_done(const struct http_answer *a, void *user)
 		print_error("transport: %s\n", a->error);
 }
 
-static _unused_ int ask(struct fixture *f, struct http_client *c, const char *method, const char *path, const char *type, const char *accept,
-	       const char *body)
+static _unused_ int ask_headers(struct fixture *f, struct http_client *c, const char *method, const char *path,
+				struct http_client_header *headers, size_t count, const char *body)
 {
 	_cleanup_free_ char *url = str_printf("%s%s", f->url, path);
-	struct http_client_header headers[] = { { "Content-Type", type ? type : "application/json" },
-						{ "Accept", accept ? accept : "application/json" } };
-	const struct http_call_request r = { .method = method, .url = url, .headers = headers, .header_count = 2, .body = body,
+	const struct http_call_request r = { .method = method, .url = url, .headers = headers, .header_count = count, .body = body,
 		.body_len = body ? strlen(body) : 0, .timeout_ms = 20000 };
 	f->done = false;
 	http_client_call(c, &r, NULL, on_done, f);
 	while (!f->done)
 		uv_run(&f->loop, UV_RUN_ONCE);
 	return f->status;
+}
+
+static _unused_ int ask(struct fixture *f, struct http_client *c, const char *method, const char *path, const char *type, const char *accept,
+	       const char *body)
+{
+	struct http_client_header headers[] = { { "Content-Type", type ? type : "application/json" },
+						{ "Accept", accept ? accept : "application/json" } };
+	return ask_headers(f, c, method, path, headers, ARRAY_SIZE(headers), body);
 }
 
 #define MERGE "application/merge-patch+json"

@@ -469,8 +469,15 @@ static void test_identities(void **state)
 	struct fixture *f = *state;
 	assert_int_equal(ask(f, f->nobody, "GET", "/version", NULL, NULL, NULL), 200);
 	assert_int_equal(ask(f, f->nobody, "GET", "/healthz", NULL, NULL, NULL), 200);
+	assert_int_equal(ask(f, f->nobody, "GET", CM, NULL, NULL, NULL), 403);
+	assert_non_null(strstr(f->text.data, "configmaps is forbidden: User \\\"system:anonymous\\\" cannot list resource"));
+	assert_int_equal(ask(f, f->nobody, "GET", "/metrics", NULL, NULL, NULL), 403);
+	assert_non_null(strstr(f->text.data, "forbidden: User \\\"system:anonymous\\\" cannot get path \\\"/metrics\\\""));
+	f->g.options.no_anonymous = true;
 	assert_int_equal(ask(f, f->nobody, "GET", CM, NULL, NULL, NULL), 401);
-	assert_int_equal(ask(f, f->nobody, "GET", "/metrics", NULL, NULL, NULL), 401);
+	assert_int_equal(ask(f, f->nobody, "GET", "/healthz", NULL, NULL, NULL), 401);
+	assert_int_equal(ask(f, f->admin, "GET", CM, NULL, NULL, NULL), 200);
+	f->g.options.no_anonymous = false;
 	assert_int_equal(ask(f, f->bob, "GET", CM, NULL, NULL, NULL), 403);
 	assert_non_null(strstr(f->text.data, "configmaps is forbidden: User \\\"bob\\\" cannot list resource \\\"configmaps\\\" in API group "
 					     "\\\"\\\" in the namespace \\\"default\\\""));
