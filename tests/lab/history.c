@@ -532,8 +532,8 @@ static void ask(struct history *h, const char *what, struct lab_place from, uint
 {
 	struct ip_addr client = lab_addr(from, to->family);
 	bool silence = t->drop && t->count == 0;
-	/* Each its own port: a datagram flow from an earlier step would rightly keep its backend. */
-	h->client_port = h->client_port < 33000 || h->client_port > 60000 ? 33000 : (uint16_t)(h->client_port + 1);
+	/* Each its own port, and none that steady flows may have had: a flow from an earlier step rightly goes on as it was decided. */
+	h->client_port = h->client_port < 5000 || h->client_port > 32000 ? 5000 : (uint16_t)(h->client_port + 1);
 	enum talk_kind kind = proto == IPPROTO_TCP ? TALK_TCP : through || chance(h, 50) ? TALK_UDP_CONNECTED : TALK_UDP;
 	struct talk_answer a = { 0 };
 	struct talk_client *c = talk_open(h->talk, from, kind, to, port, h->client_port, silence ? SILENCE_MS : ANSWER_MS, &a.error);

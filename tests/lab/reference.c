@@ -353,6 +353,8 @@ static const char *compare_front(struct maps *m, const struct front *f, unsigned
 	reference_targets(f->service, f->port, family, node, cluster ? o->itp_local : o->etp_local, &out);
 	if (have.affinity_s != o->affinity_s || have.check_addr != f->key.addr[3] || have.check_port != f->key.port)
 		return say(m, f, "affinity %u instead of %u, or a repeated key that differs", have.affinity_s, o->affinity_s);
+	if (!!(have.flags & ABI_FRONTEND_DSR) != str_eq(o->forwarding, "dsr"))
+		return say(m, f, "flags %u, forwarding \"%s\"", have.flags, o->forwarding);
 	if (!!(have.flags & ABI_FRONTEND_RANGES) != ranged(f))
 		return say(m, f, "flags %u, source ranges \"%s\"", have.flags, o->ranges);
 	*ret_set = have.set_id;
