@@ -28,9 +28,11 @@ static bool one_of(const char *s, const char *const *words)
 
 /* --- what a pod uses -------------------------------------------------------------------------------------------------- */
 
+/* name NULL: any name. */
 static bool named(const json_t *o, const char *path, const char *name)
 {
-	return str_eq(json_str(o, path), name);
+	const char *is = json_str(o, path);
+	return is && (!name || str_eq(is, name));
 }
 
 static bool container_uses(const json_t *c, bool secret, const char *name)
@@ -64,7 +66,7 @@ static bool volume_uses(const json_t *volume, bool secret, const char *name)
 	return false;
 }
 
-static bool uses_data(const json_t *pod, bool secret, const char *name)
+bool node_pod_uses(const json_t *pod, bool secret, const char *name)
 {
 	static const char *const lists[] = { "spec.containers", "spec.initContainers", "spec.ephemeralContainers" };
 	json_t *v;
@@ -100,7 +102,7 @@ static bool pod_uses(const json_t *pod, const char *plural, const char *name)
 		return uses_claim(pod, name);
 	if (str_eq(plural, "serviceaccounts"))
 		return named(pod, "spec.serviceAccountName", name);
-	return uses_data(pod, str_eq(plural, "secrets"), name);
+	return node_pod_uses(pod, str_eq(plural, "secrets"), name);
 }
 
 static bool is_on(const struct registry *g, const struct store_object *pod, const char *node)

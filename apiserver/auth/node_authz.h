@@ -13,6 +13,9 @@ const char *node_identity(const struct identity *user);
 /* May the node? False: ask RBAC. */
 bool node_authz_allows(struct registry *g, const struct rbac *rbac, const char *node, const struct authz_attributes *a);
 
+/* Does the pod name the Secret (else the ConfigMap) anywhere? name NULL: any of them. */
+bool node_pod_uses(const json_t *pod, bool secret, const char *name);
+
 enum node_operation { NODE_CREATE, NODE_UPDATE, NODE_DELETE, NODE_EVICT };
 /* What a write may hold: a Status (403), or NULL, as for everybody who is no node. old NULL for a create; object NULL for a
  * deletion or eviction of old. sub NULL without a subresource. */

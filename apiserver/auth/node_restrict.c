@@ -128,6 +128,10 @@ static json_t *restrict_new_pod(struct registry *g, const char *node, const json
 		for (size_t s = 0; s < ARRAY_SIZE(sources); s++)
 			if (json_object_get(v, sources[s]))
 				return refuse(g->pods, name, "node \"%s\" can not create pods that reference %s volumes", node, sources[s]);
+	for (int secret = 1; secret >= 0; secret--)
+		if (node_pod_uses(pod, secret, NULL))
+			return refuse(g->pods, name, "node \"%s\" can not create pods that reference %s", node,
+				      secret ? "secrets" : "configmaps");
 	return NULL;
 }
 

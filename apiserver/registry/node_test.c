@@ -148,6 +148,17 @@ static void test_pods(void **state)
 		{ "POST", PODS, MIRROR("mc", "b") POD_SPEC ON("a") "}}", 403, "owner reference set to itself" },
 		{ "POST", PODS, MIRROR("md", "a") POD_SPEC ON("a") ",\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"theirs\"}}]"
 		  "}}", 403, "secret volumes" },
+		{ "POST", PODS, MIRROR("me", "a") "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"envFrom\":[{\"secretRef\":{"
+		  "\"name\":\"theirs\"}}]}]" ON("a") "}}", 403, "can not create pods that reference secrets" },
+		{ "POST", PODS, MIRROR("mf", "a") "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"env\":[{\"name\":\"E\","
+		  "\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"theirs\",\"key\":\"k\"}}}]}]" ON("a") "}}", 403, "reference configmaps" },
+		{ "POST", PODS, MIRROR("mg", "a") POD_SPEC ON("a") ",\"imagePullSecrets\":[{\"name\":\"theirs\"}]}}", 403,
+		  "reference secrets" },
+		/* A mirror pod stays one: what a pod that is none names, its node may read. */
+		{ "PATCH", PODS "/ma/status", "{\"metadata\":{\"annotations\":{\"kubernetes.io/config.mirror\":null}}}", 422,
+		  "may not remove or update mirror pod annotation" },
+		{ "PATCH", PODS "/pa/status", "{\"metadata\":{\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}}}", 422,
+		  "may not add mirror pod annotation" },
 		{ "POST", PODS "/pb/eviction", "{\"metadata\":{\"name\":\"pb\"}}", 403, "can only evict pods" },
 		{ "DELETE", PODS "/pb", NULL, 403, "can only delete pods with spec.nodeName set to itself" },
 		{ "DELETE", PODS, NULL, 403, NULL },

@@ -209,7 +209,6 @@ static void check_main_update(const struct validation *v)
 	const json_t *spec = get(v->object, "spec"), *old = get(v->old, "spec");
 	const struct fpath *p = FP(NULL, "spec");
 
-	check_fixed_annotations(v);
 	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
 		if (json_array_size(get(spec, lists[l])) != json_array_size(get(old, lists[l]))) {
 			fe_forbidden(v->e, FP(p, lists[l]), "pod updates may not add or remove containers");
@@ -371,6 +370,7 @@ static void check_resize(const struct validation *v)
 
 void validate_pod_update(const struct validation *v)
 {
+	check_fixed_annotations(v);
 	if (str_eq(v->sub, "ephemeralcontainers"))
 		check_ephemeral_update(v);
 	else if (str_eq(v->sub, "resize"))
@@ -453,6 +453,8 @@ void validate_pod_status(const struct validation *v)
 	json_t *c;
 	size_t i;
 
+	if (v->old)
+		check_fixed_annotations(v);
 	json_array_foreach(get(status, "conditions"), i, c) {
 		const struct fpath *at = FP_INDEX(FP(p, "conditions"), i);
 
