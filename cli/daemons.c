@@ -133,6 +133,7 @@ static void controllers_argv(const struct cluster *c, struct strlist *a)
 	option(a, "--cluster-signing-cert", "%s/pki/ca.crt", c->state);
 	option(a, "--cluster-signing-key", "%s/pki/ca.key", c->state);
 	option(a, "--cluster-cidr", "%s", c->cluster_cidr);
+	option(a, "--service-cidr", "%s", c->service_cidr);
 	option(a, "--listen", "127.0.0.1:10257");
 	if (c->node_grace_s)
 		option(a, "--node-monitor-grace-period", "%us", c->node_grace_s);

@@ -55,6 +55,7 @@ struct controllers_config {
 	char *root_ca;                  /* PEM text published to every namespace; NULL: none */
 	struct ip_ranges cluster_ranges; /* both of family 0: no addresses are given to nodes */
 	unsigned cluster_primary;       /* index of the first family into cluster_ranges.v */
+	struct ip_ranges service_ranges; /* no node's serving certificate names an address of these; both of family 0: not known */
 	unsigned node_cidr_mask[2];     /* a node's part of each range */
 	char *signing_cert, *signing_key; /* files of the CA for certificate requests; NULL: none are signed */
 	unsigned node_grace_s;          /* a node not heard of for longer is not ready */

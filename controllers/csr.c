@@ -106,7 +106,7 @@ static void approve_serving(struct controller *c, const json_t *csr, const struc
 
 	for (json_t *node; (node = informer_next(controller_informer(c, INFORMER_NODES), &it));)
 		object_list_add(&nodes, node);
-	if (csr_serving_is_own(csr, s, &nodes))
+	if (csr_serving_is_own(csr, s, &nodes, &c->ctx->config->service_ranges, &c->ctx->config->cluster_ranges))
 		approve(csr, "Auto approving kubelet serving certificate for the node's own names.", plan);
 	else
 		plan_requeue(plan, SERVING_RETRY_MS);

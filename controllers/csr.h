@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "controllers/workload.h"
+#include "io/net.h"
 
 #define SIGNER_CLIENT "kubernetes.io/kube-apiserver-client"
 #define SIGNER_NODE_CLIENT "kubernetes.io/kube-apiserver-client-kubelet"
@@ -39,9 +40,11 @@ static inline bool csr_pending(const json_t *csr)
 json_t *csr_with_condition(const json_t *csr, const char *type, const char *reason, const char *message);
 
 /* May a node have this serving certificate? The node itself asks (system:node:NAME in system:nodes), for names and addresses
- * that are its own: the node's name, and what its Node object says once there is one. An address that another node has is never
- * given. nodes: all of them. */
-bool csr_serving_is_own(const json_t *csr, const struct csr_subject *s, const struct object_list *nodes);
+ * that are its own: the node's name, and what its Node object says once there is one. Never given, as a node says of itself what it
+ * likes: another node's name or address, a name of the API server or of a Service (kubernetes, kubernetes.*, *.svc, *.svc.*,
+ * localhost), an address of the services' or pods' ranges or of loopback. nodes: all of them. */
+bool csr_serving_is_own(const json_t *csr, const struct csr_subject *s, const struct object_list *nodes,
+			const struct ip_ranges *services, const struct ip_ranges *pods);
 
 /* The certificate (PEM, own), signed by the CA in the files. expirationSeconds is kept to [600 s, a year] and the CA's own end. */
 int csr_sign(const json_t *csr, const char *ca_cert_file, const char *ca_key_file, char **ret_pem, struct err *err);

@@ -151,12 +151,22 @@ static bool usages_are(const json_t *csr, const char *const *allowed, const char
 }
 #define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
+/* Small letters, digits, '-' and '.', no dot at the end: not a wildcard, nor another spelling of some name. */
+static bool is_plain_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == len && name[len - 1] != '.';
+}
+
 static int check_node_subject(const struct csr_subject *s, struct err *err)
 {
 	if (s->orgs.count != 1 || !str_eq(s->orgs.items[0], "system:nodes"))
 		return err_set(err, EINVAL, "subject organization is not system:nodes");
 	if (!str_starts(s->common_name, NODE_USER_PREFIX) || !s->common_name[strlen(NODE_USER_PREFIX)])
 		return err_set(err, EINVAL, "subject common name does not begin with system:node:");
+	if (!is_plain_name(s->common_name + strlen(NODE_USER_PREFIX)))
+		return err_set(err, EINVAL, "subject common name does not end with the name of a node");
 	if (s->has_other_sans)
 		return err_set(err, EINVAL, "email and URI subject alternative names are not allowed");
 	return 0;
@@ -205,27 +215,46 @@ int csr_check(const json_t *csr, const struct csr_subject *s, struct err *err)
 
 /* --- a node's own names ----------------------------------------------------------------------------------------------- */
 
-static bool node_has(const json_t *node, const char *value, bool is_ip)
+static bool node_has_name(const json_t *node, const char *name)
 {
 	json_t *a;
 	size_t i;
 
 	json_array_foreach(json_at(node, "status.addresses"), i, a) {
-		bool ip_type = str_ends(json_str_or(a, "type", ""), "IP");
-
-		if (ip_type == is_ip && str_eq(json_str(a, "address"), value))
+		if (!str_ends(json_str_or(a, "type", ""), "IP") && str_eq(json_str(a, "address"), name))
 			return true;
 	}
 	return false;
 }
 
-static bool ip_is_own(const char *ip, const char *name, const struct object_list *nodes)
+static bool node_has_ip(const json_t *node, const struct ip_addr *ip)
+{
+	struct ip_addr has;
+	json_t *a;
+	size_t i;
+
+	json_array_foreach(json_at(node, "status.addresses"), i, a) {
+		if (str_ends(json_str_or(a, "type", ""), "IP") && ip_parse(json_str_or(a, "address", ""), &has) == 0 &&
+		    ip_addr_eq(&has, ip))
+			return true;
+	}
+	return false;
+}
+
+static bool is_loopback(const struct ip_addr *ip)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return ip->family == AF_INET ? ip->bytes[0] == 127 : memcmp(ip->bytes, one, sizeof(one)) == 0;
+}
+
+static bool ip_is_own(const struct ip_addr *ip, const char *name, const struct object_list *nodes)
 {
 	bool registered = false, own = false;
 
 	for (size_t i = 0; i < nodes->count; i++) {
 		const json_t *node = nodes->items[i];
-		bool has = node_has(node, ip, true);
+		bool has = node_has_ip(node, ip);
 
 		if (!str_eq(object_name(node), name)) {
 			if (has)
@@ -248,6 +277,20 @@ static const json_t *node_named(const struct object_list *nodes, const char *nam
 	return NULL;
 }
 
+/* Pods trust what the cluster's CA signed for these names: they are the API server's and the Services'. */
+static bool is_service_name(const char *name)
+{
+	return str_eq(name, "kubernetes") || str_starts(name, "kubernetes.") || str_eq(name, "localhost") || str_ends(name, ".svc") ||
+	       strstr(name, ".svc.");
+}
+
+static bool dns_is_own(const char *dns, const char *name, const struct object_list *nodes)
+{
+	if (!is_plain_name(dns) || is_service_name(dns))
+		return false;
+	return str_eq(dns, name) || (!node_named(nodes, dns) && node_has_name(node_named(nodes, name), dns));
+}
+
 static bool in_group(const json_t *csr, const char *group)
 {
 	json_t *v;
@@ -260,21 +303,21 @@ static bool in_group(const json_t *csr, const char *group)
 	return false;
 }
 
-bool csr_serving_is_own(const json_t *csr, const struct csr_subject *s, const struct object_list *nodes)
+bool csr_serving_is_own(const json_t *csr, const struct csr_subject *s, const struct object_list *nodes,
+			const struct ip_ranges *services, const struct ip_ranges *pods)
 {
 	const char *user = json_str_or(csr, "spec.username", ""), *name = str_after(user, NODE_USER_PREFIX);
-	const json_t *node;
 	struct ip_addr a;
 
 	if (!name || !in_group(csr, "system:nodes") || !str_eq(s->common_name, user))
 		return false;
-	node = node_named(nodes, name);
 	for (size_t i = 0; i < s->dns.count; i++) {
-		if (!str_eq(s->dns.items[i], name) && !node_has(node, s->dns.items[i], false))
+		if (!dns_is_own(s->dns.items[i], name, nodes))
 			return false;
 	}
 	for (size_t i = 0; i < s->ips.count; i++) {
-		if (ip_parse(s->ips.items[i], &a) < 0 || !ip_is_own(s->ips.items[i], name, nodes))
+		if (ip_parse(s->ips.items[i], &a) < 0 || is_loopback(&a) || ip_ranges_contain(services, &a) ||
+		    ip_ranges_contain(pods, &a) || !ip_is_own(&a, name, nodes))
 			return false;
 	}
 	return true;

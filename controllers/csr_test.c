@@ -66,6 +66,7 @@ static json_t *csr(const char *signer, const char *user, const char *subject, co
 #define CLIENT "digital signature,client auth"
 #define SERVING "digital signature,server auth"
 #define NODE_A "O=system:nodes,CN=system:node:a"
+#define LIAR "O=system:nodes,CN=system:node:liar"
 
 static void rules(void **state _unused_)
 {
@@ -80,6 +81,7 @@ static void rules(void **state _unused_)
 		{ SIGNER_NODE_CLIENT, NODE_A, "DNS:a", CLIENT, EINVAL },
 		{ SIGNER_NODE_CLIENT, "O=system:nodes,CN=a", NULL, CLIENT, EINVAL },
 		{ SIGNER_NODE_CLIENT, "O=system:nodes,CN=system:node:", NULL, CLIENT, EINVAL },
+		{ SIGNER_NODE_CLIENT, "O=system:nodes,CN=system:node:A/../b", NULL, CLIENT, EINVAL },
 		{ SIGNER_NODE_CLIENT, "O=system:masters,CN=system:node:a", NULL, CLIENT, EINVAL },
 		{ SIGNER_NODE_CLIENT, "O=system:masters," NODE_A, NULL, CLIENT, EINVAL },
 		{ SIGNER_NODE_SERVING, NODE_A, "DNS:a,IP:10.0.0.1", SERVING, 0 },
@@ -138,22 +140,47 @@ static void own_names(void **state _unused_)
 		{ "system:bootstrap:x", NODE_A, "DNS:a", false },
 		{ "system:node:new", "O=system:nodes,CN=system:node:new", "DNS:new,IP:10.0.0.7", true },
 		{ "system:node:new", "O=system:nodes,CN=system:node:new", "IP:10.0.0.1", false }, /* another node's */
+		{ "system:node:new", "O=system:nodes,CN=system:node:new", "IP:10.96.0.1", false },
+		{ "system:node:new", "O=system:nodes,CN=system:node:new", "IP:fd00:10:96::1", false },
+		{ "system:node:new", "O=system:nodes,CN=system:node:new", "IP:10.244.3.1", false },
+		{ "system:node:new", "O=system:nodes,CN=system:node:new", "IP:127.0.0.1", false },
+		{ "system:node:new", "O=system:nodes,CN=system:node:new", "IP:::1", false },
+		/* Names by which pods find the API server and Services, whatever a node is called or says of itself. */
+		{ "system:node:kubernetes", "O=system:nodes,CN=system:node:kubernetes", "DNS:kubernetes", false },
+		{ "system:node:kubernetes.default", "O=system:nodes,CN=system:node:kubernetes.default", "DNS:kubernetes.default", false },
+		{ "system:node:x.y.svc", "O=system:nodes,CN=system:node:x.y.svc", "DNS:x.y.svc", false },
+		{ "system:node:localhost", "O=system:nodes,CN=system:node:localhost", "DNS:localhost", false },
+		{ "system:node:liar", LIAR, "DNS:liar", true },
+		{ "system:node:liar", LIAR, "DNS:kubernetes.default.svc.cluster.local", false },
+		{ "system:node:liar", LIAR, "IP:10.96.0.1", false },
+		{ "system:node:liar3", "O=system:nodes,CN=system:node:liar3", "DNS:KUBERNETES.default.svc", false },
+		{ "system:node:liar4", "O=system:nodes,CN=system:node:liar4", "DNS:*.default", false },
+		{ "system:node:liar2", "O=system:nodes,CN=system:node:liar2", "DNS:a", false }, /* another node's name */
+		{ "system:node:liar2", "O=system:nodes,CN=system:node:liar2", "IP:fd00::b", false }, /* is six's, spelt otherwise */
 	};
-	json_t *nodes[] = { node("a", "10.0.0.1"), node("b", "10.0.0.2") };
+	json_t *nodes[] = { node("a", "10.0.0.1"), node("b", "10.0.0.2"), node("liar", "10.96.0.1"), node("liar2", "fd00::b"), node("six", "FD00::B"),
+			    node("liar3", "10.0.0.5"), node("liar4", "10.0.0.6") };
 	_cleanup_object_list_ struct object_list list = { 0 };
+	struct ip_ranges services, pods;
 
-	object_list_add(&list, nodes[0]);
-	object_list_add(&list, nodes[1]);
+	json_set_str(nodes[2], "status.addresses[1].address", "kubernetes.default.svc.cluster.local");
+	json_set_str(nodes[3], "status.addresses[1].address", "a");
+	json_set_str(nodes[5], "status.addresses[1].address", "KUBERNETES.default.svc");
+	json_set_str(nodes[6], "status.addresses[1].address", "*.default");
+	assert_int_equal(ip_ranges_parse("10.96.0.0/12,fd00:10:96::/112", &services, NULL), 0);
+	assert_int_equal(ip_ranges_parse("10.244.0.0/16", &pods, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+		object_list_add(&list, nodes[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_json_ json_t *c = csr(SIGNER_NODE_SERVING, rows[i].user, rows[i].subject, rows[i].sans, SERVING);
 		_cleanup_csr_subject_ struct csr_subject s = { 0 };
 
 		assert_int_equal(csr_subject_read(c, &s, NULL), 0);
-		if (csr_serving_is_own(c, &s, &list) != rows[i].own)
+		if (csr_serving_is_own(c, &s, &list, &services, &pods) != rows[i].own)
 			fail_msg("row %zu", i);
 	}
-	json_decref(nodes[0]);
-	json_decref(nodes[1]);
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+		json_decref(nodes[i]);
 }
 
 struct files {

@@ -10,13 +10,14 @@
 #include "controllers/csr.h"
 
 enum { ROOT_CA_MAX_BYTES = 1024 * 1024, MAX_SUBNET_BITS = 16, DURATION_MAX_S = 86400, GRACE_S = 40 };
-enum option_id { OPT_KUBECONFIG = 256, OPT_ROOT_CA, OPT_CLUSTER_CIDR, OPT_NODE_CIDR_MASK, OPT_NODE_CIDR_MASK_IPV6,
+enum option_id { OPT_KUBECONFIG = 256, OPT_ROOT_CA, OPT_CLUSTER_CIDR, OPT_SERVICE_CIDR, OPT_NODE_CIDR_MASK, OPT_NODE_CIDR_MASK_IPV6,
 		 OPT_SIGNING_CERT, OPT_SIGNING_KEY, OPT_NODE_GRACE, OPT_LISTEN, OPT_LEADER_ELECT, OPT_HELP, OPT_VERSION };
 
 static const struct option table[] = {
 	{ "kubeconfig", required_argument, NULL, OPT_KUBECONFIG },
 	{ "root-ca", required_argument, NULL, OPT_ROOT_CA },
 	{ "cluster-cidr", required_argument, NULL, OPT_CLUSTER_CIDR },
+	{ "service-cidr", required_argument, NULL, OPT_SERVICE_CIDR },
 	{ "node-cidr-mask", required_argument, NULL, OPT_NODE_CIDR_MASK },
 	{ "node-cidr-mask-ipv6", required_argument, NULL, OPT_NODE_CIDR_MASK_IPV6 },
 	{ "cluster-signing-cert", required_argument, NULL, OPT_SIGNING_CERT },
@@ -37,6 +38,8 @@ const char *options_usage(void)
 	       "  --root-ca FILE          CA certificate (PEM) to publish to every namespace\n"
 	       "  --cluster-cidr CIDR[,CIDR]\n"
 	       "                          ranges that nodes' pod addresses are taken from, one of a family; the first is primary\n"
+	       "  --service-cidr CIDR[,CIDR]\n"
+	       "                          the Services' ranges: no node is given a serving certificate for an address of these\n"
 	       "  --node-cidr-mask BITS   prefix length of one node's part of the IPv4 range (24), or of the only range\n"
 	       "  --node-cidr-mask-ipv6 BITS\n"
 	       "                          the same of the IPv6 range (64)\n"
@@ -108,6 +111,11 @@ static int take(int option, const char *value, struct options *o, struct err *er
 			return err_set(err, EINVAL,
 				       "--cluster-cidr %s: not a CIDR such as 10.244.0.0/16, nor one of each family with a comma",
 				       value);
+		return 0;
+	case OPT_SERVICE_CIDR:
+		if (ip_ranges_parse(value, &o->config.service_ranges, NULL) < 0)
+			return err_set(err, EINVAL,
+				       "--service-cidr %s: not a CIDR such as 10.96.0.0/12, nor one of each family with a comma", value);
 		return 0;
 	case OPT_NODE_CIDR_MASK:
 		if (str_to_u64(value, 128, &n) < 0)
