@@ -127,13 +127,6 @@ __noinline int dsr_send(struct __sk_buff *skb)
 	return route_redirect(skb, &f);
 }
 
-static __always_inline int dsr_is_peer(const __u32 *addr)
-{
-	struct abi_peer_node_key key;
-	addr_copy(key.addr, addr);
-	return bpf_map_lookup_elem(&peer_nodes, &key) != 0;
-}
-
 /* What the packet inside is to us, decided before a byte is changed: a reason, ABI_TC_PASSED when it is nobody's of ours. */
 static __always_inline int dsr_flow(struct work *w, int peer)
 {
@@ -155,7 +148,7 @@ static __always_inline int dsr_flow(struct work *w, int peer)
 
 static __always_inline int dsr_inner(struct __sk_buff *skb, struct work *w)
 {
-	int peer = dsr_is_peer(w->outer.saddr);
+	int peer = is_peer_node(w->outer.saddr);
 	if (w->p.kind == PACKET_ICMP) {
 		w->to = w->p.t;
 		if (icmp_find(skb) != ICMP_TO_BACKEND || !(w->flow.flags & ABI_FLOW_DSR_IN) ||

@@ -18,6 +18,9 @@
 #define FLOW_TIMEOUT_ESTABLISHED SEC_NS(86400ULL)
 #define FLOW_TIMEOUT_HALF_CLOSED SEC_NS(3600ULL)
 #define FLOW_TIMEOUT_CLOSED SEC_NS(3ULL)
+/* For who has not been answered, or has not answered, while there was no room for new flows within FLOW_PRESSURE. */
+#define FLOW_TIMEOUT_PRESSED SEC_NS(5ULL)
+#define FLOW_PRESSURE SEC_NS(10ULL)
 #define FLOW_TIMEOUT_UDP_NEW SEC_NS(30ULL)
 #define FLOW_TIMEOUT_UDP SEC_NS(180ULL)
 /* How stale last_ns may be: a busy flow must not have its cache line written by every CPU for every packet. */
@@ -30,6 +33,14 @@
 
 /* Set by the daemon, another number for each load. */
 const volatile __u64 program_stamp = 1;
+/* When there was no room for a flow; 0: never. */
+__u64 flows_full_ns;
+
+/* The client's port as the backend sees it. */
+static __always_inline __be16 flow_seen_port(const struct abi_flow *f, __be16 own)
+{
+	return f->flags & (ABI_FLOW_SNAT | ABI_FLOW_PORT) ? f->snat_port : own;
+}
 
 /* Whom the backend answers, and what it is known by itself. */
 static __always_inline void flow_reply_key(struct abi_flow_key *reply, const struct abi_flow_key *k, const struct abi_flow *f)
@@ -37,7 +48,7 @@ static __always_inline void flow_reply_key(struct abi_flow_key *reply, const str
 	int snat = f->flags & ABI_FLOW_SNAT;
 	addr_copy(reply->client, snat ? f->snat : k->client);
 	addr_copy(reply->addr, f->backend);
-	reply->client_port = snat ? f->snat_port : k->client_port;
+	reply->client_port = flow_seen_port(f, k->client_port);
 	reply->port = f->backend_port;
 	reply->proto = k->proto;
 	reply->pad[0] = reply->pad[1] = reply->pad[2] = 0;
@@ -65,12 +76,13 @@ static __always_inline __u64 flow_timeout(__u8 proto, __u8 state, int answered)
 {
 	if (proto == IPPROTO_UDP)
 		return answered ? FLOW_TIMEOUT_UDP : FLOW_TIMEOUT_UDP_NEW;
-	if (state & ABI_FLOW_RESET || (state & (ABI_FLOW_CLIENT_FIN | ABI_FLOW_SERVER_FIN)) ==
-					     (ABI_FLOW_CLIENT_FIN | ABI_FLOW_SERVER_FIN))
+	__u8 fins = state & (ABI_FLOW_CLIENT_FIN | ABI_FLOW_SERVER_FIN);
+	if (state & (ABI_FLOW_RESET | ABI_FLOW_CLIENT_RESET) || fins == (ABI_FLOW_CLIENT_FIN | ABI_FLOW_SERVER_FIN))
 		return FLOW_TIMEOUT_CLOSED;
-	if (!answered)
+	/* Whoever only begins connections, with whosever address, does not keep their places. */
+	if (!answered || state & ABI_FLOW_FIRST)
 		return FLOW_TIMEOUT_SYN;
-	return state ? FLOW_TIMEOUT_HALF_CLOSED : FLOW_TIMEOUT_ESTABLISHED;
+	return fins ? FLOW_TIMEOUT_HALF_CLOSED : FLOW_TIMEOUT_ESTABLISHED;
 }
 
 static __always_inline int flow_closed(const struct abi_flow *f)
@@ -78,9 +90,9 @@ static __always_inline int flow_closed(const struct abi_flow *f)
 	return flow_timeout(IPPROTO_TCP, f->state, 1) == FLOW_TIMEOUT_CLOSED;
 }
 
-static __always_inline __u8 flow_state_bits(const struct packet *p, __u8 fin_bit)
+static __always_inline __u8 flow_state_bits(const struct packet *p, __u8 fin_bit, __u8 reset_bit)
 {
-	return p->flags & PACKET_RST ? ABI_FLOW_RESET : p->flags & PACKET_FIN ? fin_bit : 0;
+	return p->flags & PACKET_RST ? reset_bit : p->flags & PACKET_FIN ? fin_bit : 0;
 }
 
 static __always_inline void flow_touch(__u64 *last_ns)
@@ -88,6 +100,24 @@ static __always_inline void flow_touch(__u64 *last_ns)
 	__u64 now = bpf_ktime_get_coarse_ns();
 	if (now - *last_ns > FLOW_TOUCH)
 		*last_ns = now;
+}
+
+/* A packet of the client's for a flow that is there. A reset that somebody made up is not the client's last word: what it says
+ * an eighth of a second later counts. */
+static __always_inline void flow_client_sends(struct abi_flow *f, const struct packet *p)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	__u8 state = f->state | flow_state_bits(p, ABI_FLOW_CLIENT_FIN, ABI_FLOW_CLIENT_RESET);
+	int late = now - f->last_ns > FLOW_TOUCH;
+	int goes_on = (p->flags & (PACKET_SYN | PACKET_RST | PACKET_ACK)) == PACKET_ACK;
+	if (goes_on || p->t.proto == IPPROTO_UDP)
+		state &= ~ABI_FLOW_FIRST;
+	if (goes_on && late)
+		state &= ~ABI_FLOW_CLIENT_RESET;
+	if (late || p->flags & PACKET_RST)
+		f->last_ns = now;
+	if (state != f->state)
+		f->state = state;
 }
 
 /* Removes both elements; the reply's only if it is this flow's. */
@@ -106,17 +136,26 @@ static __noinline int flow_remove(struct abi_flow_key *k, const struct abi_flow 
 	return 0;
 }
 
-static int flow_sweep_one(void *map, struct abi_flow_key *key, struct abi_flow *f, __u64 *now)
+struct flow_clock {
+	__u64 now;
+	int pressed; /* there was no room lately */
+};
+
+static int flow_sweep_one(void *map, struct abi_flow_key *key, struct abi_flow *f, struct flow_clock *clock)
 {
 	struct abi_flow_key rkey;
 	flow_reply_key(&rkey, key, f);
 	struct abi_flow_reply *r = bpf_map_lookup_elem(&flow_replies, &rkey);
 	__u64 seen = f->last_ns;
 	/* Answers to what was sent on encapsulated do not pass here. */
-	int answered = r ? r->last_ns != 0 : f->flags & ABI_FLOW_DSR_OUT;
+	int answered = r ? r->last_ns != 0 : (f->flags & ABI_FLOW_DSR_OUT && !(f->state & ABI_FLOW_FIRST));
+	__u64 timeout = flow_timeout(key->proto, f->state, answered);
+	if (clock->pressed && timeout > FLOW_TIMEOUT_PRESSED &&
+	    (!answered || (f->state & ABI_FLOW_FIRST && key->proto != IPPROTO_UDP)))
+		timeout = FLOW_TIMEOUT_PRESSED;
 	if (r && r->last_ns > seen)
 		seen = r->last_ns;
-	if (*now < seen + flow_timeout(key->proto, f->state, answered))
+	if (clock->now < seen + timeout)
 		return 0;
 	flow_remove(key, f);
 	count(ABI_TC_FLOW_EXPIRED);
@@ -125,8 +164,10 @@ static int flow_sweep_one(void *map, struct abi_flow_key *key, struct abi_flow *
 
 static int flow_sweep(void *map, __u32 *key, struct abi_sweeper *s)
 {
-	__u64 now = bpf_ktime_get_ns();
-	long seen = bpf_for_each_map_elem(&flows, flow_sweep_one, &now, 0);
+	__u64 full = *(volatile __u64 *)&flows_full_ns;
+	struct flow_clock clock = { .now = bpf_ktime_get_ns() };
+	clock.pressed = full && clock.now < full + FLOW_PRESSURE;
+	long seen = bpf_for_each_map_elem(&flows, flow_sweep_one, &clock, 0);
 	bpf_timer_start(&s->timer, seen > 0 ? FLOW_SWEEP_EVERY : FLOW_SWEEP_IDLE, 0);
 	return 0;
 }

@@ -34,7 +34,7 @@ static __always_inline int icmp_about_answer(struct work *w)
 	addr_copy(w->quoted_to.saddr, f->backend);
 	w->quoted_to.sport = f->backend_port;
 	addr_copy(w->quoted_to.daddr, snat ? f->snat : q->daddr);
-	w->quoted_to.dport = snat ? f->snat_port : q->dport;
+	w->quoted_to.dport = flow_seen_port(f, q->dport);
 	addr_copy(w->to.daddr, f->backend);
 	addr_copy(w->to.saddr, snat ? f->snat : w->p.t.saddr);
 	w->backend_id = f->backend_id;
@@ -74,6 +74,9 @@ __noinline int icmp_find(struct __sk_buff *skb)
 	if (!w || bpf_skb_load_bytes(skb, w->p.l4, &type, sizeof(type)) < 0 || !icmp_is_error(&w->p, type))
 		return ICMP_NONE;
 	if (packet_parse(skb, w->p.l4 + ICMP_HEADER, 1) != PACKET_PORTS || w->quoted.part == PACKET_LATER)
+		return ICMP_NONE;
+	/* A complaint goes to who sent what it quotes; nobody's word to others opens a way to our backends. */
+	if (!addr_same(w->p.t.daddr, w->quoted.t.saddr))
 		return ICMP_NONE;
 	if (w->program != ABI_PROGRAM_TC_EGRESS)
 		found = icmp_about_answer(w);

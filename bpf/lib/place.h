@@ -8,11 +8,12 @@
 
 #include "bpf/lib/flow.h"
 
-/* Other backends tried when a client's port already talks to the one chosen. */
-#define PLACE_TRIES 4
-/* Ports tried for one backend: the client's own, random ones, then a run. */
+/* Ports tried: the client's own, random ones, then a run. */
 #define PLACE_PORTS_RANDOM 16
 #define PLACE_PORTS 144
+/* What a client gets whose own port already talks to the backend, by another frontend. */
+#define PLACE_PORT_MIN 1024
+#define PLACE_PORT_SPAN (65536 - PLACE_PORT_MIN)
 
 static __always_inline int in_pod_range(const struct abi_config *c, const __u32 *addr)
 {
@@ -49,6 +50,13 @@ static __always_inline int place_needs_snat(const struct abi_config *c, const st
 	return w->inside ? local && in_pod_range(c, b->addr) : !local;
 }
 
+/* Whether the backend's node is to answer by itself. Clients inside the cluster are reached through here: the backend may be on
+ * the client's own node, which takes no packets from its own addresses. */
+static __always_inline int place_by_dsr(const struct abi_config *c, const struct work *w)
+{
+	return w->frontend.flags & ABI_FRONTEND_DSR && !w->inside && !in_pod_range(c, w->key.client) && !is_peer_node(w->key.client);
+}
+
 /* The address that the backend is to see, and its ports; 0 when the node has none. */
 static __always_inline int place_snat(struct work *w, const struct abi_config *c)
 {
@@ -59,6 +67,12 @@ static __always_inline int place_snat(struct work *w, const struct abi_config *c
 	w->place.min = min;
 	w->place.span = max - min + 1;
 	return (w->flow.snat[0] | w->flow.snat[1] | w->flow.snat[3]) != 0 && min != 0 && max >= min;
+}
+
+static __always_inline int place_no_room(void)
+{
+	*(volatile __u64 *)&flows_full_ns = bpf_ktime_get_coarse_ns();
+	return ABI_TC_DROP_FLOWS_FULL;
 }
 
 /* Fills w->flow and claims its answers. */
@@ -81,7 +95,7 @@ static __always_inline int place_at(struct work *w, const struct abi_config *c)
 		return ABI_TC_DROP_NO_BACKEND_ADDRESS;
 	if (w->unwrapped)
 		f->flags |= ABI_FLOW_DSR_IN;
-	if (place_needs_snat(c, w, b) && w->frontend.flags & ABI_FRONTEND_DSR && !w->inside) {
+	if (place_needs_snat(c, w, b) && place_by_dsr(c, w)) {
 		f->flags |= ABI_FLOW_DSR_OUT; /* its answers do not come by: nothing to claim */
 		return ABI_TC_TRANSLATED;
 	}
@@ -95,12 +109,19 @@ static __always_inline int place_at(struct work *w, const struct abi_config *c)
 	s->reply.flags = f->flags;
 	s->result = FLOW_TAKEN;
 	bpf_loop(f->flags & ABI_FLOW_SNAT ? PLACE_PORTS : 1, place_try_port, 0, 0);
-	if (f->flags & ABI_FLOW_SNAT)
+	if (s->result == FLOW_TAKEN && !(f->flags & ABI_FLOW_SNAT)) {
+		s->min = PLACE_PORT_MIN;
+		s->span = PLACE_PORT_SPAN;
+		f->flags |= ABI_FLOW_PORT;
+		s->reply.flags = f->flags;
+		bpf_loop(PLACE_PORTS, place_try_port, 0, 0);
+	}
+	if (f->flags & (ABI_FLOW_SNAT | ABI_FLOW_PORT))
 		f->snat_port = s->key.client_port;
 	if (s->result == FLOW_CLAIMED)
 		return ABI_TC_TRANSLATED;
 	if (s->result == FLOW_NO_ROOM)
-		return ABI_TC_DROP_FLOWS_FULL;
+		return place_no_room();
 	return f->flags & ABI_FLOW_SNAT ? ABI_TC_DROP_SNAT_EXHAUSTED : ABI_TC_DROP_FLOW_COLLISION;
 }
 
@@ -109,6 +130,7 @@ static __always_inline int place_insert(struct work *w)
 {
 	struct abi_flow *f = &w->flow;
 	f->last_ns = bpf_ktime_get_coarse_ns();
+	f->state = packet_is_first(&w->p) ? ABI_FLOW_FIRST : 0;
 	int e = bpf_map_update_elem(&flows, &w->key, f, BPF_NOEXIST);
 	if (e == 0) {
 		flow_sweeper_arm();
@@ -123,7 +145,7 @@ static __always_inline int place_insert(struct work *w)
 					       twin->backend_port != f->backend_port || twin->snat_port != f->snat_port))
 		bpf_map_delete_elem(&flow_replies, &w->place.key);
 	if (!twin)
-		return ABI_TC_DROP_FLOWS_FULL;
+		return place_no_room();
 	*f = *twin;
 	return ABI_TC_TRANSLATED;
 }
@@ -187,26 +209,19 @@ __noinline int place_flow(void)
 {
 	struct work *w = work_get();
 	const struct abi_config *c = config_get();
-	int reason = ABI_TC_DROP_FLOW_COLLISION;
 	if (!w || !c)
 		return ABI_TC_PASSED;
-	for (int i = 0; i < PLACE_TRIES; i++) {
-		if (w->unwrapped && place_named() != SELECT_OK)
-			return ABI_TC_DROP_ENCAP;
-		int verdict = w->unwrapped ? SELECT_OK : place_choose();
-		if (verdict == SELECT_DROP)
-			return ABI_TC_DROP_LOCAL_POLICY;
-		if (verdict == SELECT_OVERTAKEN) /* the client sends again */
-			return ABI_SOCK_OVERTAKEN;
-		if (verdict != SELECT_OK)
-			return ABI_TC_REFUSED_NO_ENDPOINTS;
-		reason = place_at(w, c);
-		if (reason == ABI_TC_TRANSLATED)
-			return place_insert(w);
-		if (reason != ABI_TC_DROP_FLOW_COLLISION)
-			return reason;
-	}
-	return reason;
+	if (w->unwrapped && place_named() != SELECT_OK)
+		return ABI_TC_DROP_ENCAP;
+	int verdict = w->unwrapped ? SELECT_OK : place_choose();
+	if (verdict == SELECT_DROP)
+		return ABI_TC_DROP_LOCAL_POLICY;
+	if (verdict == SELECT_OVERTAKEN) /* the client sends again */
+		return ABI_SOCK_OVERTAKEN;
+	if (verdict != SELECT_OK)
+		return ABI_TC_REFUSED_NO_ENDPOINTS;
+	int reason = place_at(w, c);
+	return reason == ABI_TC_TRANSLATED ? place_insert(w) : reason;
 }
 
 #endif

@@ -96,6 +96,14 @@ static __always_inline int is_node_addr(const __u32 *addr)
 	return bpf_map_lookup_elem(&node_addrs, &key) != 0;
 }
 
+/* Another node of the cluster, by any of its addresses. */
+static __always_inline int is_peer_node(const __u32 *addr)
+{
+	struct abi_peer_node_key key;
+	addr_copy(key.addr, addr);
+	return bpf_map_lookup_elem(&peer_nodes, &key) != 0;
+}
+
 static __always_inline int in_range(const __u32 *net, const __u32 *mask, const __u32 *addr)
 {
 	return (addr[3] & mask[3]) == net[3] && (addr[2] & mask[2]) == net[2] && (addr[1] & mask[1]) == net[1] &&

@@ -175,10 +175,9 @@ static __always_inline void tc_towards_backend(struct work *w)
 	w->to = w->p.t;
 	addr_copy(w->to.daddr, f->backend);
 	w->to.dport = f->backend_port;
-	if (f->flags & ABI_FLOW_SNAT) {
+	w->to.sport = flow_seen_port(f, w->to.sport);
+	if (f->flags & ABI_FLOW_SNAT)
 		addr_copy(w->to.saddr, f->snat);
-		w->to.sport = f->snat_port;
-	}
 	w->translated = 1;
 	w->reason = ABI_TC_TRANSLATED;
 }
@@ -197,10 +196,7 @@ static __always_inline void work_key(struct work *w)
 
 static __always_inline void tc_flow_hit(struct work *w, struct abi_flow *f)
 {
-	__u8 bits = flow_state_bits(&w->p, ABI_FLOW_CLIENT_FIN);
-	flow_touch(&f->last_ns);
-	if (bits)
-		f->state |= bits;
+	flow_client_sends(f, &w->p);
 	w->flow = *f;
 }
 
@@ -250,7 +246,7 @@ static __always_inline void tc_towards_client(struct work *w, struct abi_flow_re
 	w->to.dport = r->client_port;
 	w->translated = 1;
 	w->reason = ABI_TC_TRANSLATED;
-	__u8 bits = flow_state_bits(&w->p, ABI_FLOW_SERVER_FIN);
+	__u8 bits = flow_state_bits(&w->p, ABI_FLOW_SERVER_FIN, ABI_FLOW_RESET);
 	if (bits) {
 		flow_key_of_reply(&w->key, r, w->p.t.proto);
 		struct abi_flow *f = bpf_map_lookup_elem(&flows, &w->key);

@@ -200,7 +200,9 @@ _Static_assert(sizeof(struct abi_flow_key) == 40, "flow key");
 enum { /* state */
 	ABI_FLOW_CLIENT_FIN = 1 << 0,
 	ABI_FLOW_SERVER_FIN = 1 << 1,
-	ABI_FLOW_RESET = 1 << 2,
+	ABI_FLOW_RESET = 1 << 2,        /* by the backend */
+	ABI_FLOW_FIRST = 1 << 3,        /* the client has sent nothing but what began it */
+	ABI_FLOW_CLIENT_RESET = 1 << 4, /* believed until the client sends on: nobody looks at sequence numbers here */
 };
 enum { /* flags */
 	ABI_FLOW_SNAT = 1 << 0,    /* the backend sees snat:snat_port */
@@ -208,6 +210,7 @@ enum { /* flags */
 	ABI_FLOW_DSR_IN = 1 << 2,  /* came encapsulated from another node; the reply leaves from here */
 	ABI_FLOW_INSIDE = 1 << 3,  /* the client is a pod of this node whose socket was not translated */
 	ABI_FLOW_LOADED = 1 << 4,  /* counted in `loads` of its backend */
+	ABI_FLOW_PORT = 1 << 5,    /* the backend sees the client's own address with snat_port: its port was taken */
 };
 struct abi_flow {
 	ABI_MOVED

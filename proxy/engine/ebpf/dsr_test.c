@@ -470,6 +470,48 @@ static void test_random_packets(void **state)
 	}
 }
 
+/* A client that is a node or a pod may be where the backend is: it would be sent its own packets from outside. */
+static void test_clients_of_the_cluster(void **state)
+{
+	(void)state;
+	for (int v6 = 0; v6 < 2; v6++) {
+		const char *const clients[] = { PEER(v6), TUNNELLED(v6) };
+		one_backend(REMOTE1(v6), 8080, IPPROTO_TCP, 0);
+		for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+			struct packet p = make(&(struct make){ .proto = IPPROTO_TCP, .from = clients[i], .sport = (uint16_t)(42000 + i),
+							       .to = NODE(v6), .dport = 30080, .flags = SYN });
+			run(&p, skel->progs.tc_ingress);
+			assert_int_equal(p.verdict, TC_ACT_REDIRECT);
+			assert_flow(&p, "%s:%zu>%s:8080", SNAT_POD(v6), 42000 + i, REMOTE1(v6));
+		}
+	}
+}
+
+/* No answer passes here: only a client that goes on has been answered. */
+static void test_half_open(void **state)
+{
+	(void)state;
+	one_backend(REMOTE1(0), 8080, IPPROTO_TCP, 0);
+	for (uint16_t i = 0; i < 50; i++) {
+		struct packet p = client(0, IPPROTO_TCP, (uint16_t)(43000 + i), VIP(0), 80, SYN);
+		run(&p, skel->progs.tc_ingress);
+	}
+	struct packet p = client(0, IPPROTO_TCP, 43000, VIP(0), 80, ACK);
+	run(&p, skel->progs.tc_ingress);
+	int fd = bpf_map__fd(skel->maps.flows);
+	struct abi_flow_key k, next;
+	struct abi_flow f;
+	for (void *from = NULL; bpf_map_get_next_key(fd, from, &next) == 0; from = &k) {
+		k = next;
+		assert_int_equal(bpf_map_lookup_elem(fd, &k, &f), 0);
+		f.last_ns -= 61000000000ULL;
+		put(skel->maps.flows, &k, &f);
+	}
+	for (int waited_ms = 0; waited_ms < 20000 && map_count(skel->maps.flows) != 1; waited_ms += 100)
+		usleep(100000);
+	assert_int_equal(map_count(skel->maps.flows), 1);
+}
+
 #undef TEST
 #define TEST(f) cmocka_unit_test_setup(f, setup_dsr)
 
@@ -480,7 +522,7 @@ int main(void)
 		TEST(test_unwrapped),		TEST(test_there_and_here),		  TEST(test_moved_by_the_other_node),
 		TEST(test_strangers),		TEST(test_others_tunnels_pass),		  TEST(test_mss_leaves_room),
 		TEST(test_fragments),		TEST(test_icmp_errors),			  TEST(test_hash_finds_the_slot),
-		TEST(test_random_packets),
+		TEST(test_random_packets),	TEST(test_clients_of_the_cluster),	  TEST(test_half_open),
 	};
 	return RUN_PACKET_TESTS(tests);
 }

@@ -244,7 +244,7 @@ static bool has_reply(const struct abi_flow_key *k, bool *ret_gone)
 	bool snat = f.flags & ABI_FLOW_SNAT;
 	memcpy(back.client, snat ? f.snat : k->client, 16);
 	memcpy(back.addr, f.backend, 16);
-	back.client_port = snat ? f.snat_port : k->client_port;
+	back.client_port = f.flags & (ABI_FLOW_SNAT | ABI_FLOW_PORT) ? f.snat_port : k->client_port;
 	back.port = f.backend_port;
 	return bpf_map_lookup_elem(bpf_map__fd(skel->maps.flow_replies), &back, &r) == 0 && memcmp(r.addr, k->addr, 16) == 0 &&
 	       memcmp(r.client, k->client, 16) == 0 && r.port == k->port && r.client_port == k->client_port;

@@ -138,6 +138,7 @@ static void test_left_alone(void **state)
 			complain(ROUTER(v6), NODE(v6), kinds[v6][0], &nested, WHOLE),
 			complain(ROUTER(v6), NODE(v6), kinds[v6][0], &ours, v6 ? 41 : 21), /* no ports */
 			complain(ROUTER(v6), NODE(v6), kinds[v6][0], &ours, 12),           /* no header */
+			complain(ROUTER(v6), ROUTER(v6), kinds[v6][0], &ours, WHOLE),      /* about somebody else's packet */
 		};
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 			struct packet p = rows[i];
