@@ -367,17 +367,6 @@ static void on_images(const struct cri_result *r, void *user)
 	n->images = list;
 }
 
-static void on_version(const struct cri_result *r, void *user)
-{
-	struct node *n = user;
-	const Cri__VersionResponse *a = (const void *)r->answer;
-
-	if (!a)
-		return;
-	free(n->runtime_version);
-	n->runtime_version = str_printf("%s://%s", a->runtime_name, a->runtime_version);
-}
-
 static void set_runtime(struct node *n, bool runtime, bool network, const char *why)
 {
 	if (runtime != n->runtime_ready || network != n->network_ready)
@@ -416,21 +405,41 @@ static void on_runtime_status(const struct cri_result *r, void *user)
 	status_in(n, runtime && network ? STATUS_MS : STATUS_SOON_MS);
 }
 
+static void ask_status(struct node *n)
+{
+	Cri__StatusRequest status = CRI__STATUS_REQUEST__INIT;
+	Cri__ListImagesRequest list = CRI__LIST_IMAGES_REQUEST__INIT;
+
+	cri_call(n->agent->cri, CRI_LIST_IMAGES, &list.base, 0, on_images, n);
+	cri_call(n->agent->cri, CRI_STATUS, &status.base, STATUS_MS, on_runtime_status, n);
+}
+
+static void on_version(const struct cri_result *r, void *user)
+{
+	struct node *n = user;
+	const Cri__VersionResponse *a = (const void *)r->answer;
+
+	if (a) {
+		free(n->runtime_version);
+		n->runtime_version = str_printf("%s://%s", a->runtime_name, a->runtime_version);
+	}
+	ask_status(n);
+}
+
+/* The version comes first, so that a node that says it is ready says with what. */
 static void on_status_timer(uv_timer_t *t)
 {
 	struct node *n = t->data;
-	Cri__StatusRequest status = CRI__STATUS_REQUEST__INIT;
 	Cri__VersionRequest version = CRI__VERSION_REQUEST__INIT;
-	Cri__ListImagesRequest list = CRI__LIST_IMAGES_REQUEST__INIT;
 
 	uv_timer_start(n->status_timer, on_status_timer, STATUS_MS, 0);
 	if (n->asked)
 		return;
 	n->asked = true;
-	if (!n->runtime_version)
-		cri_call(n->agent->cri, CRI_VERSION, &version.base, 0, on_version, n);
-	cri_call(n->agent->cri, CRI_LIST_IMAGES, &list.base, 0, on_images, n);
-	cri_call(n->agent->cri, CRI_STATUS, &status.base, STATUS_MS, on_runtime_status, n);
+	if (n->runtime_version)
+		ask_status(n);
+	else
+		cri_call(n->agent->cri, CRI_VERSION, &version.base, STATUS_MS, on_version, n);
 }
 
 /* The lease */

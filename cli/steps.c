@@ -112,6 +112,26 @@ static bool usable(struct api *a, const struct cluster *c, const char *node_path
 	return c->server || api_call(a, "GET", "/api/v1/namespaces/default/serviceaccounts/default", NULL, answer);
 }
 
+/* The control plane's node says so, as kubeadm has it. A node may not give itself this label, so that it is given here. No taint goes
+ * with it: a cluster may have no other node, and in a lab each node is meant to take pods. */
+static bool mark_control_plane(struct api *a, const char *node_path, struct api_answer *answer)
+{
+	static const char label[] = "node-role.kubernetes.io/control-plane";
+	json_t *labels;
+
+	if (!api_call(a, "GET", node_path, NULL, answer))
+		return false;
+	if (json_object_get(object_labels(answer->object), label))
+		return true;
+	_cleanup_json_ json_t *node = json_deep_copy(answer->object);
+
+	labels = json_object_get(json_object_get(node, "metadata"), "labels");
+	if (!labels)
+		json_object_set_new(json_object_get(node, "metadata"), "labels", labels = json_object());
+	json_object_set_new(labels, label, json_string(""));
+	return api_call(a, "PUT", node_path, node, answer);
+}
+
 static int wait_ready(const struct cluster *c, struct err *err)
 {
 	_cleanup_free_ char *path = cluster_path(c, c->server ? "pki/agent.kubeconfig" : "admin.kubeconfig");
@@ -124,7 +144,7 @@ static int wait_ready(const struct cluster *c, struct err *err)
 
 	if (r < 0 || (r = api_open(&api, &config, err)) < 0)
 		return r;
-	while (!usable(&api, c, node_path, &answer)) {
+	while (!usable(&api, c, node_path, &answer) || (!c->server && !mark_control_plane(&api, node_path, &answer))) {
 		if (clock_mono_ms() >= deadline)
 			return err_set(err, ETIMEDOUT, "the node did not become ready in %d s: %s (log: %s/logs/agent.log)",
 				       STEP_TIMEOUT_MS / 1000, str_empty(answer.message) ? "no answer" : answer.message, c->state);

@@ -25,6 +25,9 @@ count() { "$@" | wc -l; }
 
 check "three nodes on two segments" lab --segments 2 || exit 1
 is "all three are nodes" 3 count K get nodes --no-headers
+column() { K get nodes -o wide --no-headers | awk -v n="$1" '{ print $n }' | uniq | xargs; }
+is "the first has the control plane's role, the others none" "control-plane <none>" column 3
+is "a ready node has told its runtime's version" "" eval "K get nodes -o wide | grep unknown"
 check "up again" matches "nothing changed" lab --segments 2
 says "status shows every node" "node $netns-3 \(198.19.0.3\)" "$bin/keelson" status --state "$state"
 says "an unknown node" "there is no node $netns-9.*$netns-2" "$bin/keelson" exec --state "$state" --node "$netns-9" -- true
