@@ -12,6 +12,7 @@
 
 #include "agent/observe.h"
 #include "agent/resources.h"
+#include "agent/spec.h"
 #include "agent/cgroup.h"
 #include "agent/volume/volumes.h"
 #include "base/file.h"
@@ -300,13 +301,11 @@ static int64_t *groups_of(struct arena *m, const json_t *pod, size_t *count)
 
 static bool wants_privileged(const json_t *pod)
 {
-	static const char *const lists[] = { "initContainers", "containers" };
-
-	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+	for (size_t l = 0; l < SPEC_LISTS; l++) {
 		json_t *container;
 		size_t i;
 
-		json_array_foreach(json_object_get(json_object_get(pod, "spec"), lists[l]), i, container)
+		json_array_foreach(json_object_get(json_object_get(pod, "spec"), spec_lists[l]), i, container)
 			if (json_bool(container, "securityContext.privileged", false))
 				return true;
 	}
@@ -341,6 +340,10 @@ static Cri__LinuxContainerSecurityContext *container_security(struct arena *m, c
 	s->readonly_rootfs = json_bool(own, "readOnlyRootFilesystem", false);
 	s->no_new_privs = !json_bool(own, "allowPrivilegeEscalation", true);
 	s->namespace_options = namespaces(m, in->pod);
+	if (in->target_id && s->namespace_options->pid == CRI__NAMESPACE_MODE__CONTAINER) {
+		s->namespace_options->pid = CRI__NAMESPACE_MODE__TARGET;
+		s->namespace_options->target_id = text(m, in->target_id);
+	}
 	s->seccomp = seccomp(m, a, security(in, "seccompProfile"));
 	s->supplemental_groups = groups_of(m, in->pod, &s->n_supplemental_groups);
 	if (json_is_integer(user))

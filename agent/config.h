@@ -32,6 +32,8 @@ struct config_container_input {
 	const char *image;      /* what the runtime knows the image by */
 	int64_t image_uid;      /* of its configuration; -1: none */
 	const char *image_user; /* by name, "" for none */
+	/* The runtime's id of the container whose processes an ephemeral one sees, where each has its own; NULL: none. */
+	const char *target_id;
 };
 /* Prepares files too (termination message, hosts). NULL with err. */
 Cri__ContainerConfig *config_container(struct arena *m, struct agent *a, const struct config_container_input *in,

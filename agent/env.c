@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "agent/resources.h"
+#include "agent/spec.h"
 #include "base/mem.h"
 #include "kube/object.h"
 
@@ -181,21 +182,6 @@ char *env_field(const json_t *pod, const char *path, const struct pod_facts *fac
 	return NULL;
 }
 
-static const json_t *find_container(const json_t *pod, const char *name)
-{
-	static const char *const lists[] = { "containers", "initContainers" };
-
-	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-		json_t *c;
-		size_t i;
-
-		json_array_foreach(json_object_get(json_object_get(pod, "spec"), lists[l]), i, c)
-			if (str_eq(json_str(c, "name"), name))
-				return c;
-	}
-	return NULL;
-}
-
 char *env_resource(const json_t *pod, const json_t *container, const json_t *ref, const struct pod_facts *facts,
 		   struct err *err)
 {
@@ -203,7 +189,7 @@ char *env_resource(const json_t *pod, const json_t *container, const json_t *ref
 	int64_t value;
 
 	if (!str_empty(name))
-		container = find_container(pod, name);
+		container = spec_container(pod, name);
 	if (!container) {
 		err_set(err, EINVAL, "container %s not found", name ? name : "");
 		return NULL;

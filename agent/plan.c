@@ -2,7 +2,8 @@
 /*
  * The pod decider. Order of a pod's life: prepare, sandbox, init containers one by one (sidecars start in between and
  * stay), then the others; at the end main containers stop first, then sidecars in reverse, then the sandbox. A verb is
- * given again and again until it was seen to have worked: doing is the worker's, deciding is ours.
+ * given again and again until it was seen to have worked: doing is the worker's, deciding is ours. Ephemeral containers
+ * (KEP-277) come when they are asked for, run once at most, and nothing depends on them.
  */
 #include "agent/plan.h"
 
@@ -134,11 +135,23 @@ static bool main_has_run(const struct plan_input *in)
 	return false;
 }
 
+/* They do not wait for init containers: those may be what is being debugged. One that has run in an old sandbox is over. */
+static void decide_ephemeral(const struct plan_input *in, struct plan *p, bool *starting)
+{
+	for (size_t i = 0; i < in->count; i++) {
+		const struct plan_container *c = &in->containers[i];
+
+		if (c->kind == PLAN_EPHEMERAL && (c->run == PLAN_ABSENT || c->run == PLAN_CREATED))
+			try_start(in, p, i, starting);
+	}
+}
+
 static void decide_containers(const struct plan_input *in, struct plan *p, bool initialized)
 {
 	bool starting = in->start_busy;
 	bool init_done = true;
 
+	decide_ephemeral(in, p, &starting);
 	for (size_t i = 0; i < in->count; i++) {
 		const struct plan_container *c = &in->containers[i];
 		enum plan_run run = c->current ? c->run : c->run == PLAN_EXITED ? PLAN_ABSENT : c->run;

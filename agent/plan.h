@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum plan_kind { PLAN_INIT, PLAN_SIDECAR, PLAN_MAIN };
+enum plan_kind { PLAN_INIT, PLAN_SIDECAR, PLAN_MAIN, PLAN_EPHEMERAL };
 enum plan_policy { PLAN_ALWAYS, PLAN_ON_FAILURE, PLAN_NEVER };
 /* The newest container of that name, if any. */
 enum plan_run { PLAN_ABSENT, PLAN_CREATED, PLAN_RUNNING, PLAN_EXITED, PLAN_UNKNOWN };
@@ -38,7 +38,7 @@ struct plan_input {
 	bool prepared;        /* cgroup, directories and volumes are there */
 	int64_t sandbox_retry_at_ms;
 	int64_t now_ms;
-	const struct plan_container *containers; /* init containers first, in the order of the spec */
+	const struct plan_container *containers; /* init, main, then ephemeral containers, each in the order of the spec */
 	size_t count;
 };
 enum plan_verb {

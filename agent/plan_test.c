@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-/* One word a container: kind (i init, s sidecar, m main), policy (A, F, N), state (- absent, c created, R running,
+/* One word a container: kind (i init, s sidecar, m main, e ephemeral), policy (A, F, N), state (- absent, c created, R running,
  * S running and started, 0 exited well, 1 exited badly, ? unknown), then flags: o of an old sandbox, b busy, u unhealthy,
  * w must wait. */
 struct row {
@@ -22,7 +22,7 @@ struct row {
 static void parse(const char *word, struct plan_container *c)
 {
 	*c = (struct plan_container){ .current = true };
-	c->kind = word[0] == 'i' ? PLAN_INIT : word[0] == 's' ? PLAN_SIDECAR : PLAN_MAIN;
+	c->kind = word[0] == 'i' ? PLAN_INIT : word[0] == 's' ? PLAN_SIDECAR : word[0] == 'e' ? PLAN_EPHEMERAL : PLAN_MAIN;
 	c->policy = word[1] == 'A' ? PLAN_ALWAYS : word[1] == 'F' ? PLAN_ON_FAILURE : PLAN_NEVER;
 	switch (word[2]) {
 	case 'c':
@@ -100,6 +100,23 @@ static const struct row rows[] = {
 	{ "new sandbox: init again", "iF0o mA1o", 'R', .had = true, .expect = "+0" },
 	{ "new sandbox: main again", "iF0 mA1o", 'R', .had = true, .expect = "+1" },
 	{ "never pod with a dead sandbox is over", "mN1o", 'D', .had = true, .expect = "X completed" },
+
+	{ "ephemeral starts", "mAS eN-", 'R', .had = true, .expect = "+1" },
+	{ "ephemeral does not wait for init", "iFR mA- eN-", 'R', .had = true, .expect = "+2" },
+	{ "ephemeral goes before a restart", "mA1 eN-", 'R', .had = true, .expect = "+1" },
+	{ "ephemeral waits for its turn", "mA-b eN-", 'R', .had = true, .start_busy = true, .expect = "" },
+	{ "ephemeral's image fails", "mAS eN-w", 'R', .had = true, .expect = "wake" },
+	{ "ephemeral runs", "mAS eNR", 'R', .had = true, .expect = "" },
+	{ "ephemeral ended well: never again", "mAS eN0", 'R', .had = true, .expect = "" },
+	{ "ephemeral ended badly: never again", "mAS eN1", 'R', .had = true, .expect = "" },
+	{ "ephemeral of an old sandbox: never again", "mAS eN1o", 'R', .had = true, .expect = "" },
+	{ "ephemeral half made: away with it", "mAS eNc", 'R', .had = true, .expect = "-1" },
+	{ "ephemeral lost by the runtime", "mAS eN?", 'R', .had = true, .expect = "" },
+	{ "ephemeral waits for a sandbox", "mA- eN-", '-', .expect = "N" },
+	{ "ephemeral does not keep a pod from its end", "mN0 eNR", 'R', .had = true, .expect = "-1 completed" },
+	{ "nor does one that never came", "mN0 eN-", '-', .had = true, .expect = "completed stopped" },
+	{ "sandbox died: ephemeral is stopped too", "mA1o eNRo", 'D', .had = true, .expect = "-1" },
+	{ "terminating: ephemeral too", "sAS mAS eNR", 'R', .terminating = true, .had = true, .expect = "-1 -2" },
 
 	{ "terminating: all at once", "mAS mAS", 'R', .terminating = true, .had = true, .expect = "-0 -1" },
 	{ "terminating: sidecars wait", "sAS mAS", 'R', .terminating = true, .had = true, .expect = "-1" },

@@ -124,21 +124,6 @@ void pod_free(struct pod *p)
 	free(p);
 }
 
-const json_t *pod_spec_container(const struct pod *p, const char *name)
-{
-	static const char *const lists[] = { "containers", "initContainers" };
-
-	for (size_t l = 0; p->object && l < ARRAY_SIZE(lists); l++) {
-		json_t *c;
-		size_t i;
-
-		json_array_foreach(json_object_get(json_object_get(p->object, "spec"), lists[l]), i, c)
-			if (str_eq(json_str(c, "name"), name))
-				return c;
-	}
-	return NULL;
-}
-
 const struct observed_sandbox *pod_sandbox(const struct pod *p)
 {
 	const struct observed_sandbox *s = p->seen && p->seen->sandbox_count > 0 ? &p->seen->sandboxes[0] : NULL;
@@ -240,6 +225,14 @@ static struct pod_container *add_container(struct pod *p, const char *name, enum
 	return c;
 }
 
+static bool has_container(const struct pod *p, const char *name)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (str_eq(p->containers[i].name, name))
+			return true;
+	return false;
+}
+
 static void containers_of_spec(struct pod *p)
 {
 	enum plan_policy policy = policy_of(json_str(p->object, "spec.restartPolicy"));
@@ -259,16 +252,22 @@ static void containers_of_spec(struct pod *p)
 		add_container(p, json_str_or(c, "name", ""), PLAN_MAIN, policy);
 }
 
+/* The only ones that can be added to a pod that is there. */
+static void ephemeral_containers_of_spec(struct pod *p)
+{
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(json_at(p->object, "spec.ephemeralContainers"), i, c)
+		if (!has_container(p, json_str_or(c, "name", "")))
+			add_container(p, json_str_or(c, "name", ""), PLAN_EPHEMERAL, PLAN_NEVER);
+}
+
 static void containers_of_orphan(struct pod *p)
 {
-	for (size_t i = 0; i < p->seen->container_count; i++) {
-		bool known = false;
-
-		for (size_t k = 0; k < p->count; k++)
-			known = known || str_eq(p->containers[k].name, p->seen->containers[i].name);
-		if (!known)
+	for (size_t i = 0; i < p->seen->container_count; i++)
+		if (!has_container(p, p->seen->containers[i].name))
 			add_container(p, p->seen->containers[i].name, PLAN_MAIN, PLAN_NEVER);
-	}
 }
 
 void pod_set_object(struct pod *p, const json_t *object)
@@ -290,6 +289,7 @@ void pod_set_object(struct pod *p, const json_t *object)
 		p->refresh = true; /* labels and annotations may stand in files */
 		if (p->count == 0)
 			containers_of_spec(p);
+		ephemeral_containers_of_spec(p);
 		if (p->state == POD_ALIVE)
 			sources_want_pod(p->agent->sources, p->object);
 	}
@@ -410,7 +410,7 @@ static void note_backoff(struct pod *p, struct pod_container *c, const struct ob
 		return;
 	if (c->waiting_reason && str_eq(c->waiting_reason, "ErrImagePull")) {
 		if (now - c->failed_at_ms >= BACKOFF_SHOWN_MS) {
-			const json_t *spec = pod_spec_container(p, c->name);
+			const json_t *spec = spec_container(p->object, c->name);
 			_cleanup_free_ char *text =
 				str_printf("Back-off pulling image \"%s\": ErrImagePull: %s", json_str_or(spec, "image", ""),
 					   c->waiting_message ? c->waiting_message : "");
@@ -455,7 +455,7 @@ static void fill_container(struct pod *p, size_t i, struct plan_container *pc)
 	struct pod_container *c = &p->containers[i];
 	const struct observed_container *o = observed_find(p->seen, c->name, 0);
 	const struct observed_sandbox *s = pod_sandbox(p);
-	const json_t *spec = pod_spec_container(p, c->name);
+	const json_t *spec = spec_container(p->object, c->name);
 
 	follow_container(p, i, o);
 	if (o && o->state == PLAN_EXITED && !c->starting)
@@ -472,7 +472,9 @@ static void fill_container(struct pod *p, size_t i, struct plan_container *pc)
 		.exit_code = o ? o->exit_code : 0,
 		.retry_at_ms = c->retry_at_ms,
 	};
-	if (spec && o && o->state == PLAN_RUNNING && o->hash && !c->stopping) {
+	if (c->kind == PLAN_EPHEMERAL && !o && status_has_run(p->object, c->name))
+		pc->run = PLAN_EXITED; /* the runtime has forgotten it */
+	if (spec && c->kind != PLAN_EPHEMERAL && o && o->state == PLAN_RUNNING && o->hash && !c->stopping) {
 		_cleanup_free_ char *hash = config_hash(spec);
 
 		if (!str_eq(hash, o->hash)) {
@@ -567,14 +569,18 @@ static void on_patched(const struct kube_result *r, void *user)
 /* A final status is never written again: what it was made from (message files, old containers) may be gone. */
 static bool is_settled(const struct pod *p)
 {
-	json_t *c;
-	size_t i;
+	static const char *const lists[] = { "containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses" };
 
 	if (!phase_is_final(p))
 		return false;
-	json_array_foreach(json_at(p->object, "status.containerStatuses"), i, c)
-		if (json_at(c, "state.running"))
-			return false;
+	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+		json_t *c;
+		size_t i;
+
+		json_array_foreach(json_object_get(json_object_get(p->object, "status"), lists[l]), i, c)
+			if (json_at(c, "state.running"))
+				return false;
+	}
 	return true;
 }
 

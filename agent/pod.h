@@ -10,6 +10,7 @@
 #include "agent/env.h"
 #include "agent/observe.h"
 #include "agent/plan.h"
+#include "agent/spec.h"
 
 enum pod_state {
 	POD_ALIVE,    /* runs, or is on its way to */
@@ -58,7 +59,7 @@ struct pod {
 	unsigned awaited_looks;
 	int64_t look_at_ms;     /* look again then; 0: no need */
 
-	struct pod_container *containers; /* init containers first */
+	struct pod_container *containers; /* init, main, then ephemeral ones as they come */
 	size_t count;
 	bool prepared, initialized, cleaned, deleting_sent, over;
 	int64_t refreshed_at_ms;
@@ -91,7 +92,6 @@ void pod_free(struct pod *p);
 bool pod_is_idle(const struct pod *p);
 
 /* For the parts. */
-const json_t *pod_spec_container(const struct pod *p, const char *name); /* borrow; NULL for an orphan's */
 void pod_facts(const struct pod *p, struct pod_facts *ret);              /* borrows from p */
 const struct observed_sandbox *pod_sandbox(const struct pod *p);         /* the newest, when it is ready and has its network */
 int64_t pod_grace_s(const struct pod *p);

@@ -314,6 +314,22 @@ static int check_non_root(const struct start *s, struct err *err)
 	return 0;
 }
 
+/* targetContainerName of an ephemeral container: its process namespace is joined, so it has to be there. */
+static int find_target(const struct start *s, const char **ret, struct err *err)
+{
+	const char *name = json_str(s->container, "targetContainerName");
+	const struct observed_container *target;
+
+	*ret = NULL;
+	if (str_empty(name))
+		return 0;
+	target = observed_find(s->pod->seen, name, 0);
+	if (!target || target->state != PLAN_RUNNING || !str_eq(target->sandbox_id, s->sandbox_id))
+		return err_set(err, ENOENT, "unable to find target container %s: it does not run", name);
+	*ret = target->id;
+	return 0;
+}
+
 static int make_request(struct start *s, struct arena *m, Cri__CreateContainerRequest *request, struct err *err)
 {
 	struct pod *p = s->pod;
@@ -337,6 +353,8 @@ static int make_request(struct start *s, struct arena *m, Cri__CreateContainerRe
 		r = env_build(&in, &env, &skipped, err);
 	if (r == 0)
 		r = config_write_hosts(p->agent, s->object, &facts, err);
+	if (r == 0)
+		r = find_target(s, &c.target_id, err);
 	if (r < 0)
 		return r;
 	if (skipped.count > 0)
@@ -391,7 +409,7 @@ void pod_start_container(struct pod *p, size_t index)
 	struct pod_container *c = &p->containers[index];
 	const struct observed_container *last = observed_find(p->seen, c->name, 0);
 	const struct observed_sandbox *sandbox = pod_sandbox(p);
-	const json_t *container = pod_spec_container(p, c->name);
+	const json_t *container = spec_container(p->object, c->name);
 	struct start *s;
 
 	if (c->starting || c->stopping || !sandbox || !container)

@@ -8,6 +8,7 @@
 #include "agent/handler.h"
 #include "agent/pod.h"
 #include "agent/resources.h"
+#include "agent/spec.h"
 #include "agent/volume/volumes.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -98,21 +99,6 @@ static void on_hook(enum handler_result r, const char *output, void *user)
 	send_stop(s);
 }
 
-static const json_t *spec_in(const json_t *object, const char *name)
-{
-	static const char *const lists[] = { "containers", "initContainers" };
-
-	for (size_t l = 0; object && l < ARRAY_SIZE(lists); l++) {
-		json_t *c;
-		size_t i;
-
-		json_array_foreach(json_object_get(json_object_get(object, "spec"), lists[l]), i, c)
-			if (str_eq(json_str(c, "name"), name))
-				return c;
-	}
-	return NULL;
-}
-
 static void remove_created(struct pod *p, struct stop *s)
 {
 	Cri__RemoveContainerRequest request = CRI__REMOVE_CONTAINER_REQUEST__INIT;
@@ -151,7 +137,7 @@ void pod_stop_container(struct pod *p, size_t index)
 		pod_event(p, "Normal", "Killing", "%s", c->kill_message);
 	else
 		pod_event(p, "Normal", "Killing", "Stopping container %s", c->name);
-	spec = spec_in(s->object, c->name);
+	spec = spec_container(s->object, c->name);
 	hook = json_at(spec, "lifecycle.preStop");
 	if (json_is_object(hook) && s->grace_s > 0 && o->state == PLAN_RUNNING) {
 		struct pod_facts facts;

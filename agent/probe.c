@@ -131,7 +131,7 @@ void probe_start(struct pod *pod, size_t index, const char *container_id, int64_
 	set->index = index;
 	set->container_id = mem_strdup(container_id);
 	set->object = json_incref(pod->object);
-	set->container = pod_spec_container(pod, c->name);
+	set->container = spec_container(pod->object, c->name);
 	c->probes = set;
 	for (int k = 0; k < PROBE_KIND_MAX; k++) {
 		struct probe *p = &set->probes[k];

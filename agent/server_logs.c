@@ -8,6 +8,7 @@
 #include "agent/logs.h"
 #include "agent/pods.h"
 #include "agent/server_parts.h"
+#include "agent/spec.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "kube/object.h"
@@ -164,7 +165,7 @@ static const struct observed_container *find(struct http_request *req, struct po
 		c = observed_find(p->seen, name, 1);
 	if (c && !str_empty(c->log_path))
 		return c;
-	if (!pod_spec_container(p, name)) {
+	if (!spec_container(p->object, name)) {
 		refuse(req, 404, "container \"%s\" not found in pod \"%s_%s\"", name, p->name, p->ns);
 	} else if (previous) {
 		refuse(req, 400, "previous terminated container \"%s\" in pod \"%s\" not found", name, p->name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Watches of single ConfigMaps and Secrets. A source lives while the set of pods that want it is not empty. */
 #include "agent/sources.h"
+#include "agent/spec.h"
 
 #include "base/map.h"
 #include "base/mem.h"
@@ -99,7 +100,6 @@ static void projected_sources(const json_t *volume, void (*fn)(const char *, con
 
 void sources_of_pod(const json_t *pod, void (*fn)(const char *plural, const char *name, void *user), void *user)
 {
-	static const char *const lists[] = { "initContainers", "containers" };
 	const json_t *spec = json_object_get(pod, "spec");
 	json_t *item, *container;
 	size_t i, k;
@@ -111,8 +111,8 @@ void sources_of_pod(const json_t *pod, void (*fn)(const char *plural, const char
 	}
 	json_array_foreach(json_object_get(spec, "imagePullSecrets"), i, item)
 		fn("secrets", json_str(item, "name"), user);
-	for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-		json_array_foreach(json_object_get(spec, lists[l]), k, container) {
+	for (size_t l = 0; l < SPEC_LISTS; l++)
+		json_array_foreach(json_object_get(spec, spec_lists[l]), k, container) {
 			json_array_foreach(json_object_get(container, "envFrom"), i, item) {
 				fn("configmaps", json_str(item, "configMapRef.name"), user);
 				fn("secrets", json_str(item, "secretRef.name"), user);

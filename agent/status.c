@@ -6,6 +6,7 @@
 #include "agent/status.h"
 
 #include "agent/resources.h"
+#include "agent/spec.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "kube/object.h"
@@ -58,19 +59,35 @@ static const struct observed_container *ended(const struct observed_container *c
 	return c && c->state == PLAN_EXITED ? c : NULL;
 }
 
-static const json_t *spec_of(const json_t *pod, const char *name)
+/* What the API was told of an ephemeral container. Borrow; NULL: nothing. */
+static json_t *told_of(const json_t *pod, const char *name)
 {
-	static const char *const lists[] = { "containers", "initContainers" };
+	json_t *s;
+	size_t i;
 
-	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-		json_t *c;
-		size_t i;
-
-		json_array_foreach(json_object_get(json_object_get(pod, "spec"), lists[l]), i, c)
-			if (str_eq(json_str(c, "name"), name))
-				return c;
-	}
+	json_array_foreach(json_at(pod, "status.ephemeralContainerStatuses"), i, s)
+		if (str_eq(json_str(s, "name"), name))
+			return s;
 	return NULL;
+}
+
+bool status_has_run(const json_t *pod, const char *name)
+{
+	json_t *told = told_of(pod, name);
+
+	return json_at(told, "state.running") || json_at(told, "state.terminated");
+}
+
+/* Of an ephemeral container that the runtime has forgotten: what was said of it last. Own. */
+static json_t *forgotten_status(const struct status_input *in, const struct status_container *sc)
+{
+	json_t *s = json_deep_copy(told_of(in->pod, sc->name));
+
+	if (json_at(s, "state.running"))
+		json_object_set_new(s, "state",
+				    json_pack("{s:{s:i,s:s,s:s}}", "terminated", "exitCode", EXIT_UNKNOWN, "reason",
+					      "ContainerStatusUnknown", "message", "The runtime does not know the container any more"));
+	return s;
 }
 
 static json_t *container_status(const struct status_input *in, const struct status_container *sc)
@@ -78,18 +95,23 @@ static json_t *container_status(const struct status_input *in, const struct stat
 	const struct observed_container *now = observed_find(in->observed, sc->name, 0);
 	const struct observed_container *before = observed_find(in->observed, sc->name, 1);
 	const struct observed_container *last = NULL;
-	const json_t *spec = spec_of(in->pod, sc->name);
+	const json_t *spec = spec_container(in->pod, sc->name);
 	const char *wait_reason = sc->waiting_reason;
 	json_t *s = json_object(), *state = NULL;
-	bool running = now && now->state == PLAN_RUNNING;
+	bool running = now && now->state == PLAN_RUNNING, ephemeral = sc->kind == PLAN_EPHEMERAL;
+	bool over = in->over || ephemeral; /* what runs once has ended for good, whatever was tried last */
 
+	if (ephemeral && !now && status_has_run(in->pod, sc->name)) {
+		json_decref(s);
+		return forgotten_status(in, sc);
+	}
 	if (running) {
 		json_t *r = json_object();
 
 		set_time(r, "startedAt", now->started_ns);
 		state = json_pack("{s:o}", "running", r);
 		last = ended(before);
-	} else if (now && now->state != PLAN_CREATED && (!wait_reason || in->over)) {
+	} else if (now && now->state != PLAN_CREATED && (!wait_reason || over)) {
 		state = terminated_state(now);
 		last = ended(before);
 	} else {
@@ -104,14 +126,15 @@ static json_t *container_status(const struct status_input *in, const struct stat
 	json_object_set_new(s, "state", state);
 	json_object_set_new(s, "lastState", last ? terminated_state(last) : json_object());
 	json_object_set_new(s, "ready", json_boolean(sc->kind == PLAN_INIT ? ended(now) && now->exit_code == 0 :
-										   running && sc->ready));
+										   running && sc->ready && !ephemeral));
 	json_object_set_new(s, "restartCount", json_integer(now ? now->attempt : 0));
 	json_object_set_new(s, "image", json_string(now && !str_empty(now->image) ? now->image :
 											  json_str_or(spec, "image", "")));
 	json_object_set_new(s, "imageID", json_string(now && now->image_id ? now->image_id : ""));
 	if (now)
 		json_object_set_new(s, "containerID", json_sprintf("containerd://%s", now->id));
-	json_object_set_new(s, "started", json_boolean(running && sc->started));
+	if (!ephemeral)
+		json_object_set_new(s, "started", json_boolean(running && sc->started));
 	return s;
 }
 
@@ -119,6 +142,7 @@ static json_t *container_status(const struct status_input *in, const struct stat
 struct tally {
 	size_t waiting, running, stopped, succeeded; /* of main containers */
 	size_t init_pending, init_failed;
+	bool others_run; /* sidecars or ephemeral containers */
 };
 
 static bool restarts(const struct status_container *sc, const struct observed_container *c)
@@ -132,6 +156,10 @@ static void count(const struct status_input *in, struct tally *t)
 		const struct status_container *sc = &in->containers[i];
 		const struct observed_container *now = observed_find(in->observed, sc->name, 0);
 
+		if (sc->kind == PLAN_SIDECAR || sc->kind == PLAN_EPHEMERAL)
+			t->others_run = t->others_run || (now && now->state == PLAN_RUNNING);
+		if (sc->kind == PLAN_EPHEMERAL)
+			continue;
 		if (sc->kind == PLAN_SIDECAR) {
 			if (!in->initialized && !(now && now->state == PLAN_RUNNING && sc->started))
 				t->init_pending++;
@@ -182,7 +210,8 @@ static const char *phase_of(const struct status_input *in)
 		return "Failed";
 	if (t.init_pending > 0 || t.waiting > 0)
 		return "Pending";
-	if (t.running > 0 || may_restart(in))
+	/* The last word is said when nothing runs any more: what the main containers leave behind is being stopped. */
+	if (t.running > 0 || may_restart(in) || (t.stopped > 0 && t.others_run))
 		return "Running";
 	if (t.stopped > 0)
 		return t.stopped == t.succeeded ? "Succeeded" : "Failed";
@@ -314,6 +343,7 @@ static void set_addresses(const struct status_input *in, json_t *status)
 json_t *status_compute(const struct status_input *in)
 {
 	json_t *status = json_object(), *main_statuses = json_array(), *init_statuses = json_array();
+	json_t *ephemeral_statuses = json_array();
 	const char *phase = phase_of(in), *reason = in->reason, *message = in->message;
 
 	if (str_empty(reason)) {
@@ -331,12 +361,17 @@ json_t *status_compute(const struct status_input *in)
 			    json_string(json_str_or(in->pod, "status.qosClass", qos_name(resources_qos(in->pod)))));
 	set_addresses(in, status);
 	for (size_t i = 0; i < in->count; i++)
-		json_array_append_new(in->containers[i].kind == PLAN_MAIN ? main_statuses : init_statuses,
+		json_array_append_new(in->containers[i].kind == PLAN_MAIN      ? main_statuses :
+				      in->containers[i].kind == PLAN_EPHEMERAL ? ephemeral_statuses :
+										 init_statuses,
 				      container_status(in, &in->containers[i]));
 	json_object_set_new(status, "containerStatuses", main_statuses);
 	if (json_array_size(init_statuses) > 0)
 		json_object_set(status, "initContainerStatuses", init_statuses);
 	json_decref(init_statuses);
+	if (json_array_size(ephemeral_statuses) > 0)
+		json_object_set(status, "ephemeralContainerStatuses", ephemeral_statuses);
+	json_decref(ephemeral_statuses);
 	set_conditions(in, status, phase);
 	return status;
 }
@@ -416,7 +451,8 @@ static bool is_merged_list(const char *key)
 
 json_t *status_patch(const json_t *pod, const json_t *status)
 {
-	static const char *const ours[] = { "reason", "message", "podIP", "podIPs", "initContainerStatuses" };
+	static const char *const ours[] = { "reason", "message", "podIP", "podIPs", "initContainerStatuses",
+					    "ephemeralContainerStatuses" };
 	json_t *had = json_object_get(pod, "status"), *patch = json_object(), *v;
 	const char *key;
 

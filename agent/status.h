@@ -27,6 +27,8 @@ struct status_input {
 };
 /* The whole status; own. Conditions of others (readiness gates, DisruptionTarget) are kept. */
 json_t *status_compute(const struct status_input *in);
+/* Whether the API was told that this ephemeral container has run: it never does so again. */
+bool status_has_run(const json_t *pod, const char *name);
 /* A strategic merge patch that turns the pod's status into `status`, or NULL when there is no difference. Own. */
 json_t *status_patch(const json_t *pod, const json_t *status);
 

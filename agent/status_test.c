@@ -23,7 +23,7 @@ static json_t *parse(const char *s)
 	return v;
 }
 
-/* One container or two: 'i' an init container i, 'm' a main one m; then the state as in plan_test. */
+/* One container or more: 'i' an init container i, 'm' a main one m, 'e' an ephemeral one e; then the state as in plan_test. */
 struct world {
 	json_t *pod;
 	struct observed seen;
@@ -51,14 +51,15 @@ static void world_new(struct world *w, const char *status_text, const char *word
 		const char *word = l.items[i];
 		struct status_container *sc = &w->sc[w->in.count++];
 
-		sc->name = word[0] == 'i' ? "i" : "m";
-		sc->kind = word[0] == 'i' ? PLAN_INIT : PLAN_MAIN;
+		sc->name = word[0] == 'i' ? "i" : word[0] == 'e' ? "e" : "m";
+		sc->kind = word[0] == 'i' ? PLAN_INIT : word[0] == 'e' ? PLAN_EPHEMERAL : PLAN_MAIN;
 		sc->policy = word[0] == 'i' && policy == PLAN_ALWAYS ? PLAN_ON_FAILURE : policy;
 		sc->ready = sc->started = word[1] == 'R';
 		if (word[1] == '-')
 			continue;
 		w->made[w->seen.container_count++] = (struct observed_container){
-			.id = word[0] == 'i' ? "idi" : "idm", .name = (char *)sc->name, .image = "x", .image_id = "sha256:1",
+			.id = word[0] == 'i' ? "idi" : word[0] == 'e' ? "ide" : "idm",
+			.name = (char *)sc->name, .image = "x", .image_id = "sha256:1",
 			.state = word[1] == 'R' ? PLAN_RUNNING : word[1] == '?' ? PLAN_UNKNOWN : PLAN_EXITED,
 			.exit_code = word[1] == '1', .attempt = 2, .started_ns = 1000000000, .finished_ns = 2000000000,
 		};
@@ -95,6 +96,14 @@ static void test_phases(void **state)
 		{ "i1 m-", PLAN_ALWAYS, false, false, "Pending" },
 		{ "i1 m-", PLAN_NEVER, false, false, "Failed" },
 		{ "i0 mR", PLAN_NEVER, true, false, "Running" },
+		{ "mR eR", PLAN_ALWAYS, true, false, "Running" },
+		{ "mR e1", PLAN_NEVER, true, false, "Running" },
+		{ "m- eR", PLAN_ALWAYS, false, false, "Pending" },
+		{ "m0 eR", PLAN_NEVER, true, false, "Running" },
+		{ "m0 e1", PLAN_NEVER, true, false, "Succeeded" },
+		{ "m0 e-", PLAN_NEVER, true, false, "Succeeded" },
+		{ "m1 e0", PLAN_NEVER, true, false, "Failed" },
+		{ "m0 eR", PLAN_NEVER, true, true, "Succeeded" },
 		{ "m0", PLAN_ALWAYS, true, true, "Succeeded" },
 		{ "m1", PLAN_ALWAYS, true, true, "Failed" },
 		{ "m-", PLAN_ALWAYS, false, true, "Failed" },
@@ -230,6 +239,45 @@ static void test_conditions(void **state)
 	json_decref(w.pod);
 }
 
+/* Ephemeral containers have statuses of their own, which say nothing about the pod. */
+static void test_ephemeral(void **state)
+{
+	static const struct {
+		const char *words, *told, *waiting, *path, *want;
+	} rows[] = {
+		{ "mR e-", "{}", NULL, "state.waiting.reason", "ContainerCreating" },
+		{ "mR e-", "{}", "ErrImagePull", "state.waiting.reason", "ErrImagePull" },
+		{ "mR eR", "{}", NULL, "state.running.startedAt", "1970-01-01T00:00:01Z" },
+		{ "mR e0", "{}", NULL, "state.terminated.reason", "Completed" },
+		{ "mR e1", "{}", "RunContainerError", "state.terminated.reason", "Error" },
+		{ "mR e-", "{\"running\":{}}", NULL, "state.terminated.reason", "ContainerStatusUnknown" },
+		{ "mR e-", "{\"terminated\":{\"reason\":\"Error\"}}", NULL, "state.terminated.reason", "Error" },
+		{ "mR e-", "{\"waiting\":{\"reason\":\"X\"}}", NULL, "state.waiting.reason", "ContainerCreating" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *told = str_printf(
+			"{\"ephemeralContainerStatuses\":[{\"name\":\"e\",\"state\":%s}]}", rows[i].told);
+		struct world w;
+		json_t *s;
+
+		world_new(&w, told, rows[i].words, PLAN_ALWAYS);
+		w.in.initialized = w.in.network_ready = true;
+		w.sc[1].waiting_reason = rows[i].waiting;
+		s = status_compute(&w.in);
+		assert_int_equal(json_array_size(json_at(s, "containerStatuses")), 1);
+		assert_int_equal(json_array_size(json_at(s, "ephemeralContainerStatuses")), 1);
+		expect_str(json_at(s, "ephemeralContainerStatuses[0]"), rows[i].path, rows[i].want);
+		assert_false(json_bool(s, "ephemeralContainerStatuses[0].ready", false));
+		assert_null(json_at(s, "ephemeralContainerStatuses[0].started"));
+		expect_str(condition(s, "Ready"), "status", "True");
+		expect_str(s, "phase", "Running");
+		json_decref(s);
+		json_decref(w.pod);
+	}
+}
+
 static void test_patch(void **state)
 {
 	struct world w;
@@ -300,6 +348,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_phases),	   cmocka_unit_test(test_final_phase_stays), cmocka_unit_test(test_states),
 		cmocka_unit_test(test_conditions), cmocka_unit_test(test_patch),	      cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_ephemeral),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@
 #include "agent/sources.h"
 #include "agent/volume/atomic.h"
 #include "agent/volume/tokens.h"
+#include "agent/spec.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "kube/object.h"
@@ -226,14 +227,13 @@ static int add_downward(struct volume_call *c, struct atomic_files *f, const jso
 /* The user every container runs as, or -1 when they differ or none is given: the token may be theirs alone then. */
 static uid_t common_user(const json_t *pod)
 {
-	static const char *const lists[] = { "initContainers", "containers" };
 	int64_t of_pod = json_int(pod, "spec.securityContext.runAsUser", -1), common = -2;
 
-	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+	for (size_t l = 0; l < SPEC_LISTS; l++) {
 		json_t *container;
 		size_t i;
 
-		json_array_foreach(json_object_get(json_object_get(pod, "spec"), lists[l]), i, container) {
+		json_array_foreach(json_object_get(json_object_get(pod, "spec"), spec_lists[l]), i, container) {
 			int64_t user = json_int(container, "securityContext.runAsUser", of_pod);
 
 			if (user < 0 || (common != -2 && user != common))

@@ -184,6 +184,54 @@ applying() { # NAMESPACE
 	check "delete it all" K delete namespace "$ns"
 }
 
+# kubectl debug: ephemeral containers in a running pod, a copy of a pod, a node.
+debugging() { # NAMESPACE
+	local ns=$1 image=keelson.local/busybox:1 file=$work/custom.json
+	n() { K -n "$ns" "$@"; }
+	debug() { n debug -q --profile=general --image=$image "$@"; }
+	# At a terminal, with this typed once the prompt is there: the container waits for it.
+	debug_typing() { # TEXT ARGUMENT...
+		local text=$1; shift
+		printf '%s\nexit\n' "$text" | script -qec "'$bin/keelson' exec --state '$state' -- '$kubectl' --kubeconfig '$state/admin.kubeconfig' -n '$ns' debug -q --profile=general --image=$image -it $*" /dev/null 2>&1
+	}
+	status() { n get pod box -o "jsonpath={.status.ephemeralContainerStatuses[?(@.name=='$1')]$2}"; }
+
+	check "a namespace for debugging" K create namespace "$ns"
+	check "with a pod" n run box --image=$image --restart=Never --env=OF=box -- sh -c 'echo here >/tmp/mark; sleep 600'
+	check "that runs" n wait --for=condition=Ready pod/box --timeout=60s
+	says "debug shows the target's processes" "1 .*sleep 600" debug_typing ps box --target=box -c look -- sh
+	says "and its files" "here" debug_typing 'cat /proc/1/root/tmp/mark' box --target=box -c files -- sh
+	says "by itself it has its own processes" "^ +1 0 +sh" debug_typing ps box -c own -- sh
+	says "in the pod's network" "$(n get pod box -o 'jsonpath={.status.podIP}')" debug_typing 'ip addr' box -c net -- sh
+	check "it has ended" eventually 20 matches "Completed" status look .state.terminated.reason
+	says "its log remains" "sleep 600" n logs box -c look
+	printf '{"env":[{"name":"NS","valueFrom":{"fieldRef":{"fieldPath":"metadata.namespace"}}}],"volumeMounts":[{"name":"%s","mountPath":"/token"}]}' \
+		"$(n get pod box -o 'jsonpath={.spec.volumes[0].name}')" >"$file"
+	check "one with variables and a volume" debug box -c stay --custom "$file" -- sleep 600
+	check "which stays" eventually 20 matches "startedAt" status stay .state.running
+	is "exec in it" "$ns namespace" n exec box -c stay -- sh -c 'echo $NS $(ls /token | grep namespace)'
+	check "privileged in a pod that is not" n debug -q --profile=sysadmin --image=$image box -c root -- sleep 600
+	check "runs" eventually 20 matches "startedAt" status root .state.running
+	check "a missing image" n debug -q --profile=general --image=keelson.local/absent:1 box -c absent -- true
+	check "is told" eventually 30 matches "ErrImagePull|ImagePullBackOff" status absent .state.waiting.reason
+	check "a missing target" debug box --target=stay -c orphan -- true
+	refuses "none can be changed" n patch pod box --subresource=ephemeralcontainers -p '{"spec":{"ephemeralContainers":[{"name":"stay","image":"x"}]}}'
+	refuses "or be made anew by the same name" debug box -c stay -- true
+	is "the pod is as ready as before" "Running True 0" n get pod box -o \
+		'jsonpath={.status.phase} {.status.conditions[?(@.type=="Ready")].status} {.status.containerStatuses[0].restartCount}'
+	says "describe" "Ephemeral Containers:" n describe pod box
+	kill -9 "$("$bin/keelson" status --state "$state" --json | jq -r '.[] | select(.name == "agent") | .pid')"
+	check "an agent that comes back" eventually 20 matches ok in_node curl -s --max-time 3 --noproxy '*' http://127.0.0.1:10248/healthz
+	is "knows them" "$ns" n exec box -c stay -- sh -c 'echo $NS'
+	is "and starts none again" "Completed 0" status look '.state.terminated.reason} {.status.ephemeralContainerStatuses[0].restartCount'
+	says "a copy with a debugger, sharing processes" "sleep 600" debug_typing ps box --copy-to=copy --share-processes -c debugger -- sh
+	check "a copy with another image" n debug -q box --copy-to=other --profile=general "--set-image=*=keelson.local/hello:1"
+	is "has it" keelson.local/hello:1 n get pod other -o 'jsonpath={.spec.containers[0].image}'
+	says "the node, with its files" "keelson-cni" debug_typing "ls /host$state/cni/bin" "node/$netns" -- sh
+	check "delete the pod with what runs in it" n delete pod box --grace-period=1
+	check "delete all of it" K delete namespace "$ns" --timeout=60s
+}
+
 bad_input() {
 	says "a wrong field is refused by name" "unknown field .*replicaz" K create -f - <<<'{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bad"},"spec":{"replicaz":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}}}'
 	says "a wrong name is refused" "is invalid: metadata.name: Invalid value: \"Bad_Name\"" K create configmap Bad_Name
@@ -210,5 +258,7 @@ for age in old mid new; do
 	administering "admin-$age"
 	proxying "proxy-$age"
 	applying "apply-$age"
+	# The oldest one debugs by an API of that time only.
+	[ $age = old ] || debugging "debug-$age"
 done
 finish
