@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "apiserver/audit/audit.h"
 #include "apiserver/auth/authz.h"
 #include "apiserver/auth/token.h"
 #include "apiserver/http/handler.h"
@@ -27,6 +28,7 @@ struct options {
 	const char *service_cidr, *node_port_range, *agent_client_cert, *agent_client_key, *agent_ca, *cluster_domain;
 	const char *authorization_mode, *port_file, *cluster_cidr, *cluster_dns, *pod_network, *node_cidr_mask, *node_cidr_mask_ipv6;
 	const char *anonymous_auth;
+	const char *audit_policy, *audit_path, *audit_maxsize, *audit_maxbackup, *audit_maxage;
 };
 
 struct server {
@@ -60,6 +62,10 @@ static const char usage_text[] =
 	"                              service address), auto, vxlan, direct or none (auto), a node's parts (24, 64)\n"
 	"  --authorization-mode M      RBAC or AlwaysAllow (everybody with valid credentials may do everything)\n"
 	"  --anonymous-auth true|false requests without credentials are system:anonymous (true), or refused with 401\n"
+	"  --audit-policy-file F --audit-log-path F|-\n"
+	"                              what to note of which requests (audit.k8s.io/v1 Policy), and where\n"
+	"  --audit-log-maxsize MB --audit-log-maxbackup N --audit-log-maxage DAYS\n"
+	"                              a larger file (100) is renamed; how many renamed ones are kept, and how long (all)\n"
 	"  --help, --version\n";
 
 _noreturn_ static void usage(const char *why)
@@ -85,6 +91,9 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "cluster-cidr", &o->cluster_cidr, false }, { "cluster-dns", &o->cluster_dns, false },
 		{ "pod-network", &o->pod_network, false }, { "node-cidr-mask", &o->node_cidr_mask, false },
 		{ "node-cidr-mask-ipv6", &o->node_cidr_mask_ipv6, false }, { "anonymous-auth", &o->anonymous_auth, false },
+		{ "audit-policy-file", &o->audit_policy, false }, { "audit-log-path", &o->audit_path, false },
+		{ "audit-log-maxsize", &o->audit_maxsize, false }, { "audit-log-maxbackup", &o->audit_maxbackup, false },
+		{ "audit-log-maxage", &o->audit_maxage, false },
 	};
 	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
 	int c;
@@ -92,7 +101,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		longs[i + 2] = (struct option){ all[i].name, required_argument, NULL, FIRST + (int)i };
 	*o = (struct options){ .listen = "0.0.0.0:6443", .service_cidr = "10.96.0.0/12", .node_port_range = "30000-32767",
 		.cluster_domain = "cluster.local", .authorization_mode = "RBAC", .pod_network = "auto", .node_cidr_mask = "24",
-		.node_cidr_mask_ipv6 = "64", .anonymous_auth = "true" };
+		.node_cidr_mask_ipv6 = "64", .anonymous_auth = "true", .audit_maxsize = "100", .audit_maxbackup = "0", .audit_maxage = "0" };
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage_text, stdout);
@@ -181,6 +190,18 @@ static void registry_options_from(const struct options *o, struct registry_optio
 	r->node_port_max = (uint16_t)max;
 }
 
+static void audit_options_from(const struct options *o, struct audit_log_options *r)
+{
+	uint64_t size = 0, backups = 0, age = 0;
+	if (!o->audit_policy != !o->audit_path)
+		usage("--audit-policy-file and --audit-log-path need each other");
+	if (str_to_u64(o->audit_maxsize, 1 << 20, &size) < 0 || str_to_u64(o->audit_maxbackup, 1 << 20, &backups) < 0 ||
+	    str_to_u64(o->audit_maxage, 36500, &age) < 0)
+		usage("--audit-log-maxsize, --audit-log-maxbackup and --audit-log-maxage are numbers (MB, files, days)");
+	*r = (struct audit_log_options){ .path = o->audit_path, .max_bytes = size << 20, .max_backups = (unsigned)backups,
+		.max_age_days = (unsigned)age };
+}
+
 /* The end */
 
 static void close_handle(uv_handle_t *h, void *arg)
@@ -241,6 +262,22 @@ static void on_upkeep(uv_timer_t *t)
 }
 
 /* The start */
+
+static int start_audit(struct server *s, struct err *err)
+{
+	struct audit_log_options options;
+	audit_options_from(&s->o, &options);
+	if (!s->o.audit_policy)
+		return 0;
+	struct audit_policy *policy = audit_policy_load(s->o.audit_policy, err);
+	struct audit_log *log = policy ? audit_log_open(&s->loop, &options, err) : NULL;
+	if (!log) {
+		audit_policy_free(policy);
+		return -1;
+	}
+	s->g.audit = audit_new(policy, log);
+	return 0;
+}
 
 static int start_registry(struct server *s, struct err *err)
 {
@@ -320,6 +357,7 @@ static void finish(struct server *s)
 	}
 	if (s->g.store)
 		registry_close(&s->g);
+	s->g.audit = audit_free(s->g.audit);
 	token_keys_free(s->g.keys);
 	authorizer_free(s->g.authz);
 	tunnel_config_free(s->g.tunnel);
@@ -347,7 +385,7 @@ int main(int argc, char **argv)
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 	uv_loop_init(&s->loop);
-	if (start_registry(s, &err) != 0 || start_http(s, &err) != 0) {
+	if (start_audit(s, &err) != 0 || start_registry(s, &err) != 0 || start_http(s, &err) != 0) {
 		log_error("%s", err_msg(&err));
 		s->exit_code = 1;
 		finish(s);

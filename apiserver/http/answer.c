@@ -8,6 +8,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "apiserver/audit/audit.h"
 #include "apiserver/http/call.h"
 #include "apiserver/http/form.h"
 #include "apiserver/http/status.h"
@@ -27,6 +28,7 @@ void call_unref(struct call *c)
 {
 	if (--c->refs)
 		return;
+	audit_end(c);
 	strlist_done(&c->warnings);
 	arena_free(c->arena);
 	free(c);
@@ -86,7 +88,7 @@ size_t answer_fields(struct call *c, const char *content_type, struct http_field
 	return n;
 }
 
-void answer_count(const struct call *c, int code)
+void answer_count(struct call *c, int code)
 {
 	static const double buckets[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20,
 		30, 45, 60 };
@@ -107,6 +109,7 @@ void answer_count(const struct call *c, int code)
 					  buckets, ARRAY_SIZE(buckets), (double)(clock_mono_ns() - c->start_ns) / 1e9);
 	snprintf(labels + len, sizeof(labels) - len, ",code=\"%d\"", code);
 	metrics_counter_add("apiserver_request_total", "Requests by verb, resource and code.", labels, 1);
+	audit_answered(c, code);
 }
 
 /* The request is handed out for its answer; the call forgets it. NULL: nobody waits any more. */
@@ -115,6 +118,8 @@ static struct http_request *take_request(struct call *c, int code)
 	struct http_request *req = TAKE(c->req);
 	if (req)
 		answer_count(c, code);
+	else
+		audit_answered(c, code); /* what was done is noted although nobody hears of it */
 	return req;
 }
 
@@ -217,6 +222,7 @@ void answer_value(struct call *c, int code, json_t *value)
 		strbuf_reset(&text);
 		form_value(MEDIA_JSON, plain.pretty, value, &text, NULL);
 	}
+	audit_response_value(c, value);
 	json_decref(value);
 	if (plain.format == MEDIA_JSON)
 		strbuf_addc(&text, '\n');
@@ -228,6 +234,7 @@ void answer_status(struct call *c, json_t *status)
 	int code = status_code(status);
 	json_int_t retry = json_integer_value(json_object_get(json_object_get(status, "details"), "retryAfterSeconds"));
 	if (retry > 0 && c->req) {
+		audit_response_value(c, status);
 		_cleanup_strbuf_ struct strbuf text = { 0 };
 		struct http_field fields[ANSWER_MAX_FIELDS];
 		struct http_request *req = take_request(c, code);
@@ -247,8 +254,10 @@ void answer_object(struct call *c, int code, struct store_object *o)
 {
 	struct watch_form form = form_of(c->r, &c->out, &c->q);
 	struct media m = c->out;
+	struct bytes *body = form_object(&form, o, o->revision);
 	m.stream_watch = false;
-	answer_bytes(c, code, media_content_type(&m), form_object(&form, o, o->revision));
+	audit_response_object(c, &form, o, m.format == MEDIA_JSON ? body : NULL);
+	answer_bytes(c, code, media_content_type(&m), body);
 }
 
 /* A list written piece by piece as its connection drains. */
@@ -307,6 +316,7 @@ void answer_list(struct call *c, struct store_object **objects, size_t count, ui
 	*l = (struct list_job){ objects, count, 0 };
 	for (size_t i = 0; i < count; i++)
 		total += objects[i]->json->len;
+	audit_response_list(c, &form, objects, count, revision);
 	if (c->req && form_is_sliced(&form) && total > LIST_PIECE_BYTES && !accepts_gzip(c->req)) {
 		_cleanup_strbuf_ struct strbuf head = { 0 };
 		struct http_field fields[ANSWER_MAX_FIELDS];

@@ -11,6 +11,7 @@
 #include "apiserver/store/store.h"
 #include "io/http_server.h"
 
+struct audit_entry;
 struct registry;
 
 enum field_validation { FIELD_VALIDATION_WARN, FIELD_VALIDATION_STRICT, FIELD_VALIDATION_IGNORE };
@@ -37,6 +38,7 @@ struct call {
 	enum field_validation field_validation;
 	struct strlist warnings;
 	char audit_id[37];
+	struct audit_entry *audit;              /* NULL: the request is not audited */
 	int64_t start_ns;
 };
 
@@ -58,7 +60,7 @@ void answer_text(struct call *c, int code, const char *content_type, const char 
 /* Audit-ID, Cache-Control, Warning and Content-Type: fills fields (room for ANSWER_MAX_FIELDS), returns their count. */
 enum { ANSWER_MAX_FIELDS = 24 };
 size_t answer_fields(struct call *c, const char *content_type, struct http_field *fields);
-/* Counts the request in the metrics; for answers not made by the functions above. */
-void answer_count(const struct call *c, int code);
+/* Counts the request in the metrics and completes it in the audit log; for answers not made by the functions above. */
+void answer_count(struct call *c, int code);
 
 #endif

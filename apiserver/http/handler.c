@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/audit/audit.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/authz.h"
 #include "apiserver/auth/token.h"
@@ -297,15 +298,21 @@ static json_t *authorize(struct call *c)
 {
 	char verb[16];
 	size_t i;
-	if (is_public(c))
+	const char *reason = "";
+	bool allowed;
+	if (is_public(c)) {
+		audit_authorized(c, true, reason);
 		return NULL;
+	}
 	for (i = 0; c->method[i] && i < sizeof(verb) - 1; i++)
 		verb[i] = (char)tolower((unsigned char)c->method[i]);
 	verb[i] = '\0';
 	struct authz_attributes a = { .is_resource = c->u.is_resource, .verb = c->u.is_resource ? api_verb_name(c->u.verb) : verb,
 		.group = c->u.group, .version = c->u.version, .resource = c->u.plural, .subresource = c->u.sub, .ns = c->u.ns,
 		.name = selected_name(c), .path = c->u.path, .field_selector = query_get(&c->q, "fieldSelector") };
-	if (authz_allowed(c->g, &c->user, &a, NULL))
+	allowed = authz_allowed(c->g, &c->user, &a, &reason);
+	audit_authorized(c, allowed, reason);
+	if (allowed)
 		return NULL;
 	if (!a.is_resource)
 		return status_new(403, "Forbidden", "forbidden: User \"%s\" cannot %s path \"%s\"", c->user.name, verb, a.path);
@@ -434,6 +441,19 @@ static json_t *negotiate(struct call *c)
 	return NULL;
 }
 
+/* Who asks, and in whose name. */
+static json_t *identify(struct call *c)
+{
+	json_t *refused = authn_request(c);
+	const char *asking = c->user.name;
+	audit_begin(c, !refused);
+	if (!refused)
+		refused = authn_impersonate(c);
+	if (!refused && c->user.name != asking)
+		audit_impersonated(c);
+	return refused;
+}
+
 static void dispatch(struct call *c)
 {
 	json_t *status = NULL;
@@ -452,9 +472,7 @@ static void dispatch(struct call *c)
 		json_decref(status);
 		status = NULL;
 	}
-	json_t *refused = authn_request(c);
-	if (!refused)
-		refused = authn_impersonate(c);
+	json_t *refused = identify(c);
 	if (!refused)
 		refused = authorize(c);
 	if (refused) {
@@ -467,6 +485,8 @@ static void dispatch(struct call *c)
 		warn_deprecated(c);
 	if (!status && c->u.is_resource && c->u.verb >= API_CREATE && !proxy_wants(c))
 		status = read_options(c);
+	if (!status)
+		audit_request(c);
 	if (status)
 		answer_status(c, status);
 	else if (!c->u.is_resource)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "apiserver/audit/audit.h"
 #include "apiserver/http/http_reply.h"
 #include "apiserver/http/tunnel.h"
 #include "apiserver/http/upstream.h"
@@ -111,6 +112,7 @@ static void begin(struct proxy *p)
 	for (size_t i = 0; i < p->names.count; i++)
 		fields[i] = (struct http_field){ p->names.items[i], p->values.items[i] };
 	p->begun = true;
+	audit_started(p->call, p->reply.status);
 	answer_count(p->call, p->reply.status);
 	http_stream_begin(p->req, p->reply.status, fields, p->names.count);
 }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apiserver/audit/audit.h"
 #include "apiserver/http/http_reply.h"
 #include "apiserver/validate/validate.h"
 #include "base/file.h"
@@ -315,6 +316,7 @@ static void hijack(struct tunnel *t)
 		tunnel_close(t);
 		return;
 	}
+	audit_started(t->call, 101);
 	answer_count(t->call, 101);
 	t->req = NULL;
 	t->conn = conn;
@@ -344,6 +346,7 @@ static void begin_log(struct tunnel *t)
 	struct http_field fields[ANSWER_MAX_FIELDS];
 	size_t n = answer_fields(t->call, "text/plain", fields);
 	t->begun = true;
+	audit_started(t->call, 200);
 	answer_count(t->call, 200);
 	http_stream_begin(t->req, 200, fields, n);
 }

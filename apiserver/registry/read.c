@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apiserver/audit/audit.h"
 #include "apiserver/http/form.h"
 #include "apiserver/registry/registry.h"
 #include "apiserver/validate/validate.h"
@@ -350,6 +351,7 @@ void verb_watch(struct call *c)
 	o.form = form_of(c->r, &c->out, &c->q);
 	if (c->out.format == MEDIA_PROTO)
 		c->out.stream_watch = true;
+	audit_started(c, 200);
 	http_stream_begin(req, 200, fields, answer_fields(c, media_content_type(&c->out), fields));
 	/* The hub is told when the request ends; the call only waits for that to be counted. */
 	c->req = NULL;

@@ -20,6 +20,7 @@ struct alloc;
 struct token_keys;
 struct authorizer;
 struct tunnel_config;
+struct audit;
 struct waiter;
 struct quotas;
 
@@ -50,6 +51,7 @@ struct registry {
 	struct token_keys *keys;
 	struct authorizer *authz;
 	struct tunnel_config *tunnel;
+	struct audit *audit;             /* NULL: nothing is audited */
 	const struct schema_resource *pods, *services, *namespaces, *nodes, *endpoints, *endpointslices, *serviceaccounts,
 		*secrets, *priorityclasses, *configmaps, *pdbs, *leases, *events;
 	uint64_t minutes[EVENTS_TTL_MINUTES]; /* the store's revision at each of the last minutes */
