@@ -144,9 +144,12 @@ struct flow_clock {
 static int flow_sweep_one(void *map, struct abi_flow_key *key, struct abi_flow *f, struct flow_clock *clock)
 {
 	struct abi_flow_key rkey;
+	__u64 seen = f->last_ns, least = flow_timeout(key->proto, f->state, 0);
+	/* An answer only makes it longer: most need no second look-up. */
+	if (clock->now < seen + (clock->pressed && least > FLOW_TIMEOUT_PRESSED ? FLOW_TIMEOUT_PRESSED : least))
+		return 0;
 	flow_reply_key(&rkey, key, f);
 	struct abi_flow_reply *r = bpf_map_lookup_elem(&flow_replies, &rkey);
-	__u64 seen = f->last_ns;
 	/* Answers to what was sent on encapsulated do not pass here. */
 	int answered = r ? r->last_ns != 0 : (f->flags & ABI_FLOW_DSR_OUT && !(f->state & ABI_FLOW_FIRST));
 	__u64 timeout = flow_timeout(key->proto, f->state, answered);

@@ -323,13 +323,18 @@ static __always_inline struct work *tc_begin(struct __sk_buff *skb, __u8 program
 		return 0;
 	work_begin(w, program);
 	if (!packet_parse(skb, PACKET_L3, 0)) {
-		if ((program == ABI_PROGRAM_TC_INGRESS || program == ABI_PROGRAM_TC_TUNNEL) && w->p.part == PACKET_WHOLE &&
-		    w->p.t.proto == (w->p.v4 ? IPPROTO_IPIP : IPPROTO_IPV6))
-			*verdict = dsr_receive(skb);
-		return 0;
-	}
-	if (w->p.part != PACKET_LATER || fragment_find(&w->p))
+		if (w->p.part != PACKET_FIRST) {
+			if ((program == ABI_PROGRAM_TC_INGRESS || program == ABI_PROGRAM_TC_TUNNEL) && w->p.part == PACKET_WHOLE &&
+			    w->p.t.proto == (w->p.v4 ? IPPROTO_IPIP : IPPROTO_IPV6))
+				*verdict = dsr_receive(skb);
+			return 0;
+		}
+		/* Too short for its transport header: nobody can tell whose it is. */
+		if (w->p.t.proto != IPPROTO_TCP && w->p.t.proto != PACKET_SCTP)
+			return 0;
+	} else if (w->p.part != PACKET_LATER || fragment_find(&w->p)) {
 		return w;
+	}
 	const struct abi_config *c = config_get();
 	if (c && program != ABI_PROGRAM_TC_EGRESS && fragment_is_ours(c, &w->p))
 		*verdict = tc_drop(skb, w, ABI_TC_DROP_FRAGMENT);

@@ -25,6 +25,8 @@ static void ebpf_free(struct engine *engine)
 			close(e->hooks[i]);
 	if (e->cgroup >= 0)
 		close(e->cgroup);
+	if (e->lock >= 0)
+		close(e->lock);
 	for (size_t i = 0; i < EBPF_PROGRAM_MAX; i++)
 		if (e->programs[i] >= 0)
 			close(e->programs[i]);
@@ -80,7 +82,7 @@ struct engine *engine_ebpf_new(const struct engine_options *o, struct err *err)
 {
 	struct ebpf *e = mem_new(struct ebpf);
 	e->engine.ops = &ops;
-	e->cgroup = -1;
+	e->cgroup = e->lock = -1;
 	for (size_t i = 0; i < EBPF_PROGRAM_MAX; i++)
 		e->programs[i] = -1;
 	for (size_t i = 0; i < EBPF_HOOKS; i++)

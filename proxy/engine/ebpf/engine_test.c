@@ -434,6 +434,19 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
+/* The maps have one writer; what a second one changes is nothing. */
+static void test_one_writer(void **state)
+{
+	(void)state;
+	_cleanup_err_ struct err err = { 0 };
+	struct engine *e = start();
+	assert_null(engine_ebpf_new(&fx.o, &err));
+	assert_non_null(strstr(err_msg(&err), "another keelson-proxy"));
+	e->ops->free(e);
+	e = start();
+	e->ops->free(e);
+}
+
 #define TEST(f) cmocka_unit_test_teardown(f, fixture_clean)
 
 int main(void)
@@ -441,7 +454,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_links),      TEST(test_node),           TEST(test_algorithms),
 		TEST(test_slots_full), TEST(test_frontend_flags), TEST(test_loads),
-		TEST(test_metrics),
+		TEST(test_metrics),    TEST(test_one_writer),
 	};
 	libbpf_set_print(quiet);
 	if (fixture_setup() < 0)

@@ -80,6 +80,7 @@ struct ebpf {
 	uint32_t max_entries[EBPF_MAP_MAX];
 	int hooks[EBPF_HOOKS], programs[EBPF_PROGRAM_MAX]; /* fds; -1: the object has none such */
 	int cgroup;
+	int lock; /* the directory of links, locked: the maps have one writer */
 	bool attached, no_xdp;
 	bool udp_left, udp_said;   /* UDP backends left since the last commit; that their sockets cannot be destroyed */
 	struct marray sets, slots, backends, stats, loads;

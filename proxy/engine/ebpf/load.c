@@ -12,6 +12,7 @@
 #include <linux/magic.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -79,8 +80,20 @@ bool ebpf_is_bpffs(const char *path)
 	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-/* Makes the directory of links; mounts a bpffs at the usual place when the host has none. */
-static int ensure_pin_dir(const char *pin_dir, struct err *err)
+/* Two daemons would give the same ids and slots to different Services. Whoever is killed gives the lock up. */
+static int lock_links(const char *links, int *ret_lock, struct err *err)
+{
+	*ret_lock = open(links, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_lock < 0)
+		return err_set(err, errno, "opening %s: %s", links, strerror(errno));
+	if (flock(*ret_lock, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return err_set(err, errno, "another keelson-proxy works with the pins in %s (%s); each needs a --pin-dir of its own", links,
+		       strerror(errno));
+}
+
+/* Makes the directory of links and locks it; mounts a bpffs at the usual place when the host has none. */
+static int ensure_pin_dir(const char *pin_dir, int *ret_lock, struct err *err)
 {
 	if ((str_starts(pin_dir, "/sys/fs/bpf/") || str_eq(pin_dir, "/sys/fs/bpf")) && !ebpf_is_bpffs("/sys/fs/bpf")) {
 		if (mount(EBPF_OWN_MOUNT, "/sys/fs/bpf", "bpf", 0, "mode=0700") < 0)
@@ -88,7 +101,7 @@ static int ensure_pin_dir(const char *pin_dir, struct err *err)
 	}
 	_cleanup_free_ char *links = str_printf("%s/links", pin_dir);
 	int r = file_mkdir_p(links, 0700);
-	return r < 0 ? err_set(err, -r, "making %s: %s", links, strerror(-r)) : 0;
+	return r < 0 ? err_set(err, -r, "making %s: %s", links, strerror(-r)) : lock_links(links, ret_lock, err);
 }
 
 static uint64_t own_netns_cookie(void)
@@ -225,7 +238,7 @@ int ebpf_load(struct ebpf *e, const struct engine_options *o, struct err *err)
 	if (r == 0)
 		r = e->cgroup = ebpf_open_cgroup(o->cgroup, err);
 	if (r >= 0)
-		r = ensure_pin_dir(o->pin_dir, err);
+		r = ensure_pin_dir(o->pin_dir, &e->lock, err);
 	if (r < 0)
 		return r;
 	struct proxy_bpf *skel = proxy_bpf__open();

@@ -131,6 +131,21 @@ static void test_later_ones_first(void **state)
 	}
 }
 
+/* A first fragment that does not have its whole TCP header does not leave untranslated by the default route. */
+static void test_first_without_header(void **state)
+{
+	(void)state;
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct packet parts[MAX_PARTS];
+		one_backend(REMOTE1(v6), 8080, IPPROTO_TCP, 0);
+		struct packet whole = make(&(struct make){ .proto = IPPROTO_TCP, .from = CLIENT(v6), .sport = 40000, .to = VIP(v6), .dport = 80,
+							   .flags = SYN, .may_fragment = true });
+		assert_true(cut(&whole, 8, 17, parts) > 1);
+		run(&parts[0], skel->progs.tc_ingress);
+		assert_int_equal(parts[0].verdict, TC_ACT_SHOT);
+	}
+}
+
 /* Fragments of others' datagrams pass, first ones and later ones. */
 static void test_others(void **state)
 {
@@ -167,7 +182,8 @@ static void test_sctp(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(test_both_ways), TEST(test_later_ones_first), TEST(test_others), TEST(test_sctp) };
+	const struct CMUnitTest tests[] = { TEST(test_both_ways), TEST(test_later_ones_first),
+					    TEST(test_first_without_header), TEST(test_others), TEST(test_sctp) };
 	device_sums = true;
 	return RUN_PACKET_TESTS(tests);
 }
