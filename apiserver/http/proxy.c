@@ -381,7 +381,7 @@ static void redirect(struct call *c)
 
 void proxy_start(struct call *c)
 {
-	static const struct upstream_callbacks callbacks = { on_open, on_data, on_end, on_fail };
+	static const struct upstream_callbacks callbacks = { .on_open = on_open, .on_data = on_data, .on_end = on_end, .on_fail = on_fail };
 	struct target to = { 0 };
 	SSL_CTX *tls = NULL;
 	const char *rest = raw_rest(c);

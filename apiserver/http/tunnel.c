@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Tunnels to agents: TLS over libuv with memory BIOs. Streaming requests (exec, attach, portforward) take the client's
+ * Tunnels to agents. Streaming requests (exec, attach, portforward) take the client's
  * connection over once the agent is reached; from then on bytes are copied both ways, half-closes included. Logs are one
  * ordinary response copied into a stream. What always holds: neither direction buffers more than TUNNEL_QUEUE_BYTES
  * plus what one read brings, and no byte of the client behind its request reaches the agent unless the agent switched
@@ -9,43 +9,36 @@
 #include "apiserver/http/tunnel.h"
 
 #include <errno.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/http/http_reply.h"
+#include "apiserver/http/upstream.h"
 #include "apiserver/validate/validate.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "io/tls.h"
 
-enum { TUNNEL_QUEUE_BYTES = 1 << 20, CONNECT_MS = 10000, LINGER_MS = 30000, ERROR_BODY_BYTES = 16384, AGENT_PORT = 10250 };
+enum { TUNNEL_QUEUE_BYTES = 1 << 20, LINGER_MS = 30000, ERROR_BODY_BYTES = 16384, AGENT_PORT = 10250 };
 
 struct tunnel_config {
 	SSL_CTX *tls;
 };
 
-enum tunnel_phase { TUNNEL_CONNECTING, TUNNEL_HANDSHAKE, TUNNEL_OPEN, TUNNEL_CLOSED };
+enum tunnel_phase { TUNNEL_CONNECTING, TUNNEL_OPEN, TUNNEL_CLOSED };
 
 struct tunnel {
 	struct call *call;
 	struct http_request *req;    /* logs: until the client is gone; else until hijacked */
 	struct http_conn *conn;      /* hijacked */
 	enum tunnel_phase phase;
-	bool is_log, begun, upgraded, client_eof, agent_eof, paused_agent, paused_client, tcp_shut;
-	bool agent_deaf; /* the agent takes no more, but what it has said is still to be read */
+	bool is_log, begun, upgraded, client_eof, agent_eof, paused_agent, paused_client;
 	char agent[IP_ADDR_TEXT_SIZE + 8];
 	struct strbuf head;          /* what is sent first */
-	SSL *ssl;
-	BIO *from_agent, *to_agent;
-	uv_tcp_t tcp;
-	uv_timer_t deadline;
-	uv_connect_t connect;
-	uv_shutdown_t shutdown;
-	unsigned handles;            /* what still calls back: socket, timer, and the request or the connection */
+	struct upstream *up;
+	uv_timer_t deadline;         /* of a connection whose end the client was told */
+	unsigned handles;            /* what still calls back: the timer, and the request or the connection */
 	struct http_reply reply;
 	struct strbuf error_body;
 };
@@ -98,7 +91,6 @@ static void tunnel_release(struct tunnel *t)
 {
 	if (--t->handles)
 		return;
-	SSL_free(t->ssl);
 	strbuf_done(&t->head);
 	strbuf_done(&t->error_body);
 	http_reply_done(&t->reply);
@@ -115,7 +107,7 @@ static void on_handle_closed(uv_handle_t *h)
 static void give_back(struct tunnel *t)
 {
 	call_attach(t->call, TAKE(t->req));
-	t->handles--; /* never the last: the socket's and the timer's are there until they are closed */
+	t->handles--; /* never the last: the timer's is there until it is closed */
 }
 
 /* Nothing is sent or received any more; what the client still waits for is ended by the caller. */
@@ -124,7 +116,7 @@ static void tunnel_close(struct tunnel *t)
 	if (t->phase == TUNNEL_CLOSED)
 		return;
 	t->phase = TUNNEL_CLOSED;
-	uv_close((uv_handle_t *)&t->tcp, on_handle_closed);
+	upstream_close(TAKE(t->up));
 	uv_close((uv_handle_t *)&t->deadline, on_handle_closed);
 }
 
@@ -158,98 +150,41 @@ static void tunnel_fail(struct tunnel *t, const char *why)
 static void on_deadline(uv_timer_t *timer)
 {
 	struct tunnel *t = timer->data;
-	if (t->phase != TUNNEL_OPEN) {
-		tunnel_fail(t, "no connection within 10 seconds");
-		return;
-	}
 	tunnel_finish_client(t);
 	tunnel_close(t);
 }
 
 /* Towards the agent */
 
-struct tunnel_write {
-	uv_write_t req;
-	struct tunnel *tunnel;
-	char data[];
-};
-
 /* A stream's agent has closed, most often because the command has ended: the last of its output may not have been read yet,
  * and the end of that ends the tunnel. What the client still says goes nowhere. Before the upgrade it is a failure. */
-static void agent_went_deaf(struct tunnel *t, const char *why)
+static void on_deaf(const char *why, void *user)
 {
+	struct tunnel *t = user;
 	if (!t->upgraded) {
 		tunnel_fail(t, why);
-		return;
-	}
-	t->agent_deaf = true;
-	if (t->paused_client && t->conn) {
+	} else if (t->paused_client && t->conn) {
 		t->paused_client = false;
 		http_conn_pause(t->conn, false);
 	}
 }
 
-static void on_written(uv_write_t *req, int status)
+static void on_agent_drain(void *user)
 {
-	struct tunnel_write *w = (struct tunnel_write *)req;
-	struct tunnel *t = w->tunnel;
-	free(w);
-	if (t->phase == TUNNEL_CLOSED)
-		return;
-	if (status < 0) {
-		agent_went_deaf(t, uv_strerror(status));
-		return;
-	}
-	if (t->paused_client && t->upgraded && t->tcp.write_queue_size < TUNNEL_QUEUE_BYTES / 2 && t->conn) {
+	struct tunnel *t = user;
+	if (t->paused_client && t->upgraded && t->conn) {
 		t->paused_client = false;
 		http_conn_pause(t->conn, false);
 	}
-}
-
-/* Moves what OpenSSL wants to send onto the socket. */
-static void flush_tls(struct tunnel *t)
-{
-	size_t pending;
-	if (t->agent_deaf) {
-		(void)BIO_reset(t->to_agent);
-		return;
-	}
-	while (t->phase != TUNNEL_CLOSED && (pending = BIO_ctrl_pending(t->to_agent)) > 0) {
-		struct tunnel_write *w = mem_alloc(sizeof(*w) + pending);
-		int n = BIO_read(t->to_agent, w->data, (int)pending);
-		uv_buf_t buf = uv_buf_init(w->data, n > 0 ? (unsigned)n : 0);
-		w->tunnel = t;
-		if (n <= 0 || uv_write(&w->req, (uv_stream_t *)&t->tcp, &buf, 1, on_written) < 0) {
-			free(w);
-			agent_went_deaf(t, "the connection broke");
-			return;
-		}
-	}
-	if (t->conn && !t->paused_client && t->tcp.write_queue_size > TUNNEL_QUEUE_BYTES) {
-		t->paused_client = true;
-		http_conn_pause(t->conn, true);
-	}
-}
-
-static const char *tls_error(const struct tunnel *t)
-{
-	long verify = SSL_get_verify_result(t->ssl);
-	unsigned long e = ERR_peek_last_error();
-	const char *text = e ? ERR_reason_error_string(e) : NULL;
-	if (verify != X509_V_OK)
-		return X509_verify_cert_error_string(verify);
-	return text ? text : "TLS failed";
 }
 
 static void send_agent(struct tunnel *t, const void *data, size_t len)
 {
-	/* A memory BIO takes everything. */
-	ERR_clear_error();
-	if (len && SSL_write(t->ssl, data, (int)len) <= 0) {
-		tunnel_fail(t, tls_error(t));
-		return;
+	upstream_write(t->up, data, len);
+	if (t->phase == TUNNEL_OPEN && t->conn && !t->paused_client && upstream_queued(t->up) > TUNNEL_QUEUE_BYTES) {
+		t->paused_client = true;
+		http_conn_pause(t->conn, true);
 	}
-	flush_tls(t);
 }
 
 /* The client's side of a hijacked connection */
@@ -273,18 +208,13 @@ static void on_client_eof(struct http_conn *conn, void *user)
 	if (t->phase != TUNNEL_OPEN || t->client_eof)
 		return;
 	t->client_eof = true;
-	SSL_shutdown(t->ssl);
-	flush_tls(t);
-	if (t->agent_eof) {
-		tunnel_finish_client(t);
-		tunnel_close(t);
-	} else if (!t->tcp_shut) {
-		t->tcp_shut = true;
-		uv_shutdown(&t->shutdown, (uv_stream_t *)&t->tcp, NULL);
+	if (!t->agent_eof) {
+		upstream_shutdown(t->up);
+		return;
 	}
+	tunnel_finish_client(t);
+	tunnel_close(t);
 }
-
-static void start_reading(struct tunnel *t);
 
 static void on_client_drain(struct http_conn *conn, void *user)
 {
@@ -292,7 +222,7 @@ static void on_client_drain(struct http_conn *conn, void *user)
 	(void)conn;
 	if (t->paused_agent && t->phase == TUNNEL_OPEN) {
 		t->paused_agent = false;
-		start_reading(t);
+		upstream_pause(t->up, false);
 	}
 }
 
@@ -337,7 +267,7 @@ static void on_log_drain(struct http_request *req, void *user)
 	(void)req;
 	if (t->paused_agent && t->phase == TUNNEL_OPEN) {
 		t->paused_agent = false;
-		start_reading(t);
+		upstream_pause(t->up, false);
 	}
 }
 
@@ -405,7 +335,7 @@ static bool watch_reply(struct tunnel *t, const char *data, size_t len)
 		/* A refusal: it goes to the client as it is, and the connection ends with it. */
 		http_conn_shutdown(t->conn);
 		t->agent_eof = true;
-		uv_read_stop((uv_stream_t *)&t->tcp);
+		upstream_pause(t->up, true);
 		http_conn_pause(t->conn, false);
 		uv_timer_start(&t->deadline, on_deadline, LINGER_MS, 0);
 		return false;
@@ -413,8 +343,11 @@ static bool watch_reply(struct tunnel *t, const char *data, size_t len)
 	return true;
 }
 
-static void from_agent(struct tunnel *t, const char *data, size_t len)
+static void from_agent(const char *data, size_t len, void *user)
 {
+	struct tunnel *t = user;
+	if (t->agent_eof)
+		return;
 	if (!t->is_log) {
 		if (!t->conn)
 			return;
@@ -423,7 +356,7 @@ static void from_agent(struct tunnel *t, const char *data, size_t len)
 			return;
 		if (t->conn && http_conn_queued(t->conn) > TUNNEL_QUEUE_BYTES && !t->paused_agent) {
 			t->paused_agent = true;
-			uv_read_stop((uv_stream_t *)&t->tcp);
+			upstream_pause(t->up, true);
 		}
 		return;
 	}
@@ -435,20 +368,17 @@ static void from_agent(struct tunnel *t, const char *data, size_t len)
 		finish_log(t);
 	else if (t->req && t->begun && http_stream_queued(t->req) > TUNNEL_QUEUE_BYTES && !t->paused_agent) {
 		t->paused_agent = true;
-		uv_read_stop((uv_stream_t *)&t->tcp);
+		upstream_pause(t->up, true);
 		http_stream_on_drain(t->req, on_log_drain);
 	}
 }
 
-static void agent_ended(struct tunnel *t)
+static void on_agent_end(void *user)
 {
-	if (t->phase == TUNNEL_CLOSED || t->agent_eof)
+	struct tunnel *t = user;
+	if (t->agent_eof)
 		return;
 	t->agent_eof = true;
-	if (t->phase != TUNNEL_OPEN) {
-		tunnel_fail(t, "the agent closed the connection");
-		return;
-	}
 	if (t->is_log) {
 		if (t->reply.phase == REPLY_UNTIL_CLOSE)
 			finish_log(t);
@@ -477,90 +407,19 @@ static void on_request_closed(struct http_request *req, void *user)
 	call_unref(c);
 }
 
-static void handshake(struct tunnel *t)
+static void on_agent_open(void *user)
 {
-	int rc;
-	ERR_clear_error();
-	rc = SSL_do_handshake(t->ssl);
-	flush_tls(t);
-	if (t->phase != TUNNEL_HANDSHAKE)
-		return;
-	if (rc != 1) {
-		if (SSL_get_error(t->ssl, rc) != SSL_ERROR_WANT_READ)
-			tunnel_fail(t, tls_error(t));
-		return;
-	}
+	struct tunnel *t = user;
 	t->phase = TUNNEL_OPEN;
-	uv_timer_stop(&t->deadline);
 	if (!t->is_log)
 		hijack(t);
 	if (t->phase == TUNNEL_OPEN)
 		send_agent(t, t->head.data, t->head.len);
 }
 
-static void read_tls(struct tunnel *t)
+static void on_agent_fail(const char *why, void *user)
 {
-	char buf[16384];
-	while (t->phase == TUNNEL_OPEN) {
-		ERR_clear_error();
-		int n = SSL_read(t->ssl, buf, sizeof(buf));
-		if (n > 0) {
-			from_agent(t, buf, (size_t)n);
-			continue;
-		}
-		int e = SSL_get_error(t->ssl, n);
-		if (e == SSL_ERROR_ZERO_RETURN)
-			agent_ended(t);
-		else if (e != SSL_ERROR_WANT_READ)
-			tunnel_fail(t, tls_error(t));
-		break;
-	}
-	flush_tls(t);
-}
-
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
-{
-	static char shared[65536]; /* used up before the next read */
-	(void)h;
-	(void)suggested;
-	*buf = uv_buf_init(shared, sizeof(shared));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-	struct tunnel *t = stream->data;
-	if (t->phase == TUNNEL_CLOSED)
-		return;
-	if (n < 0) {
-		agent_ended(t);
-		return;
-	}
-	if (n > 0)
-		BIO_write(t->from_agent, buf->base, (int)n);
-	if (t->phase == TUNNEL_HANDSHAKE)
-		handshake(t);
-	if (t->phase == TUNNEL_OPEN)
-		read_tls(t);
-}
-
-static void start_reading(struct tunnel *t)
-{
-	uv_read_start((uv_stream_t *)&t->tcp, on_alloc, on_read);
-}
-
-static void on_connected(uv_connect_t *req, int status)
-{
-	struct tunnel *t = req->data;
-	if (t->phase == TUNNEL_CLOSED)
-		return;
-	if (status < 0) {
-		tunnel_fail(t, uv_strerror(status));
-		return;
-	}
-	uv_tcp_nodelay(&t->tcp, 1);
-	t->phase = TUNNEL_HANDSHAKE;
-	start_reading(t);
-	handshake(t);
+	tunnel_fail(user, why);
 }
 
 /* What is asked for */
@@ -701,26 +560,18 @@ static json_t *prepare(struct call *c, const json_t *pod, const char **container
 
 static void begin(struct call *c, const struct sockaddr_storage *address, const char *text, const char *ip, const char *container)
 {
+	static const struct upstream_callbacks callbacks = { on_agent_open, from_agent, on_agent_end, on_agent_fail, on_agent_drain, on_deaf };
 	struct tunnel *t = mem_new(struct tunnel);
 	t->call = call_ref(c);
 	t->req = c->req;
 	t->is_log = str_eq(c->u.sub, "log");
 	snprintf(t->agent, sizeof(t->agent), "%s", text);
 	write_head(t, container);
-	t->ssl = SSL_new(c->g->tunnel->tls);
-	t->from_agent = BIO_new(BIO_s_mem());
-	t->to_agent = BIO_new(BIO_s_mem());
-	SSL_set_bio(t->ssl, t->from_agent, t->to_agent);
-	SSL_set_connect_state(t->ssl);
-	X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), ip);
-	uv_tcp_init(c->g->loop, &t->tcp);
 	uv_timer_init(c->g->loop, &t->deadline);
-	t->tcp.data = t->deadline.data = t->connect.data = t;
-	t->handles = 3;
-	uv_timer_start(&t->deadline, on_deadline, CONNECT_MS, 0);
+	t->deadline.data = t;
+	t->handles = 2;
 	http_set_user(t->req, t, on_request_closed);
-	if (uv_tcp_connect(&t->connect, &t->tcp, (const struct sockaddr *)address, on_connected) < 0)
-		tunnel_fail(t, "cannot connect");
+	t->up = upstream_open(c->g->loop, (const struct sockaddr *)address, c->g->tunnel->tls, ip, &callbacks, t);
 }
 
 void tunnel_start(struct call *c)

@@ -16,7 +16,10 @@ struct upstream {
 	struct upstream_callbacks cb;
 	void *user;
 	unsigned handles;
+	uv_shutdown_t shutdown;
 	bool connected, open, ended, closed;
+	bool full; /* more than UPSTREAM_LOW_BYTES were queued since on_drain was last called */
+	bool deaf, shut;
 };
 
 struct upstream_write_req {
@@ -54,14 +57,32 @@ static void on_deadline(uv_timer_t *t)
 	fail(t->data, "no connection within 10 seconds");
 }
 
+/* A backend that has closed, or that has answered before it took the whole request, is read to its end. */
+static void went_deaf(struct upstream *u, const char *why)
+{
+	if (!u->open) {
+		fail(u, why);
+	} else if (!u->deaf) {
+		u->deaf = true;
+		if (u->cb.on_deaf)
+			u->cb.on_deaf(why, u->user);
+	}
+}
+
 static void on_written(uv_write_t *req, int status)
 {
 	struct upstream_write_req *w = (struct upstream_write_req *)req;
 	struct upstream *u = w->u;
 	free(w);
-	/* A backend that has answered before it took the whole request is read to its end. */
-	if (status < 0 && status != UV_ECANCELED && !u->closed && !u->open)
-		fail(u, uv_strerror(status));
+	if (u->closed)
+		return;
+	if (status < 0) {
+		went_deaf(u, uv_strerror(status));
+	} else if (u->full && u->tcp.write_queue_size < UPSTREAM_LOW_BYTES) {
+		u->full = false;
+		if (u->cb.on_drain)
+			u->cb.on_drain(u->user);
+	}
 }
 
 static void send_raw(struct upstream *u, const void *data, size_t len)
@@ -70,8 +91,12 @@ static void send_raw(struct upstream *u, const void *data, size_t len)
 	memcpy(w->data, data, len);
 	w->u = u;
 	uv_buf_t buf = uv_buf_init(w->data, (unsigned)len);
-	if (uv_write(&w->req, (uv_stream_t *)&u->tcp, &buf, 1, on_written) < 0)
-		free(w); /* the reading side tells */
+	if (uv_write(&w->req, (uv_stream_t *)&u->tcp, &buf, 1, on_written) < 0) {
+		free(w);
+		went_deaf(u, "the connection broke");
+		return;
+	}
+	u->full |= u->tcp.write_queue_size >= UPSTREAM_LOW_BYTES;
 }
 
 static void flush_tls(struct upstream *u)
@@ -79,12 +104,31 @@ static void flush_tls(struct upstream *u)
 	char buf[16384];
 	int n;
 	while (!u->closed && (n = BIO_read(u->out, buf, sizeof(buf))) > 0)
-		send_raw(u, buf, (size_t)n);
+		if (!u->deaf)
+			send_raw(u, buf, (size_t)n);
+}
+
+size_t upstream_queued(const struct upstream *u)
+{
+	return u->tcp.write_queue_size;
+}
+
+void upstream_shutdown(struct upstream *u)
+{
+	if (u->closed || u->shut || !u->open)
+		return;
+	u->shut = true;
+	if (u->ssl) {
+		SSL_shutdown(u->ssl);
+		flush_tls(u);
+	}
+	if (!u->closed && !u->deaf)
+		uv_shutdown(&u->shutdown, (uv_stream_t *)&u->tcp, NULL);
 }
 
 void upstream_write(struct upstream *u, const void *data, size_t len)
 {
-	if (u->closed || !len)
+	if (u->closed || u->deaf || u->shut || !len)
 		return;
 	if (!u->ssl) {
 		send_raw(u, data, len);

@@ -94,12 +94,18 @@ def elect():
     second.start()
     time.sleep(3)
     assert led == ["first"], led
-    # The first one's lease is taken away: it is old enough to be taken over.
-    lock = core.read_namespaced_config_map("election", NS)
-    record = json.loads(lock.metadata.annotations["control-plane.alpha.kubernetes.io/leader"])
-    record["holderIdentity"] = ""
-    lock.metadata.annotations["control-plane.alpha.kubernetes.io/leader"] = json.dumps(record)
-    core.replace_namespaced_config_map("election", NS, lock)
+    # The first one's lease is taken away; it may be renewing it at this very moment.
+    while True:
+        lock = core.read_namespaced_config_map("election", NS)
+        record = json.loads(lock.metadata.annotations["control-plane.alpha.kubernetes.io/leader"])
+        record["holderIdentity"] = ""
+        lock.metadata.annotations["control-plane.alpha.kubernetes.io/leader"] = json.dumps(record)
+        try:
+            core.replace_namespaced_config_map("election", NS, lock)
+            break
+        except ApiException as e:
+            if e.status != 409:
+                raise
     deadline = time.time() + 30
     while led == ["first"] and time.time() < deadline:
         time.sleep(0.2)
