@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests/e2e/python.sh asks of the Python client; each command prints one line."""
 import json
+import multiprocessing
 import sys
 import threading
 import time
@@ -75,41 +76,26 @@ def patch():
     core.delete_namespaced_config_map("p", NS)
 
 
+def candidate(name, led):
+    """A process that stands for election until it is killed."""
+    config.load_kube_config()
+    leaderelection.LeaderElection(electionconfig.Config(
+        ConfigMapLock("election", NS, name), lease_duration=4, renew_deadline=3, retry_period=1,
+        onstarted_leading=lambda: (led.put(name), time.sleep(60)), onstopped_leading=lambda: None)).run()
+
+
 def elect():
-    led = []
-
-    def candidate(name, lead_for):
-        def leading():
-            led.append(name)
-            time.sleep(lead_for)
-
-        return electionconfig.Config(ConfigMapLock("election", NS, name), lease_duration=4, renew_deadline=3, retry_period=1,
-                                     onstarted_leading=leading, onstopped_leading=lambda: None)
-
-    first = threading.Thread(target=lambda: leaderelection.LeaderElection(candidate("first", 60)).run(), daemon=True)
+    led = multiprocessing.Queue()
+    first, second = (multiprocessing.Process(target=candidate, args=(n, led), daemon=True) for n in ("first", "second"))
     first.start()
-    while not led:
-        time.sleep(0.1)
-    second = threading.Thread(target=lambda: leaderelection.LeaderElection(candidate("second", 60)).run(), daemon=True)
+    assert led.get(timeout=20) == "first"
     second.start()
-    time.sleep(3)
-    assert led == ["first"], led
-    # The first one's lease is taken away; it may be renewing it at this very moment.
-    while True:
-        lock = core.read_namespaced_config_map("election", NS)
-        record = json.loads(lock.metadata.annotations["control-plane.alpha.kubernetes.io/leader"])
-        record["holderIdentity"] = ""
-        lock.metadata.annotations["control-plane.alpha.kubernetes.io/leader"] = json.dumps(record)
-        try:
-            core.replace_namespaced_config_map("election", NS, lock)
-            break
-        except ApiException as e:
-            if e.status != 409:
-                raise
-    deadline = time.time() + 30
-    while led == ["first"] and time.time() < deadline:
-        time.sleep(0.2)
-    print("first led, second took over" if led[:2] == ["first", "second"] else led)
+    time.sleep(6)
+    assert led.empty()
+    first.kill()
+    assert led.get(timeout=30) == "second"
+    second.kill()
+    print("first led, second took over")
 
 
 def missing():
