@@ -232,6 +232,15 @@ debugging() { # NAMESPACE
 	check "delete all of it" K delete namespace "$ns" --timeout=60s
 }
 
+# docs/compatibility.md names every kind that is served.
+documented() {
+	local kind missing=
+	for kind in $(K api-resources --no-headers | awk '{ print $NF }' | sort -u); do
+		grep -qw -- "$kind" "$root/docs/compatibility.md" || missing+=" $kind"
+	done
+	is "every kind is documented" "" echo $missing
+}
+
 bad_input() {
 	says "a wrong field is refused by name" "unknown field .*replicaz" K create -f - <<<'{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bad"},"spec":{"replicaz":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"x"}]}}}}'
 	says "a wrong name is refused" "is invalid: metadata.name: Invalid value: \"Bad_Name\"" K create configmap Bad_Name
@@ -261,4 +270,5 @@ for age in old mid new; do
 	# The oldest one debugs by an API of that time only.
 	[ $age = old ] || debugging "debug-$age"
 done
+documented
 finish
