@@ -21,10 +21,13 @@
 #include "base/metrics.h"
 #include "io/tls.h"
 
-enum { SHUTDOWN_GRACE_MS = 700, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6, FREE_BYTES_KEPT = 8 << 20, CA_MAX_BYTES = 1 << 20 };
+enum { SHUTDOWN_GRACE_MS = 700, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6, FREE_BYTES_KEPT = 8 << 20, CA_MAX_BYTES = 1 << 20,
+	MAX_SA_PUBLIC = 16 };
 
 struct options {
 	const char *data_dir, *listen, *advertise_address, *tls_cert, *tls_key, *client_ca, *sa_key, *sa_public;
+	const char *sa_publics[MAX_SA_PUBLIC + 1];
+	size_t sa_public_count;
 	const char *service_cidr, *node_port_range, *agent_client_cert, *agent_client_key, *agent_ca, *cluster_domain;
 	const char *authorization_mode, *port_file, *cluster_cidr, *cluster_dns, *pod_network, *node_cidr_mask, *node_cidr_mask_ipv6;
 	const char *anonymous_auth;
@@ -50,6 +53,7 @@ static const char usage_text[] =
 	"usage: keelson-apiserver --data-dir DIR --advertise-address IP --tls-cert F --tls-key F --client-ca F\n"
 	"                         --sa-key F --sa-public F [options]\n"
 	"\n"
+	"  --sa-public F               may be given again, and F may hold several keys: tokens of any are accepted\n"
 	"  --listen ADDRESS:PORT       default 0.0.0.0:6443; port 0 takes a free one\n"
 	"  --port-file F               writes the port that was taken\n"
 	"  --service-cidr CIDR[,CIDR]  default 10.96.0.0/12; one of each family for dual stack, the first is primary\n"
@@ -72,6 +76,13 @@ _noreturn_ static void usage(const char *why)
 {
 	fprintf(stderr, "keelson-apiserver: %s\n%s", why, usage_text);
 	exit(2);
+}
+
+static void add_sa_public(struct options *o, const char *file)
+{
+	if (o->sa_public_count == MAX_SA_PUBLIC)
+		usage("--sa-public may be given 16 times; a file may hold several keys");
+	o->sa_publics[o->sa_public_count++] = file;
 }
 
 static void parse_options(int argc, char **argv, struct options *o)
@@ -111,6 +122,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 			exit(0);
 		} else if (c >= FIRST) {
 			*all[c - FIRST].slot = optarg;
+			if (all[c - FIRST].slot == &o->sa_public)
+				add_sa_public(o, optarg);
 		} else {
 			fputs(usage_text, stderr);
 			exit(2);
@@ -293,7 +306,7 @@ static int start_registry(struct server *s, struct err *err)
 		return err_set(err, -rc, "read --client-ca %s: %s", s->o.client_ca, strerror(-rc));
 	r.ca_pem = s->ca_pem.data;
 	s->g.fatal = on_fatal;
-	s->g.keys = token_keys_load(s->o.sa_key, s->o.sa_public, err);
+	s->g.keys = token_keys_load(s->o.sa_key, s->o.sa_publics, err);
 	if (!s->g.keys)
 		return -1;
 	s->g.authz = authorizer_new(str_eq(s->o.authorization_mode, "AlwaysAllow") ? AUTHZ_ALWAYS_ALLOW : AUTHZ_RBAC);

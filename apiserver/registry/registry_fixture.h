@@ -21,6 +21,7 @@
 struct fixture {
 	char dir[64], url[64];
 	const char *ranges; /* of Services; NULL: 10.96.0.0/24 */
+	const char *old_public; /* public keys of ServiceAccount tokens besides our own; NULL */
 	uv_loop_t loop;
 	struct registry g;
 	struct http_server *http;
@@ -73,7 +74,7 @@ static _unused_ void start(struct fixture *f)
 	int port;
 	memset(&f->g, 0, sizeof(f->g));
 	ip_ranges_parse(f->ranges ? f->ranges : "10.96.0.0/24", &o.service_ranges, &o.service_primary);
-	f->g.keys = token_keys_load(sa, pub, &err);
+	f->g.keys = token_keys_load(sa, (const char *const[]){ pub, f->old_public, NULL }, &err);
 	f->g.authz = authorizer_new(AUTHZ_RBAC);
 	assert_non_null(f->g.keys);
 	assert_int_equal(registry_open(&f->g, &f->loop, data, &o, &err), 0);
