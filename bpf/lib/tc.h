@@ -380,6 +380,9 @@ static __always_inline int tc_in(struct __sk_buff *skb, __u8 program, int forwar
 		verdict = tc_reply(skb);
 		if (verdict != TC_NOT_OURS)
 			return verdict;
+		/* An answer that comes too late: nobody has that address, so the backend would wait for it for long. */
+		if (addr_same(w->p.t.daddr, c->snat_pod[!w->p.v4]))
+			return tc_refuse(skb, w, c->flags & ABI_CONFIG_MIGRATING ? ABI_SOCK_OVERTAKEN : ABI_TC_REJECTED);
 	}
 	/* A pod's address is nobody's frontend. */
 	if (!forward || in_pod_range(c, w->p.t.daddr))

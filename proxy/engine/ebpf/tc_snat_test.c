@@ -145,6 +145,34 @@ static void test_race(void **state)
 	assert_int_equal(map_count(skel->maps.flow_replies), flows);
 }
 
+/* A backend whose flow is no more hears that its connection is over. */
+static void test_late_answer(void **state)
+{
+	(void)state;
+	device_sums = false; /* it becomes another packet */
+	struct bpf_program *back[] = { skel->progs.tc_ingress, skel->progs.tc_tunnel, skel->progs.tc_pods };
+	for (int v6 = 0; v6 < 2; v6++)
+		for (size_t i = 0; i < ARRAY_SIZE(back); i++) {
+			uint64_t before = counter(ABI_TC_REJECTED);
+			struct packet r = answer(back[i], IPPROTO_TCP, REMOTE1(v6), 8080, SNAT_POD(v6), 40000, ACK);
+			assert_int_equal(r.verdict, TC_ACT_REDIRECT);
+			assert_flow(&r, "%s:40000>%s:8080", SNAT_POD(v6), REMOTE1(v6));
+			assert_int_equal(look(ip_of(&r)).l4[13], RST);
+			assert_int_equal(counter(ABI_TC_REJECTED), before + 1);
+			/* No answer to a reset; nothing at all while flows are being copied. */
+			assert_int_equal(answer(back[i], IPPROTO_TCP, REMOTE1(v6), 8080, SNAT_POD(v6), 40000, RST).verdict, TC_ACT_SHOT);
+			struct abi_config c = config_default();
+			c.flags = ABI_CONFIG_MIGRATING;
+			put_config(&c);
+			before = counter(ABI_TC_REJECTED);
+			assert_int_equal(answer(back[i], IPPROTO_TCP, REMOTE1(v6), 8080, SNAT_POD(v6), 40000, ACK).verdict, TC_ACT_SHOT);
+			assert_int_equal(counter(ABI_TC_REJECTED), before);
+			c.flags = 0;
+			put_config(&c);
+		}
+	device_sums = true;
+}
+
 static void test_no_address(void **state)
 {
 	(void)state;
@@ -184,7 +212,8 @@ static void test_generation(void **state)
 		assert_flow(&p, "%s:40000>%s:9090", SNAT_POD(v6), REMOTE2(v6));
 		assert_int_equal(counter(ABI_UDP_RESELECTED), before + 1);
 		struct packet r = answer(skel->progs.tc_tunnel, IPPROTO_UDP, REMOTE1(v6), 8080, SNAT_POD(v6), 40000, 0);
-		assert_int_equal(r.verdict, TC_ACT_UNSPEC);
+		assert_int_equal(r.verdict, TC_ACT_REDIRECT);
+		assert_flow(&r, "%s>%s", SNAT_POD(v6), REMOTE1(v6)); /* port unreachable */
 		/* A connection stays, also when the backend takes no new ones; a new one does not begin with what is gone. */
 		one_backend(REMOTE1(v6), 8080, IPPROTO_TCP, 0);
 		p = open_flow(skel->progs.tc_ingress, v6, IPPROTO_TCP, 41000, VIP(v6), 80);
@@ -307,6 +336,7 @@ int main(void)
 		TEST(test_ports_are_not_shared),
 		TEST(test_closed_port_is_taken_over),
 		TEST(test_race),
+		TEST(test_late_answer),
 		TEST(test_no_address),
 		TEST(test_no_route),
 		TEST(test_generation),
