@@ -24,6 +24,7 @@ static void on_changed(enum store_change change, struct store_object *object, st
 
 static void on_committed(void *user)
 {
+	write_committed(user);
 	wait_committed(user);
 }
 

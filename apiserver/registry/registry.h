@@ -58,6 +58,7 @@ struct registry {
 	unsigned minute_count;
 	struct waiter *waiters;
 	unsigned waiter_count;
+	struct write *unsettled; /* writes that store nothing, until what they are based on is durable */
 	bool ready, stopping;
 	void (*fatal)(const char *why);
 };
@@ -147,6 +148,7 @@ void managers_note(const struct call *c, const json_t *old, json_t *object);
 /* Calls the verb again when the store has reached the revision, or after 3 s. False: answer now (it waited already). */
 bool wait_for_revision(struct call *c, uint64_t revision, void (*verb)(struct call *c));
 void wait_committed(struct registry *g); /* the store's revision has grown */
+void write_committed(struct registry *g); /* a transaction is durable: answers what waited for it */
 void wait_stop(struct registry *g);      /* nobody waits any longer */
 
 /* ---- read.c */

@@ -716,6 +716,56 @@ static void test_future_revision(void **state)
 	strbuf_done(&early.text);
 }
 
+struct noted {
+	struct registry *g;
+	bool done, durable;
+	uint64_t revision;
+};
+
+static void note_written(struct write_result *r, void *user)
+{
+	struct noted *n = user;
+	const struct store_object *there = store_get(n->g->store, n->g->configmaps->id, "default/a");
+	assert_null(r->status);
+	n->done = true;
+	n->revision = r->object->revision;
+	n->durable = there && there->revision >= r->object->revision;
+}
+
+/* One more write of default/a, based on the newest there is. */
+static void write_again(struct fixture *f, const char *value, bool dry_run, struct noted *n)
+{
+	struct store_object *latest = store_latest(f->g.store, f->g.configmaps->id, "default/a");
+	const struct write_options o = { .dry_run = dry_run };
+	_cleanup_json_ json_t *object = entry_parse(latest);
+	*n = (struct noted){ .g = &f->g };
+	if (value)
+		json_set_str(object, "data.k", value);
+	assert_null(registry_update(&f->g, f->g.configmaps, latest, object, &o, note_written, n));
+	assert_false(n->done);
+}
+
+/* A write that changes nothing, or is a dry run, tells of a state only when that is durable. */
+static void test_unchanged_is_durable(void **state)
+{
+	struct fixture *f = *state;
+	struct noted first, same, dry;
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}"), 201);
+	write_again(f, "w", false, &first);
+	write_again(f, NULL, false, &same);
+	write_again(f, "x", true, &dry);
+	while (!first.done || !same.done || !dry.done)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_true(first.durable && same.durable && dry.durable);
+	assert_int_equal(same.revision, first.revision);
+	assert_int_equal(dry.revision, first.revision);
+	assert_null(f->g.unsettled);
+	write_again(f, NULL, false, &same);
+	while (!same.done)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_int_equal(same.revision, first.revision);
+}
+
 static void test_strict_fields(void **state)
 {
 	static const struct step steps[] = {
@@ -741,7 +791,7 @@ int main(void)
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
 		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),
-		TEST(test_watch_too_old), TEST(test_watch_resumes_after_restart), TEST(test_future_revision),
+		TEST(test_watch_too_old), TEST(test_watch_resumes_after_restart), TEST(test_future_revision), TEST(test_unchanged_is_durable),
 		TEST(test_strict_fields),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,9 @@ enum { MAX_OBJECT_DEPTH = 400, MAX_OBJECT_BYTES = 3 << 20 };
 struct write {
 	struct registry *g;
 	const struct schema_resource *storage;
-	struct store_object *object; /* dry runs: what would have been written */
+	struct store_object *object; /* dry runs: what would have been written; writes that change nothing: what is there */
+	struct write *next;          /* in the registry's `unsettled`, until based_on is durable */
+	uint64_t based_on;
 	struct alloc_undo *undo;
 	write_done_fn done;
 	void *user;
@@ -52,9 +54,41 @@ static void finish(struct write *w, json_t *status, struct store_object *object)
 	free(w);
 }
 
+/* Answers those of `unsettled` whose revision is durable by now; with a failed status all of them. */
+static void settle(struct registry *g, int status, const char *why)
+{
+	struct write **at = &g->unsettled, *ready = NULL, **end = &ready;
+	while (*at) {
+		struct write *w = *at;
+		if (!status && w->based_on > store_revision(g->store)) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->next = NULL;
+		*end = w;
+		end = &w->next;
+	}
+	while (ready) {
+		struct write *w = ready;
+		ready = w->next;
+		finish(w, durable_status(status, why), w->object);
+	}
+}
+
+void write_committed(struct registry *g)
+{
+	settle(g, 0, NULL);
+}
+
 static void on_stored(int status, const char *why, struct store_object *object, void *user)
 {
-	finish(user, durable_status(status, why), object);
+	struct write *w = user;
+	struct registry *g = w->g;
+	finish(w, durable_status(status, why), object);
+	/* Everything under way failed with it, and so does what was based on that. */
+	if (status)
+		settle(g, status, why);
 }
 
 static void on_later_closed(uv_handle_t *h)
@@ -69,10 +103,20 @@ static void on_later(uv_timer_t *t)
 	finish(w, NULL, w->object);
 }
 
-/* A dry run is answered like a write: later. */
-static void answer_later(struct write *w)
+/*
+ * A write that stores nothing is answered like others: later, and not before what it is based on is durable. Otherwise its client
+ * would hear of a state that the next reader does not see yet, or that a crash undoes.
+ */
+static void answer_later(struct write *w, uint64_t based_on)
 {
-	uv_timer_t *t = mem_new(uv_timer_t);
+	uv_timer_t *t;
+	if (based_on > store_revision(w->g->store)) {
+		w->based_on = based_on;
+		w->next = w->g->unsettled;
+		w->g->unsettled = w;
+		return;
+	}
+	t = mem_new(uv_timer_t);
 	uv_timer_init(w->g->loop, t);
 	t->data = w;
 	uv_timer_start(t, on_later, 0, 0);
@@ -123,7 +167,7 @@ static json_t *put(struct registry *g, const struct schema_resource *storage, co
 	}
 	if (dry_run) {
 		w->object = o;
-		answer_later(w);
+		answer_later(w, expected);
 		return NULL;
 	}
 	rc = remove ? store_delete(g->store, o, expected, on_stored, w) : store_put(g->store, o, expected, on_stored, w);
@@ -388,7 +432,7 @@ static json_t *unchanged(struct registry *g, const struct schema_resource *stora
 {
 	struct write *w = mem_new(struct write);
 	*w = (struct write){ .g = g, .storage = storage, .object = store_object_ref(latest), .done = done, .user = user };
-	answer_later(w);
+	answer_later(w, latest->revision);
 	return NULL;
 }
 

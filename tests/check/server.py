@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A keelson-apiserver on loopback in a directory of its own, and requests to it. Only what was started here is ended."""
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from urllib.parse import urlencode
+
+READ_TIMEOUT_S = 20
+CUT = (OSError, http.client.HTTPException, ValueError)  # what a connection that dies looks like from here
+
+
+def openssl(*args, text=None):
+    subprocess.run(["openssl", *args], check=True, input=text, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def make_certificates(d):
+    for name in ("ca", "server", "admin", "sa"):
+        openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", f"{d}/{name}.key")
+    openssl("req", "-x509", "-new", "-key", f"{d}/ca.key", "-subj", "/CN=check-ca", "-days", "2", "-out", f"{d}/ca.crt")
+    openssl("ec", "-in", f"{d}/sa.key", "-pubout", "-out", f"{d}/sa.pub")
+    with open(f"{d}/ext", "w", encoding="ascii") as f:
+        f.write("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+    for name, subject in (("server", "/CN=kube-apiserver"), ("admin", "/O=system:masters/CN=kubernetes-admin")):
+        openssl("req", "-new", "-key", f"{d}/{name}.key", "-subj", subject, "-out", f"{d}/{name}.csr")
+        openssl("x509", "-req", "-in", f"{d}/{name}.csr", "-CA", f"{d}/ca.crt", "-CAkey", f"{d}/ca.key", "-CAcreateserial",
+                "-days", "2", "-extfile", f"{d}/ext", "-out", f"{d}/{name}.crt")
+
+
+class Server:
+    """One data directory and the process that serves it."""
+
+    def __init__(self, binary, pki, data):
+        self.binary, self.pki, self.data, self.process, self.port = binary, pki, data, None, 0
+        self.context = ssl.create_default_context(cafile=f"{pki}/ca.crt")
+        self.context.load_cert_chain(f"{pki}/admin.crt", f"{pki}/admin.key")
+
+    def start(self):
+        port_file, p = f"{self.data}.port", self.pki
+        if os.path.exists(port_file):
+            os.unlink(port_file)
+        with open(f"{self.data}.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [self.binary, "--data-dir", self.data, "--listen", "127.0.0.1:0", "--port-file", port_file,
+                 "--advertise-address", "192.0.2.1", "--tls-cert", f"{p}/server.crt", "--tls-key", f"{p}/server.key",
+                 "--client-ca", f"{p}/ca.crt", "--sa-key", f"{p}/sa.key", "--sa-public", f"{p}/sa.pub"],
+                stderr=log, stdout=log)
+        for _ in range(3000):
+            if os.path.exists(port_file):
+                break
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the API server ended with {self.process.returncode}: {self.log_end()}")
+            time.sleep(0.01)
+        with open(port_file, encoding="ascii") as f:
+            self.port = int(f.read())
+        while Client(self).request("GET", "/readyz", raw=True)[0] != 200:
+            time.sleep(0.01)
+
+    def log_end(self):
+        with open(f"{self.data}.log", encoding="utf-8", errors="replace") as f:
+            return f.read()[-1500:]
+
+    def end(self, how=signal.SIGTERM):
+        """Its exit status; negative after a signal."""
+        if not self.process:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        status = self.process.wait(60)
+        self.process = None
+        return status
+
+    def freeze(self):
+        """Every thread stands still when it returns."""
+        pid = self.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            while True:
+                with open(f"/proc/{pid}/task/{tid}/stat", encoding="ascii", errors="replace") as f:
+                    if f.read().rsplit(")", 1)[1].split()[0] in "TtZX":
+                        break
+                time.sleep(0.0005)
+
+    def thaw(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+class Client:
+    """Requests over one kept connection; for one thread."""
+
+    def __init__(self, server):
+        self.server, self.connection = server, None
+
+    def connect(self, timeout=READ_TIMEOUT_S):
+        return http.client.HTTPSConnection("127.0.0.1", self.server.port, context=self.server.context, timeout=timeout)
+
+    def request(self, method, path, body=None, media="application/json", query=None, raw=False):
+        if query:
+            path += "?" + urlencode(query)
+        if not self.connection:
+            self.connection = self.connect()
+        try:
+            self.connection.request(method, path, json.dumps(body) if body is not None else None,
+                                    {"Content-Type": media} if body is not None else {})
+            answer = self.connection.getresponse()
+            data = answer.read()
+        except CUT:
+            self.connection.close()
+            self.connection = None
+            raise
+        return answer.status, data if raw else json.loads(data)
+
+    def stream(self, path, query):
+        """The connection's socket and the response, its frames to be read by readline()."""
+        connection = self.connect()
+        connection.request("GET", path + "?" + urlencode(query))
+        sock = connection.sock
+        return connection, sock, connection.getresponse()
+
+
+def break_socket(sock):
+    """From another thread: the reader sees the end."""
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass
