@@ -7,7 +7,9 @@
 #ifndef KEELSON_BPF_LIB_CRC32C_H
 #define KEELSON_BPF_LIB_CRC32C_H
 
-#include <linux/types.h>
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
 
 #define CRC32C_POLYNOMIAL 0x82f63b78u /* bits reversed: x^31 is bit 0 */
 
@@ -17,7 +19,7 @@ static const __u32 crc32c_power[16] = {
 	0x88e56f72, 0x74c360a4, 0xe4172b16, 0x0d65762a, 0x35d73a62, 0x28461564, 0xbf455269, 0xe2ea32dc,
 };
 
-static inline __attribute__((always_inline)) __u32 crc32c_multiply(__u32 a, __u32 b)
+static __always_inline __u32 crc32c_multiply(__u32 a, __u32 b)
 {
 	__u32 product = 0;
 	for (int i = 31; i >= 0; i--) {
@@ -27,14 +29,25 @@ static inline __attribute__((always_inline)) __u32 crc32c_multiply(__u32 a, __u3
 	return product;
 }
 
+struct crc32c_zeros {
+	__u32 difference, n; /* n: bytes of zeros to come, in units of 2^k */
+};
+
+static long crc32c_feed(__u32 k, struct crc32c_zeros *z)
+{
+	if (z->n & 1)
+		z->difference = crc32c_multiply(z->difference, crc32c_power[k & 15]);
+	z->n >>= 1;
+	return z->n == 0;
+}
+
 /* How the checksum of a packet of n bytes (below 65536) changes when its first four bytes, read as little endian, change by
  * `difference` (their exclusive or). */
-static __attribute__((noinline)) __u32 crc32c_change(__u32 difference, __u32 n)
+static __always_inline __u32 crc32c_change(__u32 difference, __u32 n)
 {
-	for (int k = 0; k < 16; k++)
-		if (n >> k & 1)
-			difference = crc32c_multiply(difference, crc32c_power[k]);
-	return difference;
+	struct crc32c_zeros z = { .difference = difference, .n = n };
+	bpf_loop(16, crc32c_feed, &z, 0);
+	return z.difference;
 }
 
 #endif

@@ -75,9 +75,13 @@ static __always_inline int place_no_room(void)
 	return ABI_TC_DROP_FLOWS_FULL;
 }
 
-/* Fills w->flow and claims its answers. */
-static __always_inline int place_at(struct work *w, const struct abi_config *c)
+/* Fills work.flow for the backend chosen and claims its answers; a reason. */
+__noinline int place_at(void)
 {
+	struct work *w = work_get();
+	const struct abi_config *c = config_get();
+	if (!w || !c)
+		return ABI_TC_PASSED;
 	const struct select_result *r = &w->chosen;
 	const struct abi_backend *b = &r->backend;
 	struct abi_flow *f = &w->flow;
@@ -191,36 +195,24 @@ __noinline int place_named(void)
 	return w->chosen.id ? SELECT_OK : SELECT_NONE;
 }
 
-/* Selects into work.chosen; an enum select_verdict. */
-__noinline int place_choose(void)
-{
-	struct work *w = work_get();
-	struct select_result r = {};
-	if (!w)
-		return SELECT_NONE;
-	int verdict = select_backend(&w->frontend, &w->key, ABI_CLIENT_ADDR, &r);
-	w->chosen = r;
-	return verdict;
-}
-
 /* Decides for a flow that is not known: work.frontend and work.key say what was asked. Returns ABI_TC_TRANSLATED with work.flow,
  * or why not. */
 __noinline int place_flow(void)
 {
 	struct work *w = work_get();
-	const struct abi_config *c = config_get();
-	if (!w || !c)
+	if (!w)
 		return ABI_TC_PASSED;
 	if (w->unwrapped && place_named() != SELECT_OK)
 		return ABI_TC_DROP_ENCAP;
-	int verdict = w->unwrapped ? SELECT_OK : place_choose();
+	int verdict = w->unwrapped ? SELECT_OK :
+				     select_backend(&w->frontend, &w->key, ABI_CLIENT_ADDR, &w->chosen);
 	if (verdict == SELECT_DROP)
 		return ABI_TC_DROP_LOCAL_POLICY;
 	if (verdict == SELECT_OVERTAKEN) /* the client sends again */
 		return ABI_SOCK_OVERTAKEN;
 	if (verdict != SELECT_OK)
 		return ABI_TC_REFUSED_NO_ENDPOINTS;
-	int reason = place_at(w, c);
+	int reason = place_at();
 	return reason == ABI_TC_TRANSLATED ? place_insert(w) : reason;
 }
 

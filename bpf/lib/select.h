@@ -197,17 +197,28 @@ static __always_inline __u64 slot_choose(__u64 set, const struct abi_flow_key *w
 	return load_get(ABI_SLOT_BACKEND(two)) < load_get(ABI_SLOT_BACKEND(one)) ? two : one;
 }
 
+/* SELECT_OVERTAKEN when an update came in between: try again. Global, so that the verifier sees it once and not once a try. */
+__noinline int select_try(__u32 set_id, const struct abi_flow_key *who, struct select_result *ret)
+{
+	__u64 set = set_word(set_id);
+	if (!who || !ret)
+		return SELECT_NONE;
+	if (ABI_SET_COUNT(set) == 0)
+		return ABI_SET_FLAGS(set) & ABI_SET_DROP ? SELECT_DROP : SELECT_NONE;
+	__u64 s = slot_choose(set, who);
+	ret->id = ABI_SLOT_BACKEND(s);
+	ret->loaded = !!(ABI_SET_FLAGS(set) & ABI_SET_LEAST);
+	return backend_get(ret->id, ABI_SLOT_GENERATION(s), &ret->backend) && ret->backend.set_id == set_id ? SELECT_OK :
+													   SELECT_OVERTAKEN;
+}
+
 static __always_inline int select_slot(__u32 set_id, const struct abi_flow_key *who, struct select_result *ret)
 {
+#pragma unroll
 	for (int i = 0; i < SELECT_TRIES; i++) {
-		__u64 set = set_word(set_id);
-		if (ABI_SET_COUNT(set) == 0)
-			return ABI_SET_FLAGS(set) & ABI_SET_DROP ? SELECT_DROP : SELECT_NONE;
-		__u64 s = slot_choose(set, who);
-		ret->id = ABI_SLOT_BACKEND(s);
-		ret->loaded = !!(ABI_SET_FLAGS(set) & ABI_SET_LEAST);
-		if (backend_get(ret->id, ABI_SLOT_GENERATION(s), &ret->backend) && ret->backend.set_id == set_id)
-			return SELECT_OK;
+		int verdict = select_try(set_id, who, ret);
+		if (verdict != SELECT_OVERTAKEN)
+			return verdict;
 	}
 	return SELECT_OVERTAKEN;
 }
@@ -226,9 +237,11 @@ static __always_inline void affinity_key(struct abi_affinity_key *key, __u32 set
  * who: client, frontend, ports and protocol of a packet (kind ABI_CLIENT_ADDR). A socket does not know its port yet: its
  * client words are the cookies of its network namespace (0, 1) and its own (2, 3), its port 0 (kind ABI_CLIENT_NETNS).
  */
-static __noinline int select_backend(const struct abi_frontend *f, const struct abi_flow_key *who, __u8 kind,
-					  struct select_result *ret)
+__noinline int select_backend(const struct abi_frontend *f, const struct abi_flow_key *who, __u8 kind,
+			      struct select_result *ret)
 {
+	if (!f || !who || !ret)
+		return SELECT_NONE;
 	if (!f->affinity_s)
 		return select_slot(f->set_id, who, ret);
 

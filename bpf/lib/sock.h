@@ -309,8 +309,10 @@ static __always_inline int sock_reverse(struct bpf_sock_addr *ctx, enum sock_hoo
 }
 
 /* Who looks on sees a received datagram come from its sender to the socket, all else go from the socket to its peer. */
-static __noinline int sock_trace(const struct select_dst *was, const struct select_dst *is, const struct sock_outcome *o)
+__noinline int sock_trace(const struct select_dst *was, const struct select_dst *is, const struct sock_outcome *o)
 {
+	if (!was || !is || !o)
+		return 0;
 	const struct abi_trace_filter *f = trace_wants(o->reason, o->f.set_id);
 	int back = o->program == ABI_PROGRAM_RECVMSG, fits;
 	if (!f)

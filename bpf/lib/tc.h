@@ -26,8 +26,12 @@ static __always_inline __u32 dsr_overhead(const struct packet *p)
 	return p->v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 }
 
-static __noinline void work_trace(struct work *w, __u32 ifindex, __u32 bytes)
+/* Off the packets' way. */
+__noinline int work_trace(__u32 ifindex, __u32 bytes)
 {
+	struct work *w = work_get();
+	if (!w)
+		return 0;
 	struct trace_point *at = &w->trace;
 	at->before = w->p.t;
 	at->after = w->translated ? w->to : w->p.t;
@@ -37,7 +41,7 @@ static __noinline void work_trace(struct work *w, __u32 ifindex, __u32 bytes)
 	at->len = bytes;
 	at->program = w->program;
 	at->reason = w->reason;
-	trace_verdict(at);
+	return trace_verdict(at);
 }
 
 /* Counts and tells what became of the packet. */
@@ -46,7 +50,7 @@ static __always_inline int tc_verdict(struct __sk_buff *skb, struct work *w, int
 	if (w->reason != ABI_TC_PASSED)
 		count(w->reason);
 	if (trace_on())
-		work_trace(w, skb->ifindex, skb->len);
+		work_trace(skb->ifindex, skb->len);
 	return verdict;
 }
 

@@ -196,7 +196,7 @@ static __always_inline int xdp_in(struct xdp_md *ctx)
 		return verdict;
 	count(w->reason);
 	if (trace_on())
-		work_trace(w, ctx->ingress_ifindex, bytes);
+		work_trace(ctx->ingress_ifindex, bytes);
 	return verdict;
 }
 
