@@ -481,6 +481,7 @@ class Reader:
         if after is not None:
             query["resourceVersion"] = str(after)
         s = Stream(self.h, kind, f, after or 0, query)
+        s.to_the_end = end is not None
         if after is None:
             s.initial, s.any = True, False
             how = self.random.randrange(4)
@@ -549,7 +550,6 @@ class Reader:
             at = epoch.start[what[0]]
         want = len(epoch.expected(what[0], what[1], at))
         self.watch(*what, at, want)
-        self.h.streams[-1].to_the_end = True
 
 
 def main():
