@@ -94,6 +94,13 @@ check() { # NAME
 				bad "$1: through the node by $k, $a" "$got"
 			fi
 		done
+		# The endpoint's own node as the client: wrapped, it would get its own packets from outside.
+		got=$(at n2 "$TOOL" ask tcp $a 30080 2; at n2 "$TOOL" ask udp $a 30080 2)
+		if [ "$(grep -c "^p2/1 saw $snat:[0-9]*, answered as $a:30080$" <<<"$got")" = 4 ]; then
+			ok "$1: to a client that is the endpoint's node, $a"
+		else
+			bad "$1: to a client that is the endpoint's node, $a" "$got"
+		fi
 		# The first of these is too long for the outer header: the client is told, and cuts the next ones up.
 		at c1 "$TOOL" ask udp $a 30080 1 $whole >/dev/null
 		got=$(at c1 "$TOOL" ask udp $a 30080 2 $whole; at c1 "$TOOL" ask udp $a 30080 2 20000; at c1 "$TOOL" ask tcp $a 30080 1 30000)
