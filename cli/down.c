@@ -115,7 +115,7 @@ int command_down(int argc, char **argv)
 		return command_fail(&err);
 	if (purge && c.server)
 		forget_node(&c);
-	r = node_remove(&c, &err);
+	r = node_remove(&c, false, &err);
 	if (c.lab)
 		lab_remove(&c);
 	if (r < 0)

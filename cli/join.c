@@ -230,7 +230,7 @@ static void undo(struct cluster *c, size_t failed)
 {
 	_cleanup_err_ struct err err = { 0 };
 
-	if (failed >= STEP_PREPARE && node_remove(c, &err) < 0)
+	if (failed >= STEP_PREPARE && node_remove(c, false, &err) < 0)
 		fprintf(stderr, "keelson join: while undoing: %s\n", err_msg(&err));
 	node_remove_netns(c);
 	int r = file_rm_rf(c->state);

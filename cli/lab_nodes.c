@@ -277,7 +277,7 @@ static int power_off(const struct cluster *c, struct cluster *node, unsigned k, 
 	lab_unplug(c, k);
 	r = kill_all(node, err);
 	/* The namespace must be the node's own before anything is taken away in it. */
-	if (r < 0 || (r = cluster_enter_netns(node, err)) < 0 || (r = node_remove(node, err)) < 0 ||
+	if (r < 0 || (r = cluster_enter_netns(node, err)) < 0 || (r = node_remove(node, true, err)) < 0 ||
 	    (r = forget_memory(node, err)) < 0)
 		return r;
 	json_object_clear(node->sysctls);

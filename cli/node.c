@@ -303,8 +303,8 @@ int node_prepare(struct cluster *c, struct err *err)
 	return prepare_sysctls(c, err);
 }
 
-/* Unmounts everything mounted below the state directory, the deepest first. */
-static int unmount_below(const char *state, struct err *err)
+/* Unmounts everything mounted below the state directory, the deepest first; not below except (NULL: no such part). */
+static int unmount_below(const char *state, const char *except, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf text = { 0 };
 	_cleanup_strlist_ struct strlist lines = { 0 };
@@ -321,7 +321,7 @@ static int unmount_below(const char *state, struct err *err)
 		strlist_split(&f, lines.items[i], ' ');
 		if (f.count >= 2)
 			cluster_unescape_mount(f.items[1]);
-		if (f.count < 2 || !str_starts(f.items[1], prefix))
+		if (f.count < 2 || !str_starts(f.items[1], prefix) || (except && str_starts(f.items[1], except)))
 			continue;
 		if (umount2(f.items[1], UMOUNT_NOFOLLOW) < 0 && umount2(f.items[1], UMOUNT_NOFOLLOW | MNT_DETACH) < 0 &&
 		    first == 0)
@@ -409,8 +409,9 @@ void node_remove_netns(const struct cluster *c)
 		node_netns_delete(c->netns);
 }
 
-int node_remove(struct cluster *c, struct err *err)
+int node_remove(struct cluster *c, bool keep_others, struct err *err)
 {
+	_cleanup_free_ char *others = keep_others ? cluster_path(c, "nodes/") : NULL;
 	_cleanup_err_ struct err first = { 0 }, e = { 0 };
 	struct ip_prefix lone;
 	const char *name;
@@ -429,7 +430,7 @@ int node_remove(struct cluster *c, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(lone_addresses); i++)
 		if (c->lo_address[i] && ip_prefix_parse(lone_addresses[i], &lone) == 0)
 			KEEP_FIRST(net_address_del("lo", &lone, &e));
-	KEEP_FIRST(unmount_below(c->state, &e));
+	KEEP_FIRST(unmount_below(c->state, others, &e));
 	KEEP_FIRST(remove_cgroups(c, &e));
 	node_remove_netns(c);
 #undef KEEP_FIRST

@@ -20,7 +20,7 @@ void node_remove_netns(const struct cluster *c);
 /* Blackhole routes first, then directories, bpffs, cgroups, sysctls. Inside the node's netns. */
 int node_prepare(struct cluster *c, struct err *err);
 /* Undoes it, and removes what dead daemons left: mounts below the state directory, the pod bridge, the nftables table,
- * cgroups. Goes on after errors; returns the first. */
-int node_remove(struct cluster *c, struct err *err);
+ * cgroups. keep_others: leaves mounted what a lab's other nodes have below it (DIR/nodes). Goes on after errors; returns the first. */
+int node_remove(struct cluster *c, bool keep_others, struct err *err);
 
 #endif

@@ -161,6 +161,16 @@ check "traffic reaches it" eventually 10 back
 check "and its NodePort works" eventually 10 matches "^hello from pod" get 198.19.0.3:30080
 from_it() { from_pod 3 "f $vip 80"; }
 check "its pods reach Services" eventually 20 matches "^hello from pod" from_it
+
+# The control plane's node dies: the others' pods and Services go on without it.
+on_2() { on 2 curl -s --max-time 1 --noproxy '*' "http://$vip/"; }
+check "node 1 loses its power" "$bin/keelson" node stop --state "$state" "$netns-1"
+is "the others keep their BPF file systems" 2 grep -c "^bpf $state/nodes/[23]/bpf " /proc/self/mounts
+check "node 2 reaches Services" eventually 20 matches "^hello from pod" on_2
+check "outsiders reach its NodePort" eventually 20 matches "^hello from pod" get 198.19.1.2:30080
+check "node 1 gets power" "$bin/keelson" node start --state "$state" "$netns-1"
+check "traffic reaches all again" eventually 30 back
+check "node 2 reaches Services still" eventually 20 matches "^hello from pod" on_2
 check "the lab goes down" "$bin/keelson" down --state "$state" --purge
 left() { ls -d "$state" /run/netns/"$netns"-[n0-9]* /sys/fs/cgroup/*/"keelson-$netns"* 2>/dev/null; grep -F "$work" /proc/self/mounts; pgrep -f "$state/"; }
 is "nothing is left" "" left
