@@ -11,6 +11,7 @@
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/auth/authz.h"
+#include "apiserver/auth/oidc.h"
 #include "apiserver/auth/token.h"
 #include "apiserver/http/handler.h"
 #include "apiserver/http/tunnel.h"
@@ -32,6 +33,9 @@ struct options {
 	const char *authorization_mode, *port_file, *cluster_cidr, *cluster_dns, *pod_network, *node_cidr_mask, *node_cidr_mask_ipv6;
 	const char *anonymous_auth;
 	const char *audit_policy, *audit_path, *audit_maxsize, *audit_maxbackup, *audit_maxage;
+	struct oidc_options oidc;
+	const char *oidc_required;
+	size_t oidc_required_count;
 };
 
 struct server {
@@ -70,6 +74,10 @@ static const char usage_text[] =
 	"                              what to note of which requests (audit.k8s.io/v1 Policy), and where\n"
 	"  --audit-log-maxsize MB --audit-log-maxbackup N --audit-log-maxage DAYS\n"
 	"                              a larger file (100) is renamed; how many renamed ones are kept, and how long (all)\n"
+	"  --oidc-issuer-url URL --oidc-client-id ID\n"
+	"                              accept the ID tokens of an OpenID Connect issuer; also --oidc-username-claim (sub),\n"
+	"                              --oidc-username-prefix, --oidc-groups-claim, --oidc-groups-prefix, --oidc-ca-file,\n"
+	"                              --oidc-required-claim CLAIM=VALUE (again and again), --oidc-signing-algs (RS256)\n"
 	"  --help, --version\n";
 
 _noreturn_ static void usage(const char *why)
@@ -83,6 +91,13 @@ static void add_sa_public(struct options *o, const char *file)
 	if (o->sa_public_count == MAX_SA_PUBLIC)
 		usage("--sa-public may be given 16 times; a file may hold several keys");
 	o->sa_publics[o->sa_public_count++] = file;
+}
+
+static void add_oidc_required(struct options *o, const char *claim)
+{
+	if (o->oidc_required_count == OIDC_MAX_REQUIRED)
+		usage("--oidc-required-claim may be given 32 times");
+	o->oidc.required[o->oidc_required_count++] = claim;
 }
 
 static void parse_options(int argc, char **argv, struct options *o)
@@ -104,7 +119,11 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "node-cidr-mask-ipv6", &o->node_cidr_mask_ipv6, false }, { "anonymous-auth", &o->anonymous_auth, false },
 		{ "audit-policy-file", &o->audit_policy, false }, { "audit-log-path", &o->audit_path, false },
 		{ "audit-log-maxsize", &o->audit_maxsize, false }, { "audit-log-maxbackup", &o->audit_maxbackup, false },
-		{ "audit-log-maxage", &o->audit_maxage, false },
+		{ "audit-log-maxage", &o->audit_maxage, false }, { "oidc-issuer-url", &o->oidc.issuer_url, false },
+		{ "oidc-client-id", &o->oidc.client_id, false }, { "oidc-username-claim", &o->oidc.username_claim, false },
+		{ "oidc-username-prefix", &o->oidc.username_prefix, false }, { "oidc-groups-claim", &o->oidc.groups_claim, false },
+		{ "oidc-groups-prefix", &o->oidc.groups_prefix, false }, { "oidc-required-claim", &o->oidc_required, false },
+		{ "oidc-ca-file", &o->oidc.ca_file, false }, { "oidc-signing-algs", &o->oidc.signing_algs, false },
 	};
 	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
 	int c;
@@ -124,6 +143,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 			*all[c - FIRST].slot = optarg;
 			if (all[c - FIRST].slot == &o->sa_public)
 				add_sa_public(o, optarg);
+			else if (all[c - FIRST].slot == &o->oidc_required)
+				add_oidc_required(o, optarg);
 		} else {
 			fputs(usage_text, stderr);
 			exit(2);
@@ -292,6 +313,16 @@ static int start_audit(struct server *s, struct err *err)
 	return 0;
 }
 
+static int start_oidc(struct server *s, struct err *err)
+{
+	if (!s->o.oidc.issuer_url != !s->o.oidc.client_id)
+		usage("--oidc-issuer-url and --oidc-client-id need each other");
+	if (!s->o.oidc.issuer_url)
+		return 0;
+	s->g.oidc = oidc_new(&s->loop, &s->o.oidc, err);
+	return s->g.oidc ? 0 : -1;
+}
+
 static int start_registry(struct server *s, struct err *err)
 {
 	struct registry_options r;
@@ -368,6 +399,7 @@ static void finish(struct server *s)
 		http_server_shutdown(s->http, 0, on_server_gone, s);
 		uv_run(&s->loop, UV_RUN_DEFAULT);
 	}
+	s->g.oidc = oidc_free(s->g.oidc);
 	if (s->g.store)
 		registry_close(&s->g);
 	s->g.audit = audit_free(s->g.audit);
@@ -398,7 +430,7 @@ int main(int argc, char **argv)
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 	uv_loop_init(&s->loop);
-	if (start_audit(s, &err) != 0 || start_registry(s, &err) != 0 || start_http(s, &err) != 0) {
+	if (start_audit(s, &err) != 0 || start_oidc(s, &err) != 0 || start_registry(s, &err) != 0 || start_http(s, &err) != 0) {
 		log_error("%s", err_msg(&err));
 		s->exit_code = 1;
 		finish(s);

@@ -13,6 +13,7 @@
 
 #include "apiserver/auth/authz.h"
 #include "apiserver/auth/bootstrap_token.h"
+#include "apiserver/auth/oidc.h"
 #include "apiserver/auth/token.h"
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -118,8 +119,8 @@ static void add_extra(struct arena *a, struct names *keys, struct names *values,
 	values->items[values->count++] = arena_strdup(a, value);
 }
 
-/* Bootstrap tokens name no audience: they are for this server. */
-static int bootstrap_identity(struct registry *g, struct arena *a, const char *token, const char *const *audiences,
+/* Bootstrap tokens name no audience, and an OpenID Connect token that of its issuer's client: they are for this server. */
+static int server_identity(struct registry *g, struct arena *a, const char *token, const char *const *audiences,
 			      struct identity *ret, const char **ret_audience)
 {
 	for (size_t i = 0; audiences[i]; i++) {
@@ -127,7 +128,8 @@ static int bootstrap_identity(struct registry *g, struct arena *a, const char *t
 			continue;
 		if (ret_audience)
 			*ret_audience = audiences[i];
-		return bootstrap_token_authenticate(g, a, token, ret);
+		return bootstrap_token_shaped(token) ? bootstrap_token_authenticate(g, a, token, ret) :
+						       oidc_authenticate(g->oidc, a, token, clock_wall_s(), ret);
 	}
 	return -EACCES;
 }
@@ -171,8 +173,8 @@ static int account_identity(struct registry *g, struct arena *a, const char *tok
 int authn_token(struct registry *g, struct arena *a, const char *token, const char *const *audiences, struct identity *ret,
 		const char **ret_audience)
 {
-	if (bootstrap_token_shaped(token))
-		return bootstrap_identity(g, a, token, audiences, ret, ret_audience);
+	if (bootstrap_token_shaped(token) || (g->oidc && oidc_is_for(g->oidc, token)))
+		return server_identity(g, a, token, audiences, ret, ret_audience);
 	return account_identity(g, a, token, audiences, ret, ret_audience);
 }
 
@@ -180,6 +182,26 @@ static json_t *unauthorized(void)
 {
 	metrics_counter_add("authentication_attempts", "Requests with credentials, by outcome.", "result=\"failure\"", 1);
 	return status_new(401, "Unauthorized", "Unauthorized");
+}
+
+/* The token of an Authorization header; NULL when it is of another scheme. */
+static const char *bearer_of(const char *authorization)
+{
+	const char *token = authorization + 7;
+	if (strncasecmp(authorization, "Bearer ", 7) != 0)
+		return NULL;
+	while (*token == ' ')
+		token++;
+	return token;
+}
+
+bool authn_waits(struct call *c, void (*resume)(void *call))
+{
+	const char *authorization = http_header(c->req, "Authorization"), *token = authorization ? bearer_of(authorization) : NULL;
+	if (!c->g->oidc || !token || bootstrap_token_shaped(token) || !oidc_wait(c->g->oidc, token, resume, c))
+		return false;
+	call_ref(c);
+	return true;
 }
 
 json_t *authn_request(struct call *c)
@@ -190,13 +212,9 @@ json_t *authn_request(struct call *c)
 	c->user = (struct identity){ .name = "system:anonymous", .uid = "", .groups = nobody, .anonymous = true };
 	if (authorization) {
 		const char *audiences[] = { c->g->options.issuer, NULL };
-		if (strncasecmp(authorization, "Bearer ", 7) != 0)
-			return unauthorized();
-		const char *token = authorization + 7;
-		while (*token == ' ')
-			token++;
+		const char *token = bearer_of(authorization);
 		struct identity user;
-		if (authn_token(c->g, c->arena, token, audiences, &user, NULL) < 0)
+		if (!token || authn_token(c->g, c->arena, token, audiences, &user, NULL) < 0)
 			return unauthorized();
 		c->user = user;
 		return NULL;

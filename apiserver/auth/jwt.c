@@ -7,26 +7,42 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
+#include <openssl/param_build.h>
+#include <openssl/rsa.h>
 #include <string.h>
 
 #include "base/mem.h"
 
-/* half: of an ECDSA signature and of a point; 0 for RSA. */
+/* half: bytes of half an ECDSA signature, and of a coordinate; 0 for RSA. */
 static const struct {
 	const char *name, *curve;
-	unsigned bits, half;
+	unsigned half;
 	const EVP_MD *(*digest)(void);
+	bool pss;
 } algs[JWT_ALG_MAX] = {
-	[JWT_ES256] = { "ES256", "P-256", 256, 32, EVP_sha256 },
-	[JWT_ES384] = { "ES384", "P-384", 384, 48, EVP_sha384 },
-	[JWT_ES512] = { "ES512", "P-521", 521, 66, EVP_sha512 },
-	[JWT_RS256] = { "RS256", NULL, 0, 0, EVP_sha256 },
+	[JWT_ES256] = { "ES256", "P-256", 32, EVP_sha256, false },
+	[JWT_ES384] = { "ES384", "P-384", 48, EVP_sha384, false },
+	[JWT_ES512] = { "ES512", "P-521", 66, EVP_sha512, false },
+	[JWT_RS256] = { "RS256", NULL, 0, EVP_sha256, false },
+	[JWT_RS384] = { "RS384", NULL, 0, EVP_sha384, false },
+	[JWT_RS512] = { "RS512", NULL, 0, EVP_sha512, false },
+	[JWT_PS256] = { "PS256", NULL, 0, EVP_sha256, true },
+	[JWT_PS384] = { "PS384", NULL, 0, EVP_sha384, true },
+	[JWT_PS512] = { "PS512", NULL, 0, EVP_sha512, true },
 };
 enum { RSA_MIN_BITS = 2048, RSA_MAX_BITS = 16384, MAX_HALF = 66 };
 
 const char *jwt_alg_name(enum jwt_alg alg)
 {
 	return algs[alg].name;
+}
+
+enum jwt_alg jwt_alg_find(const char *name)
+{
+	unsigned i = 0;
+	while (i < JWT_ALG_MAX && !str_eq(algs[i].name, name))
+		i++;
+	return i;
 }
 
 enum jwt_alg jwt_alg_of_key(const EVP_PKEY *key)
@@ -66,8 +82,7 @@ static int read_header(struct jwt *j, struct err *err)
 {
 	const char *alg = json_string_value(json_object_get(j->header, "alg"));
 	const json_t *kid = json_object_get(j->header, "kid");
-	for (j->alg = 0; j->alg < JWT_ALG_MAX && !str_eq(algs[j->alg].name, alg); j->alg++)
-		;
+	j->alg = jwt_alg_find(alg);
 	if (j->alg == JWT_ALG_MAX)
 		return err_set(err, EINVAL, "the token's algorithm is not supported");
 	if (json_object_get(j->header, "crit"))
@@ -128,18 +143,33 @@ static unsigned char *raw_to_der(const unsigned char *raw, unsigned half, size_t
 	return der;
 }
 
+static bool of_one_kind(enum jwt_alg alg, const EVP_PKEY *key)
+{
+	enum jwt_alg own = jwt_alg_of_key(key);
+	return own == alg || (own == JWT_RS256 && !algs[alg].curve);
+}
+
+static bool begin_verify(EVP_MD_CTX *ctx, enum jwt_alg alg, EVP_PKEY *key)
+{
+	EVP_PKEY_CTX *p = NULL;
+	if (EVP_DigestVerifyInit(ctx, &p, algs[alg].digest(), NULL, key) != 1)
+		return false;
+	return !algs[alg].pss || (EVP_PKEY_CTX_set_rsa_padding(p, RSA_PKCS1_PSS_PADDING) == 1 &&
+				  EVP_PKEY_CTX_set_rsa_pss_saltlen(p, RSA_PSS_SALTLEN_DIGEST) == 1);
+}
+
 bool jwt_signature_fits(const struct jwt *j, EVP_PKEY *key)
 {
 	const unsigned half = algs[j->alg].half;
 	unsigned char *der = NULL;
 	const unsigned char *signature = (const unsigned char *)j->signature.data;
 	size_t len = j->signature.len;
-	if (jwt_alg_of_key(key) != j->alg || (half && len != 2 * (size_t)half))
+	if (!of_one_kind(j->alg, key) || (half && len != 2 * (size_t)half))
 		return false;
 	if (half)
 		signature = der = raw_to_der(signature, half, &len);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool ok = signature && EVP_DigestVerifyInit(ctx, NULL, algs[j->alg].digest(), NULL, key) == 1 &&
+	bool ok = signature && begin_verify(ctx, j->alg, key) &&
 		  EVP_DigestVerify(ctx, signature, len, (const unsigned char *)j->text, j->signed_len) == 1;
 	EVP_MD_CTX_free(ctx);
 	OPENSSL_free(der);
@@ -211,4 +241,71 @@ json_t *jwt_jwk(const EVP_PKEY *key, const char *kid)
 		set_number(jwk, "e", key, OSSL_PKEY_PARAM_RSA_E, 0);
 	}
 	return jwk;
+}
+
+static bool member_bytes(const json_t *jwk, const char *name, struct strbuf *out)
+{
+	const json_t *v = json_object_get(jwk, name);
+	return json_is_string(v) && base64url_decode(out, json_string_value(v), json_string_length(v)) == 0 && out->len &&
+	       out->len <= RSA_MAX_BITS / 8;
+}
+
+static EVP_PKEY *key_of_params(const char *kind, OSSL_PARAM_BLD *build)
+{
+	OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(build);
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, kind, NULL);
+	EVP_PKEY *key = NULL;
+	if (!params || EVP_PKEY_fromdata_init(ctx) != 1 || EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+		key = NULL;
+	EVP_PKEY_CTX_free(ctx);
+	OSSL_PARAM_free(params);
+	return key;
+}
+
+static EVP_PKEY *rsa_of_jwk(const json_t *jwk)
+{
+	_cleanup_strbuf_ struct strbuf n = { 0 }, e = { 0 };
+	if (!member_bytes(jwk, "n", &n) || !member_bytes(jwk, "e", &e) || e.len > 8)
+		return NULL;
+	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+	BIGNUM *bn = BN_bin2bn((unsigned char *)n.data, (int)n.len, NULL), *be = BN_bin2bn((unsigned char *)e.data, (int)e.len, NULL);
+	OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, bn);
+	OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, be);
+	EVP_PKEY *key = BN_is_odd(be) && !BN_is_one(be) ? key_of_params("RSA", build) : NULL;
+	OSSL_PARAM_BLD_free(build);
+	BN_free(bn);
+	BN_free(be);
+	return key;
+}
+
+static EVP_PKEY *ec_of_jwk(const json_t *jwk)
+{
+	_cleanup_strbuf_ struct strbuf x = { 0 }, y = { 0 }, point = { 0 };
+	const char *curve = json_string_value(json_object_get(jwk, "crv"));
+	unsigned i = 0;
+	while (i < JWT_ALG_MAX && !(algs[i].curve && str_eq(algs[i].curve, curve)))
+		i++;
+	if (i == JWT_ALG_MAX || !member_bytes(jwk, "x", &x) || !member_bytes(jwk, "y", &y) || x.len != algs[i].half ||
+	    y.len != algs[i].half)
+		return NULL;
+	strbuf_addc(&point, 4); /* uncompressed; OpenSSL checks that it is on the curve */
+	strbuf_add(&point, x.data, x.len);
+	strbuf_add(&point, y.data, y.len);
+	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+	OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, curve, 0);
+	OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point.data, point.len);
+	EVP_PKEY *key = key_of_params("EC", build);
+	OSSL_PARAM_BLD_free(build);
+	return key;
+}
+
+EVP_PKEY *jwt_key_of_jwk(const json_t *jwk)
+{
+	const char *kind = json_string_value(json_object_get(jwk, "kty")), *use = json_string_value(json_object_get(jwk, "use"));
+	EVP_PKEY *key = use && !str_eq(use, "sig") ? NULL : str_eq(kind, "RSA") ? rsa_of_jwk(jwk) : str_eq(kind, "EC") ? ec_of_jwk(jwk) :
+														 NULL;
+	if (!key || jwt_alg_of_key(key) != JWT_ALG_MAX)
+		return key;
+	EVP_PKEY_free(key);
+	return NULL;
 }

@@ -454,8 +454,20 @@ static json_t *identify(struct call *c)
 	return refused;
 }
 
+static void dispatch(struct call *c);
+
+static void resume(void *call)
+{
+	struct call *c = call;
+	if (c->req)
+		dispatch(c);
+	call_unref(c);
+}
+
 static void dispatch(struct call *c)
 {
+	if (authn_waits(c, resume))
+		return;
 	json_t *status = NULL;
 	int rc = query_parse(c->arena, http_query(c->req), &c->q);
 	if (!rc)

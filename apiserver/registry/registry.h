@@ -21,6 +21,7 @@ struct token_keys;
 struct authorizer;
 struct tunnel_config;
 struct audit;
+struct oidc;
 struct waiter;
 struct quotas;
 
@@ -51,6 +52,7 @@ struct registry {
 	struct token_keys *keys;
 	struct authorizer *authz;
 	struct tunnel_config *tunnel;
+	struct oidc *oidc;               /* NULL: no OpenID Connect issuer */
 	struct audit *audit;             /* NULL: nothing is audited */
 	const struct schema_resource *pods, *services, *namespaces, *nodes, *endpoints, *endpointslices, *serviceaccounts,
 		*secrets, *priorityclasses, *configmaps, *pdbs, *leases, *events;
