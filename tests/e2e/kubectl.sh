@@ -228,6 +228,12 @@ debugging() { # NAMESPACE
 	check "a copy with another image" n debug -q box --copy-to=other --profile=general "--set-image=*=keelson.local/hello:1"
 	is "has it" keelson.local/hello:1 n get pod other -o 'jsonpath={.spec.containers[0].image}'
 	says "the node, with its files" "keelson-cni" debug_typing "ls /host$state/cni/bin" "node/$netns" -- sh
+	check "a pod that ends when it is told to" n run short --image=$image --restart=Never -- sh -c 'until [ -e /tmp/end ]; do sleep 0.1; done'
+	check "with one that does not" debug short -c busy -- sh -c 'trap "exit 0" TERM; while :; do sleep 0.1; done'
+	check "runs" eventually 20 matches "startedAt" n get pod short -o 'jsonpath={.status.ephemeralContainerStatuses[0].state.running}'
+	check "and is told" n exec short -c short -- touch /tmp/end
+	check "it has succeeded" eventually 20 matches "Succeeded" n get pod short -o 'jsonpath={.status.phase}'
+	is "and takes the other along" "Completed" n get pod short -o 'jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.reason}'
 	check "delete the pod with what runs in it" n delete pod box --grace-period=1
 	check "delete all of it" K delete namespace "$ns" --timeout=60s
 }
