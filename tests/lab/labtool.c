@@ -32,13 +32,13 @@ static int fail(struct err *err)
 	return 1;
 }
 
-/* DIR/lab keeps "ID NODES PODS TUNNEL". */
-static struct lab *open_lab(const char *dir, struct err *err)
+/* DIR/lab keeps "ID NODES PODS TUNNEL". keep: lab_free() leaves it there. */
+static struct lab *open_lab(const char *dir, bool keep, struct err *err)
 {
 	static char id[64];
 	_cleanup_free_ char *path = str_printf("%s/lab", dir);
 	_cleanup_strbuf_ struct strbuf b = { 0 };
-	struct lab_options o = { .name = id, .dir = dir };
+	struct lab_options o = { .name = id, .dir = dir, .keep = keep };
 	int tunnel;
 	if (file_read(path, 4096, &b) < 0 || !b.data || sscanf(b.data, "%63s %u %u %d", id, &o.nodes, &o.pods, &tunnel) != 4) {
 		err_set(err, ENOENT, "no lab in %s", dir);
@@ -80,7 +80,7 @@ static void kill_all(const char *cgroup)
 static int down(const char *dir)
 {
 	_cleanup_err_ struct err err = { 0 };
-	struct lab *l = open_lab(dir, &err);
+	struct lab *l = open_lab(dir, false, &err);
 	if (!l)
 		return fail(&err);
 	for (unsigned k = 1; lab_cgroup(l, k); k++)
@@ -110,13 +110,18 @@ static int run(const char *dir, const char *where, char **argv)
 	struct lab_place at;
 	if (place_parse(where, &at) < 0)
 		return err_set(&err, EINVAL, "%s is no place: n1, p2/1, c1 or net", where), fail(&err);
-	struct lab *l = open_lab(dir, &err);
+	struct lab *l = open_lab(dir, true, &err);
 	if (!l)
 		return fail(&err);
-	if (lab_become(l, at) < 0)
-		return err_set(&err, errno, "going to %s: %s", where, strerror(errno)), fail(&err);
-	execvp(argv[0], argv);
-	return err_set(&err, errno, "%s: %s", argv[0], strerror(errno)), fail(&err);
+	int r = lab_become(l, at);
+	if (r < 0) {
+		err_set(&err, -r, "going to %s: %s", where, strerror(-r));
+	} else {
+		execvp(argv[0], argv);
+		err_set(&err, errno, "%s: %s", argv[0], strerror(errno));
+	}
+	lab_free(l);
+	return fail(&err);
 }
 
 static int proxy(const char *dir, const char *node, const char *program, char **more, int count)
@@ -125,21 +130,24 @@ static int proxy(const char *dir, const char *node, const char *program, char **
 	struct lab_place at;
 	if (place_parse(node, &at) < 0 || at.kind != LAB_NODE)
 		return err_set(&err, EINVAL, "%s is no node", node), fail(&err);
-	struct lab *l = open_lab(dir, &err);
+	struct lab *l = open_lab(dir, true, &err);
 	if (!l)
 		return fail(&err);
 	/* Not into the cgroup: the daemon's own sockets are no business of the hooks. */
 	lab_enter(l, at);
-	return lab_proxy_exec(l, at.node, program, (const char *const *)more, (size_t)count, &err), fail(&err);
+	lab_proxy_exec(l, at.node, program, (const char *const *)more, (size_t)count, &err);
+	lab_free(l);
+	return fail(&err);
 }
 
 static int write_nodes(const char *dir)
 {
 	_cleanup_err_ struct err err = { 0 };
-	struct lab *l = open_lab(dir, &err);
+	struct lab *l = open_lab(dir, true, &err);
 	if (!l)
 		return fail(&err);
 	lab_write_nodes(l);
+	lab_free(l);
 	return 0;
 }
 
@@ -165,7 +173,6 @@ static int target_parse(char **argv, enum talk_kind *kind, struct ip_addr *to, u
 static int ask(char **argv, int argc)
 {
 	static const struct lab_place here;
-	struct talk *t = talk_new(NULL);
 	enum talk_kind kind;
 	struct ip_addr to;
 	uint16_t port;
@@ -173,6 +180,7 @@ static int ask(char **argv, int argc)
 	int bad = 0, count = argc > 3 ? atoi(argv[3]) : 1, bytes = argc > 4 ? atoi(argv[4]) : 64;
 	if (target_parse(argv, &kind, &to, &port) < 0)
 		return 2;
+	struct talk *t = talk_new(NULL);
 	for (int i = 0; i < count; i++) {
 		struct talk_answer a = { 0 };
 		struct talk_client *c = talk_open(t, here, kind, &to, port, 0, 2000, &a.error);
@@ -189,16 +197,17 @@ static int ask(char **argv, int argc)
 static int flow(char **argv, int argc)
 {
 	static const struct lab_place here;
-	struct talk *t = talk_new(NULL);
 	enum talk_kind kind;
 	struct ip_addr to;
 	uint16_t port;
 	int error, rate = argc > 3 ? atoi(argv[3]) : 1000;
 	if (target_parse(argv, &kind, &to, &port) < 0 || rate <= 0)
 		return 2;
+	struct talk *t = talk_new(NULL);
 	struct talk_client *c = talk_open(t, here, kind, &to, port, 0, 5000, &error);
 	if (!c) {
 		printf("%s\n", strerrorname_np(error));
+		talk_free(t);
 		return 1;
 	}
 	int64_t begin = clock_mono_ns();
@@ -213,16 +222,22 @@ static int flow(char **argv, int argc)
 	struct talk_count n = talk_counted(c);
 	printf("sent %llu answered %llu errors %llu servers %u\n", (unsigned long long)n.sent, (unsigned long long)n.answered,
 	       (unsigned long long)n.errors, talk_changes(c));
+	talk_close(t, c);
+	talk_free(t);
 	return n.answered != n.sent || n.errors;
 }
 
 static int serve(const char *name, const char *port)
 {
 	static const struct lab_place here;
-	struct talk *t = talk_new(NULL);
 	uint64_t p;
-	if (str_to_u64(port, 65535, &p) < 0 || talk_serve(t, here, (uint16_t)p, name) < 0)
+	if (str_to_u64(port, 65535, &p) < 0)
 		return 1;
+	struct talk *t = talk_new(NULL);
+	if (talk_serve(t, here, (uint16_t)p, name) < 0) {
+		talk_free(t);
+		return 1;
+	}
 	for (;;)
 		talk_run(t, 1000);
 }
