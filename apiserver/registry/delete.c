@@ -327,7 +327,7 @@ void verb_delete(struct call *c)
 		status = node_restrict(c->g, c->storage, &c->user, NODE_DELETE, NULL, NULL, old);
 	}
 	if (status) {
-		answer_status(c, status);
+		write_refused(call_ref(c), status);
 		return;
 	}
 	d = mem_new(struct delete_call);

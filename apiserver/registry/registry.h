@@ -60,6 +60,7 @@ struct registry {
 	unsigned minute_count;
 	struct waiter *waiters;
 	unsigned waiter_count;
+	uint64_t last_put;       /* revision of the newest write handed to the store */
 	struct write *unsettled; /* writes that store nothing, until what they are based on is durable */
 	bool ready, stopping;
 	void (*fatal)(const char *why);

@@ -766,6 +766,25 @@ static void test_unchanged_is_durable(void **state)
 	assert_int_equal(same.revision, first.revision);
 }
 
+/* A refusal, too, tells only of what is durable: who hears that a name exists, finds it. */
+static void test_refusal_is_durable(void **state)
+{
+	struct fixture *f = *state;
+	struct noted first;
+	assert_int_equal(ask(f, f->admin, "POST", CM, NULL, NULL, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}"), 201);
+	write_again(f, "w", false, &first);
+	struct call *c = mem_new(struct call);
+	*c = (struct call){ .refs = 2, .g = &f->g, .storage = f->g.configmaps };
+	write_refused(c, status_exists(f->g.configmaps, "a"));
+	assert_non_null(f->g.unsettled);
+	assert_int_equal(c->refs, 2);
+	while (!first.done)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	assert_null(f->g.unsettled);
+	assert_int_equal(c->refs, 1);
+	free(c);
+}
+
 static void test_strict_fields(void **state)
 {
 	static const struct step steps[] = {
@@ -791,7 +810,7 @@ int main(void)
 		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
 		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),
-		TEST(test_watch_too_old), TEST(test_watch_resumes_after_restart), TEST(test_future_revision), TEST(test_unchanged_is_durable),
+		TEST(test_watch_too_old), TEST(test_watch_resumes_after_restart), TEST(test_future_revision), TEST(test_unchanged_is_durable), TEST(test_refusal_is_durable),
 		TEST(test_strict_fields),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@ struct write {
 	struct store_object *object; /* dry runs: what would have been written; writes that change nothing: what is there */
 	struct write *next;          /* in the registry's `unsettled`, until based_on is durable */
 	uint64_t based_on;
+	json_t *refusal;             /* what it is answered then; NULL: object */
 	struct alloc_undo *undo;
 	write_done_fn done;
 	void *user;
@@ -72,7 +73,9 @@ static void settle(struct registry *g, int status, const char *why)
 	while (ready) {
 		struct write *w = ready;
 		ready = w->next;
-		finish(w, durable_status(status, why), w->object);
+		json_t *failed = durable_status(status, why), *refusal = TAKE(w->refusal);
+		finish(w, failed ? failed : json_incref(refusal), w->object);
+		json_decref(refusal);
 	}
 }
 
@@ -87,8 +90,10 @@ static void on_stored(int status, const char *why, struct store_object *object, 
 	struct registry *g = w->g;
 	finish(w, durable_status(status, why), object);
 	/* Everything under way failed with it, and so does what was based on that. */
-	if (status)
+	if (status) {
+		g->last_put = store_revision(g->store);
 		settle(g, status, why);
+	}
 }
 
 static void on_later_closed(uv_handle_t *h)
@@ -170,9 +175,12 @@ static json_t *put(struct registry *g, const struct schema_resource *storage, co
 		answer_later(w, expected);
 		return NULL;
 	}
+	uint64_t revision = o->revision;
 	rc = remove ? store_delete(g->store, o, expected, on_stored, w) : store_put(g->store, o, expected, on_stored, w);
-	if (!rc)
+	if (!rc) {
+		g->last_put = revision;
 		return NULL;
+	}
 	service_undo(g, undo);
 	free(w);
 	if (rc == -EEXIST)
@@ -490,20 +498,28 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 
 /* Answers */
 
-void write_refused(struct call *c, json_t *status)
-{
-	if (!status)
-		return;
-	answer_status(c, status);
-	call_unref(c);
-}
-
 static void answer_written(struct write_result *r, struct call *c, int code)
 {
 	if (r->status)
 		answer_status(c, TAKE(r->status));
 	else
 		answer_object(c, code, r->object);
+	call_unref(c);
+}
+
+/* That something exists, or does not, or is another version may come from a write that is not durable yet: it is waited for. */
+void write_refused(struct call *c, json_t *status)
+{
+	json_int_t code = json_integer_value(json_object_get(status, "code"));
+	if (!status)
+		return;
+	if ((code == 404 || code == 409) && c->g->last_put > store_revision(c->g->store)) {
+		struct write *w = mem_new(struct write);
+		*w = (struct write){ .g = c->g, .storage = c->storage, .refusal = status, .done = write_answer_ok, .user = c };
+		answer_later(w, c->g->last_put);
+		return;
+	}
+	answer_status(c, status);
 	call_unref(c);
 }
 
