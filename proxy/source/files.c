@@ -59,6 +59,7 @@ struct source_files {
 	struct map *owners; /* key -> struct owner, own */
 	int64_t first_ms;   /* of the events not looked at yet; 0: none */
 	bool synced, full, away;
+	bool missed; /* events were taken in while files were read */
 };
 
 static void on_settled(uv_timer_t *t);
@@ -314,16 +315,20 @@ static void take_event(struct source_files *s, const struct inotify_event *e)
 	f->writing_ms = e->mask & IN_MODIFY ? clock_mono_ms() : 0;
 }
 
-static void drain(struct source_files *s)
+/* True: there were events, so that the directory has to be looked at again. */
+static bool drain(struct source_files *s)
 {
 	_Alignas(struct inotify_event) char buf[16384];
 	ssize_t n;
+	bool any = false;
 	while ((n = read(s->fd, buf, sizeof(buf))) > 0)
 		for (char *at = buf; at < buf + n;) {
 			const struct inotify_event *e = (const struct inotify_event *)at;
 			take_event(s, e);
 			at += sizeof(*e) + e->len;
+			any = true;
 		}
+	return any;
 }
 
 static void read_one(struct source_files *s, size_t index)
@@ -334,11 +339,12 @@ static void read_one(struct source_files *s, size_t index)
 	s->files[index].reread = false;
 	if (parse_file(s, path, name, &p) < 0)
 		return;
-	drain(s);
+	/* What happened meanwhile, to whichever file, wakes nobody any more. */
+	if (drain(s))
+		s->missed = true;
 	struct file *f = file_get(s, name); /* files that just came may have moved it */
 	if (!f || f->reread || f->writing_ms) {
-		if (!uv_is_active((uv_handle_t *)s->timer)) /* it was changed while it was read */
-			uv_timer_start(s->timer, on_settled, SETTLE_MS, 0);
+		s->missed = true; /* it was changed while it was read */
 		return;
 	}
 	struct entry *old = f->entries;
@@ -443,7 +449,10 @@ static void scan(struct source_files *s)
 	}
 	s->away = false;
 	drop_unseen(s);
+	s->missed = false;
 	int64_t wait = read_changed(s);
+	if (s->missed)
+		wait = SETTLE_MS;
 	if (wait)
 		uv_timer_start(s->timer, on_settled, (uint64_t)wait, 0);
 	if (!s->synced)
