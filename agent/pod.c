@@ -442,10 +442,14 @@ static void follow_container(struct pod *p, size_t i, const struct observed_cont
 		c->hook_id = mem_strdup(o->id);
 		runs = true;
 	}
-	if (!runs || p->state != POD_ALIVE || !str_eq(probe_container_id(c), o->id))
+	bool watched = runs && (p->state == POD_ALIVE || p->state == POD_STOPPING);
+
+	if (!watched || !str_eq(probe_container_id(c), o->id))
 		probe_stop(c);
-	if (runs && p->state == POD_ALIVE && !c->probes)
+	if (watched && !c->probes)
 		probe_start(p, i, o->id, o->started_ns);
+	if (p->state != POD_ALIVE)
+		probe_quiet(c);
 	if (runs)
 		pod_set_waiting(c, NULL, NULL);
 }

@@ -122,6 +122,9 @@ void pod_collect(struct pod *p);      /* old dead containers and their logs */
 /* probe.c: runs a container's probes while it runs. */
 void probe_start(struct pod *p, size_t index, const char *container_id, int64_t started_ns);
 void probe_stop(struct pod_container *c);
+/* The container is being stopped: nothing may want it restarted any more, but whether it is ready is still asked, so that a
+ * Service without another endpoint keeps one that serves while it terminates (KEP-1669). */
+void probe_quiet(struct pod_container *c);
 bool probe_ready(const struct pod_container *c);   /* true without a readiness probe */
 bool probe_started(const struct pod_container *c); /* true without a startup probe */
 const char *probe_container_id(const struct pod_container *c); /* NULL: none */

@@ -127,7 +127,7 @@ void pod_stop_container(struct pod *p, size_t index)
 		s->grace_s = MAX(s->grace_s - (clock_mono_ms() - p->stop_since_ms) / 1000, (int64_t)0);
 	c->stopping = true;
 	p->ops++;
-	probe_stop(c);
+	probe_quiet(c);
 	if (o->state == PLAN_CREATED) {
 		/* It never ran: there is nothing to stop. */
 		remove_created(p, s);

@@ -181,6 +181,20 @@ void probe_stop(struct pod_container *c)
 	free(set);
 }
 
+void probe_quiet(struct pod_container *c)
+{
+	static const enum probe_kind quiet[] = { PROBE_STARTUP, PROBE_LIVENESS };
+
+	for (size_t i = 0; c->probes && i < ARRAY_SIZE(quiet); i++) {
+		struct probe *p = &c->probes->probes[quiet[i]];
+
+		p->given_up = true;
+		handler_cancel(TAKE(p->call));
+		if (p->timer)
+			uv_timer_stop(p->timer);
+	}
+}
+
 bool probe_ready(const struct pod_container *c)
 {
 	return c->probes && (!c->probes->probes[PROBE_READINESS].wanted || c->probes->probes[PROBE_READINESS].ok);

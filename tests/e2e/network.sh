@@ -71,5 +71,21 @@ check "DNS: ExternalName" eventually 15 matches "$vip|hello.default" lookup alia
 
 check "a pod reaches the API server by its Service" pod_sh 'nc -w 3 kubernetes 443 </dev/null'
 K scale deployment hello --replicas=1 >/dev/null
+# A pod that takes long to end: while nobody else is there its Service goes on with it (KEP-1669).
+K create -f - >/dev/null <<'END'
+{"kind":"List","apiVersion":"v1","items":[
+ {"kind":"Pod","apiVersion":"v1","metadata":{"name":"stay","labels":{"app":"stay"}},"spec":{"terminationGracePeriodSeconds":120,"containers":[
+  {"name":"c","image":"keelson.local/busybox:1","command":["sh","-c","trap '' TERM; mkdir /tmp/w; echo still here >/tmp/w/index.html; httpd -f -p 8080 -h /tmp/w"],
+   "readinessProbe":{"httpGet":{"path":"/","port":8080},"periodSeconds":1}}]}},
+ {"kind":"Service","apiVersion":"v1","metadata":{"name":"stay"},"spec":{"selector":{"app":"stay"},"ports":[{"port":80,"targetPort":8080}]}}]}
+END
+check "a pod that will not end" K wait --for=condition=Ready pod/stay --timeout=60s
+check "it is deleted" K delete pod stay --wait=false
+slice() { K get endpointslices -l kubernetes.io/service-name=stay -o 'jsonpath={.items[0].endpoints[0].conditions}'; }
+check "its endpoint terminates and serves" eventually 15 matches '"ready":false,"serving":true,"terminating":true' slice
+sleep 3 # some probes later
+is "and goes on serving" '{"ready":false,"serving":true,"terminating":true}' slice
+is "the Service falls back to it" "still here" in_node curl -s --max-time 3 --noproxy '*' "http://$(K get service stay -o 'jsonpath={.spec.clusterIP}')/"
+check "it is made to end" K delete pod stay --force --grace-period=0
 check "removed backends get no traffic" eventually 30 matches '^1$' all_pods
 finish
