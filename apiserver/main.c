@@ -36,6 +36,7 @@ struct options {
 	struct oidc_options oidc;
 	const char *oidc_required;
 	size_t oidc_required_count;
+	struct etcd_options etcd;
 };
 
 struct server {
@@ -54,7 +55,7 @@ struct server {
 static struct server server;
 
 static const char usage_text[] =
-	"usage: keelson-apiserver --data-dir DIR --advertise-address IP --tls-cert F --tls-key F --client-ca F\n"
+	"usage: keelson-apiserver (--data-dir DIR | --etcd-servers URL,...) --advertise-address IP --tls-cert F --tls-key F --client-ca F\n"
 	"                         --sa-key F --sa-public F [options]\n"
 	"\n"
 	"  --sa-public F               may be given again, and F may hold several keys: tokens of any are accepted\n"
@@ -78,6 +79,8 @@ static const char usage_text[] =
 	"                              accept the ID tokens of an OpenID Connect issuer; also --oidc-username-claim (sub),\n"
 	"                              --oidc-username-prefix, --oidc-groups-claim, --oidc-groups-prefix, --oidc-ca-file,\n"
 	"                              --oidc-required-claim CLAIM=VALUE (again and again), --oidc-signing-algs (RS256)\n"
+	"  --etcd-servers https://IP:PORT,... --etcd-cafile F --etcd-certfile F --etcd-keyfile F --etcd-prefix /registry\n"
+	"                              the store is this etcd, which other API servers may use at the same time\n"
 	"  --help, --version\n";
 
 _noreturn_ static void usage(const char *why)
@@ -107,7 +110,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		const char *name, **slot;
 		bool required;
 	} all[] = {
-		{ "data-dir", &o->data_dir, true }, { "listen", &o->listen, false }, { "port-file", &o->port_file, false },
+		{ "data-dir", &o->data_dir, false }, { "listen", &o->listen, false }, { "port-file", &o->port_file, false },
 		{ "advertise-address", &o->advertise_address, true }, { "tls-cert", &o->tls_cert, true },
 		{ "tls-key", &o->tls_key, true }, { "client-ca", &o->client_ca, true }, { "sa-key", &o->sa_key, true },
 		{ "sa-public", &o->sa_public, true }, { "service-cidr", &o->service_cidr, false },
@@ -124,6 +127,9 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "oidc-username-prefix", &o->oidc.username_prefix, false }, { "oidc-groups-claim", &o->oidc.groups_claim, false },
 		{ "oidc-groups-prefix", &o->oidc.groups_prefix, false }, { "oidc-required-claim", &o->oidc_required, false },
 		{ "oidc-ca-file", &o->oidc.ca_file, false }, { "oidc-signing-algs", &o->oidc.signing_algs, false },
+		{ "etcd-servers", &o->etcd.servers, false },
+		{ "etcd-cafile", &o->etcd.ca_file, false }, { "etcd-certfile", &o->etcd.cert_file, false },
+		{ "etcd-keyfile", &o->etcd.key_file, false }, { "etcd-prefix", &o->etcd.prefix, false },
 	};
 	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
 	int c;
@@ -131,7 +137,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		longs[i + 2] = (struct option){ all[i].name, required_argument, NULL, FIRST + (int)i };
 	*o = (struct options){ .listen = "0.0.0.0:6443", .service_cidr = "10.96.0.0/12", .node_port_range = "30000-32767",
 		.cluster_domain = "cluster.local", .authorization_mode = "RBAC", .pod_network = "auto", .node_cidr_mask = "24",
-		.node_cidr_mask_ipv6 = "64", .anonymous_auth = "true", .audit_maxsize = "100", .audit_maxbackup = "0", .audit_maxage = "0" };
+		.node_cidr_mask_ipv6 = "64", .anonymous_auth = "true", .audit_maxsize = "100", .audit_maxbackup = "0", .audit_maxage = "0",
+		.etcd.prefix = "/registry" };
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage_text, stdout);
@@ -158,6 +165,17 @@ static void parse_options(int argc, char **argv, struct options *o)
 			snprintf(why, sizeof(why), "--%s is missing", all[i].name);
 			usage(why);
 		}
+}
+
+static void check_store(const struct options *o)
+{
+	const char *prefix = o->etcd.prefix;
+	if (!o->data_dir == !o->etcd.servers)
+		usage("one of --data-dir and --etcd-servers says where the store is");
+	if (!o->etcd.servers && (o->etcd.ca_file || o->etcd.cert_file || o->etcd.key_file))
+		usage("the other --etcd options go with --etcd-servers");
+	if (*prefix != '/' || !prefix[1] || prefix[strlen(prefix) - 1] == '/')
+		usage("--etcd-prefix begins with a slash and does not end in one, such as /registry");
 }
 
 static void service_ranges_from(const struct options *o, struct registry_options *r)
@@ -328,6 +346,7 @@ static int start_registry(struct server *s, struct err *err)
 	struct registry_options r;
 	int rc;
 	registry_options_from(&s->o, &r);
+	r.etcd = s->o.etcd.servers ? &s->o.etcd : NULL;
 	s->issuer = str_printf("https://kubernetes.default.svc.%s", s->o.cluster_domain);
 	r.issuer = s->issuer;
 	s->cluster_dns = s->o.cluster_dns ? mem_strdup(s->o.cluster_dns) : dns_addresses(&r);
@@ -348,7 +367,7 @@ static int start_registry(struct server *s, struct err *err)
 	}
 	rc = registry_open(&s->g, &s->loop, s->o.data_dir, &r, err);
 	if (!rc)
-		log_info("store opened dir=%s revision=%llu", s->o.data_dir, (unsigned long long)store_revision(s->g.store));
+		log_info("store opened %s=%s revision=%llu", r.etcd ? "etcd" : "dir", r.etcd ? r.etcd->servers : s->o.data_dir, (unsigned long long)store_revision(s->g.store));
 	return rc;
 }
 
@@ -422,6 +441,7 @@ int main(int argc, char **argv)
 	parse_options(argc, argv, &s->o);
 	if (!str_eq(s->o.authorization_mode, "AlwaysAllow") && !str_eq(s->o.authorization_mode, "RBAC"))
 		usage("--authorization-mode is RBAC or AlwaysAllow");
+	check_store(&s->o);
 	log_init("apiserver");
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077); /* Secrets are in the store */

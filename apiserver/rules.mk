@@ -1,9 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# sqlite3: the store's engine. zlib: gzip of large answers.
-LDLIBS_apiserver := -lsqlite3 -lz
+# sqlite3: the store's engine. protobuf-c: etcd's messages, store/etcd.proto. zlib: gzip of large answers.
+LDLIBS_apiserver := -lsqlite3 -lprotobuf-c -lz
 
 # The bootstrap roles as a string literal, a line each.
 GEN_apiserver += $(B)/gen/apiserver/rbac_bootstrap.h
 $(B)/gen/apiserver/rbac_bootstrap.h: apiserver/auth/rbac_bootstrap.txt
 	@mkdir -p $(@D)
 	@sed -e '/^#/d' -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n"/' $< >$@
+
+GEN_apiserver += $(B)/gen/apiserver/etcd.pb-c.h
+GENSRC_apiserver := $(B)/gen/apiserver/etcd.pb-c.c
+$(B)/gen/apiserver/etcd.pb-c.c: apiserver/store/etcd.proto
+	@mkdir -p $(@D)
+	@echo "  GEN  $@"
+	@protoc-c --proto_path=apiserver/store --c_out=$(@D) $<
+$(B)/gen/apiserver/etcd.pb-c.h: $(B)/gen/apiserver/etcd.pb-c.c ;
+$(B)/gen/apiserver/etcd.pb-c.o: GENCFLAGS := -std=c11
+
+TEST_SCRIPTS += apiserver/store/etcd_test.py

@@ -10,7 +10,7 @@ libcurl4-openssl-dev libjansson-dev libyaml-dev libsqlite3-dev libnl-3-dev libnl
 libnftnl-dev libprotobuf-c-dev protobuf-c-compiler zlib1g-dev musl-tools"
 run="containerd runc iproute2 mount tzdata busybox-static curl"
 test="nghttp2-client libcmocka-dev libclang-rt-dev nftables iptables containernetworking-plugins
-jq python3 python3-kubernetes openssl procps util-linux faketime vagrant vagrant-libvirt"
+jq python3 python3-kubernetes openssl procps util-linux faketime etcd-server etcd-client vagrant vagrant-libvirt"
 
 wanted="$build $run"
 [ "${1:-}" = test ] && wanted="$wanted $test"

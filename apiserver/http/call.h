@@ -35,6 +35,8 @@ struct call {
 	const char *content_type;               /* without parameters, lower case; "" without */
 	bool dry_run;
 	bool waited;                            /* see wait_for_revision() */
+	bool fresh;                             /* see wait_fresh() */
+	uint8_t retries;                        /* see write_retried() */
 	enum field_validation field_validation;
 	struct strlist warnings;
 	char audit_id[37];

@@ -206,7 +206,7 @@ static void serve_health(struct call *c, const char *what)
 	static const char *const checks[] = { "ping", "log", "store", "poststarthook/bootstrap-objects" };
 	_cleanup_strbuf_ struct strbuf b = { 0 };
 	/* A new store is ready when the first objects are durable. */
-	bool ready = c->g->ready && !c->g->stopping && store_revision(c->g->store) > 1, ok = str_eq(what, "readyz") ? ready : true;
+	bool ready = c->g->ready && !c->g->stopping && store_revision(c->g->store) > 1 && store_answers(c->g->store), ok = str_eq(what, "readyz") ? ready : true;
 	if (!query_get(&c->q, "verbose") && ok) {
 		answer_text(c, 200, "text/plain; charset=utf-8", "ok");
 		return;

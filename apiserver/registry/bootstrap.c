@@ -14,10 +14,15 @@
 #include "kube/codec.h"
 #include "kube/object.h"
 
+/* An API server that has not renewed its Lease for so long is gone. */
+enum { LEASE_S = 45 };
+
 static void on_made(struct write_result *r, void *user)
 {
 	_cleanup_free_ char *what = user;
-	if (r->status)
+	if (r->stale)
+		log_debug("another API server made %s", what);
+	else if (r->status)
 		log_error("cannot make %s: %s", what, json_str_or(r->status, "message", ""));
 	else
 		log_debug("made %s", what);
@@ -46,7 +51,7 @@ void bootstrap_ensure(struct registry *g, const struct schema_resource *r, const
 static void on_put_right(struct write_result *r, void *user)
 {
 	(void)user;
-	if (r->status)
+	if (r->status && !r->stale) /* what another API server wrote is looked at the next time */
 		log_error("cannot put an object right: %s", json_str_or(r->status, "message", ""));
 }
 
@@ -78,11 +83,51 @@ static void service_ip(const struct registry *g, unsigned family, unsigned n, ch
 	ip_format(&a, out);
 }
 
+/* Says that this API server is there: a Lease of its own, renewed at every call. Of a shared store only. */
+static void renew_lease(struct registry *g)
+{
+	const char *address = g->options.advertise_address;
+	char now[CLOCK_RFC3339_MICRO_SIZE];
+	_cleanup_free_ char *name = str_printf("apiserver-%s", address), *key = NULL;
+	for (char *c = name; *c; c++)
+		*c = *c == ':' ? '-' : *c;
+	key = str_printf("kube-system/%s", name);
+	clock_format_rfc3339_micro(clock_wall_us(), now);
+	json_t *spec = json_pack("{s:s,s:i,s:s}", "holderIdentity", address, "leaseDurationSeconds", LEASE_S, "renewTime", now);
+	bootstrap_ensure(g, g->leases, "kube-system",
+			 json_pack("{s:s,s:s,s:{s:s,s:{s:s}},s:O}", "apiVersion", "coordination.k8s.io/v1", "kind", "Lease", "metadata", "name",
+				   name, "labels", "apiserver.kubernetes.io/identity", "kube-apiserver", "spec", spec));
+	bootstrap_enforce(g, g->leases, key, "spec", spec);
+	json_decref(spec);
+}
+
+/* The addresses of the API servers of the same family that are there, in the order of their Leases' names; own among them. */
+static void server_addresses(struct registry *g, struct strlist *ret)
+{
+	const char *own = g->options.advertise_address;
+	size_t n, at;
+	struct store_object **all = store_objects(g->store, g->leases->id, &n);
+	for (at = store_lower_bound(g->store, g->leases->id, "kube-system/apiserver-"); at < n; at++) {
+		if (!str_starts(all[at]->key, "kube-system/apiserver-"))
+			break;
+		_cleanup_json_ json_t *lease = entry_parse(all[at]);
+		const char *address = json_str_or(lease, "spec.holderIdentity", ""), *renewed = json_str(lease, "spec.renewTime");
+		int64_t when = 0; /* µs */
+		struct ip_addr ip;
+		bool there = renewed && clock_parse_rfc3339(renewed, &when) == 0 && clock_wall_s() - when / 1000000 < LEASE_S;
+		if (ip_parse(address, &ip) == 0 && !strchr(address, ':') == !strchr(own, ':') && (there || str_eq(address, own)))
+			strlist_add(ret, address);
+	}
+	if (!strlist_has(ret, own))
+		strlist_add(ret, own);
+}
+
 static void kubernetes_service(struct registry *g)
 {
 	char ip[IP_ADDR_TEXT_SIZE];
 	int port = (int)g->options.port;
 	const char *address = g->options.advertise_address;
+	_cleanup_strlist_ struct strlist addresses = { 0 };
 	struct ip_addr parsed = { 0 };
 	ip_parse(address, &parsed);
 	service_ip(g, g->options.service_primary, 1, ip);
@@ -93,14 +138,21 @@ static void kubernetes_service(struct registry *g)
 	/* Endpoints may not be loopback addresses: a server that only this machine reaches has none. */
 	if (str_starts(address, "127.") || str_eq(address, "::1"))
 		return;
-	json_t *subsets = json_pack("[{s:[{s:s}],s:[{s:s,s:i,s:s}]}]", "addresses", "ip", address, "ports", "name", "https", "port",
-				    port, "protocol", "TCP");
+	if (store_is_shared(g->store))
+		renew_lease(g);
+	server_addresses(g, &addresses);
+	json_t *ips = json_array(), *endpoints = json_array();
+	for (size_t i = 0; i < addresses.count; i++) {
+		json_array_append_new(ips, json_pack("{s:s}", "ip", addresses.items[i]));
+		json_array_append_new(endpoints, json_pack("{s:[s],s:{s:b}}", "addresses", addresses.items[i], "conditions", "ready", 1));
+	}
+	json_t *subsets = json_pack("[{s:o,s:[{s:s,s:i,s:s}]}]", "addresses", ips, "ports", "name", "https", "port", port, "protocol",
+				    "TCP");
 	bootstrap_ensure(g, g->endpoints, "default",
 	       json_pack("{s:s,s:s,s:{s:s,s:{s:s}},s:O}", "apiVersion", "v1", "kind", "Endpoints", "metadata", "name", "kubernetes",
 			 "labels", "endpointslice.kubernetes.io/skip-mirror", "true", "subsets", subsets));
 	bootstrap_enforce(g, g->endpoints, "default/kubernetes", "subsets", subsets);
 	json_decref(subsets);
-	json_t *endpoints = json_pack("[{s:[s],s:{s:b}}]", "addresses", address, "conditions", "ready", 1);
 	json_t *ports = json_pack("[{s:s,s:i,s:s}]", "name", "https", "port", port, "protocol", "TCP");
 	bootstrap_ensure(g, g->endpointslices, "default",
 	       json_pack("{s:s,s:s,s:{s:s,s:{s:s}},s:s,s:O,s:O}", "apiVersion", "discovery.k8s.io/v1", "kind", "EndpointSlice", "metadata",

@@ -64,7 +64,9 @@ static void keep(struct registry *g, const char *ns, const char *name, const jso
 void cluster_info_keep(struct registry *g)
 {
 	_cleanup_json_ json_t *data;
-	if (!str_empty(g->options.ca_pem)) {
+	/* Of several API servers the first to come tells its address; they would put each other's right for ever. */
+	bool told = store_is_shared(g->store) && store_latest(g->store, g->configmaps->id, "kube-public/cluster-info");
+	if (!str_empty(g->options.ca_pem) && !told) {
 		_cleanup_free_ char *text = cluster_info_text(g);
 		_cleanup_json_ json_t *info = json_pack("{s:s}", "kubeconfig", text);
 		keep(g, "kube-public", "cluster-info", info);

@@ -302,6 +302,10 @@ static void on_deleted(struct write_result *r, void *user)
 {
 	struct delete_call *d = user;
 	struct call *c = d->call;
+	if (write_retried(r, c)) {
+		free(d);
+		return;
+	}
 	if (r->status) {
 		answer_status(c, TAKE(r->status));
 	} else if (d->gone && !answers_object(c->storage)) {
@@ -326,12 +330,13 @@ void verb_delete(struct call *c)
 		_cleanup_json_ json_t *old = entry_parse(latest);
 		status = node_restrict(c->g, c->storage, &c->user, NODE_DELETE, NULL, NULL, old);
 	}
+	call_ref(c);
 	if (status) {
-		write_refused(call_ref(c), status);
+		write_refused(c, status);
 		return;
 	}
 	d = mem_new(struct delete_call);
-	d->call = call_ref(c);
+	d->call = c;
 	status = registry_delete(c->g, c->storage, latest, &o, &d->gone, on_deleted, d);
 	if (status) {
 		free(d);
@@ -342,6 +347,7 @@ void verb_delete(struct call *c)
 struct collection {
 	struct call *call;
 	size_t waiting;
+	bool stale;                    /* another API server changed one of them */
 	json_t *failed;                /* the first refusal */
 	struct store_object **objects; /* what was deleted, references */
 	size_t count;
@@ -354,6 +360,11 @@ static void collection_done(struct collection *k)
 		for (size_t i = 0; i < k->count; i++)
 			store_object_unref(k->objects[i]);
 		free(k->objects);
+		if (write_retried(&(struct write_result){ .stale = k->stale }, c)) {
+			json_decref(k->failed);
+			free(k);
+			return;
+		}
 		answer_status(c, k->failed);
 	} else {
 		answer_list(c, k->objects, k->count, store_revision(c->g->store), NULL, -1);
@@ -365,6 +376,7 @@ static void collection_done(struct collection *k)
 static void on_one_deleted(struct write_result *r, void *user)
 {
 	struct collection *k = user;
+	k->stale |= r->stale;
 	if (r->status && !k->failed)
 		k->failed = TAKE(r->status);
 	if (!r->status)

@@ -9,8 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/registry/convert.h"
 #include "apiserver/validate/validate.h"
+#include "kube/codec.h"
 #include "kube/json.h"
+#include "kube/object.h"
 
 static char *place_names[STORE_MAX_RESOURCES];
 
@@ -189,6 +192,71 @@ struct store_object *entry_restore(uint16_t resource, const char *key, uint64_t 
 	}
 	return store_object_new(resource, key, revision, json, head_len, meta_off, meta_len, labels_of(object),
 				fields_of(schema_resource_at(resource), object));
+}
+
+/* The resource whose version a value is written in; NULL: there is none. */
+static const struct schema_resource *view_of(const struct schema_resource *storage, const json_t *object)
+{
+	const char *api = json_str_or(object, "apiVersion", ""), *kind = json_str_or(object, "kind", "");
+	char mine[96];
+	for (size_t i = 0; i < schema_resource_count(); i++) {
+		const struct schema_resource *r = schema_resource_at(i);
+		if (r->storage_id == storage->id && str_eq(r->kind, kind) &&
+		    str_eq(schema_api_version(r->group, r->version, mine), api))
+			return r;
+	}
+	return NULL;
+}
+
+struct store_object *entry_read(uint16_t resource, const char *key, uint64_t revision, const void *data, size_t len)
+{
+	const struct schema_resource *storage = schema_resource_at(resource), *view;
+	_cleanup_err_ struct err err = { 0 };
+	_cleanup_json_ json_t *object = codec_is_proto(data, len) ? codec_envelope_decode(data, len, NULL, &err)
+								  : json_parse(data, len, NULL, &err);
+	if (!json_is_object(object) || !json_is_object(json_object_get(object, "metadata")))
+		return NULL;
+	view = view_of(storage, object);
+	if (!view)
+		return NULL;
+	convert_object(view, storage, object);
+	return entry_make(storage, key, revision, object);
+}
+
+/* The text with another revision, 0: with none. *ret_change: by how much metadata grew. */
+static struct bytes *text_with(const struct store_object *o, uint64_t revision, int *ret_change)
+{
+	char mine[64], other[64] = "";
+	_cleanup_strbuf_ struct strbuf b = { 0 };
+	int len = snprintf(mine, sizeof(mine), ",\"resourceVersion\":\"%" PRIu64 "\"", o->revision);
+	const char *at = memmem(o->json->data + o->meta_off, o->meta_len, mine, (size_t)len);
+	BUG_ON(!at);
+	if (revision)
+		snprintf(other, sizeof(other), ",\"resourceVersion\":\"%" PRIu64 "\"", revision);
+	strbuf_add(&b, o->json->data, (size_t)(at - o->json->data));
+	strbuf_adds(&b, other);
+	strbuf_add(&b, at + len, o->json->len - (size_t)(at + len - o->json->data));
+	*ret_change = (int)strlen(other) - len;
+	return bytes_new(b.data, b.len);
+}
+
+struct bytes *entry_value(struct store_object *o)
+{
+	int change;
+	return text_with(o, 0, &change);
+}
+
+struct store_object *entry_at(struct store_object *o, uint64_t revision)
+{
+	const char *const *labels = entry_field_labels(schema_resource_at(o->resource));
+	const char *end = o->fields;
+	int change;
+	struct bytes *text = text_with(o, revision, &change);
+	for (; o->fields && *labels; labels++)
+		end += strlen(end) + 1;
+	return store_object_new(o->resource, o->key, revision, text, o->head_len, o->meta_off,
+				(uint32_t)((int64_t)o->meta_len + change), json_incref(o->labels),
+				o->fields ? mem_dup(o->fields, (size_t)(end - o->fields)) : NULL);
 }
 
 json_t *entry_parse(const struct store_object *o)

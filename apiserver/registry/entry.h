@@ -25,6 +25,10 @@ struct store_object *entry_make(const struct schema_resource *storage, const cha
 /* For struct store_hooks. json is moved. */
 struct store_object *entry_restore(uint16_t resource, const char *key, uint64_t revision, struct bytes *json,
 				   uint32_t head_len, uint32_t meta_off, uint32_t meta_len, void *user);
+/* For the store_hooks of a shared store: see there. */
+struct store_object *entry_read(uint16_t resource, const char *key, uint64_t revision, const void *data, size_t len);
+struct store_object *entry_at(struct store_object *o, uint64_t revision);
+struct bytes *entry_value(struct store_object *o);
 /* The value again; own. Never NULL: it was written by us. */
 json_t *entry_parse(const struct store_object *o);
 /* The object's text with another resourceVersion: the same bytes when it is its own. Own. */

@@ -57,12 +57,13 @@ static void find_resources(struct registry *g)
 
 int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const struct registry_options *o, struct err *err)
 {
-	struct store_hooks hooks = { entry_place_name, entry_place_find, entry_restore, on_changed, on_committed, on_broken, g };
+	struct store_hooks hooks = { entry_place_name, entry_place_find, entry_restore, on_changed, on_committed, on_broken, g,
+		entry_read, entry_at, entry_value, service_claims };
 	size_t n;
 	g->loop = loop;
 	g->options = *o;
 	find_resources(g);
-	int rc = store_open(loop, dir, &hooks, &g->store, err);
+	int rc = o->etcd ? store_open_etcd(loop, o->etcd, &hooks, &g->store, err) : store_open(loop, dir, &hooks, &g->store, err);
 	if (rc)
 		return rc;
 	g->hub = watch_hub_new(loop, &form_watch_encoder, NULL);
@@ -115,10 +116,20 @@ static void handle_subresource(struct call *c)
 		subresource_object(c);
 }
 
+/* Reads that name no revision show what was acknowledged before them, wherever. Writes find out by being refused. */
+static bool wants_fresh(const struct call *c)
+{
+	const char *rv = query_get(&c->q, "resourceVersion");
+	return (c->u.verb <= API_WATCH || c->u.verb == API_DELETECOLLECTION) && str_empty(rv) &&
+	       !query_get(&c->q, "continue");
+}
+
 void registry_handle(struct call *c)
 {
 	static void (*const verbs[API_VERB_MAX])(struct call *c) = { verb_get, verb_list, verb_watch, verb_create, verb_update,
 		verb_patch, verb_delete, verb_deletecollection };
+	if (wants_fresh(c) && wait_fresh(c, registry_handle))
+		return;
 	if (c->sub)
 		handle_subresource(c);
 	else if (is_review(c->r))

@@ -39,6 +39,7 @@ struct registry_options {
 	const char *cluster_cidr;        /* as text, one range or two; NULL: not told */
 	const char *cluster_dns, *pod_network;
 	unsigned node_cidr_mask, node_cidr_mask_ipv6;
+	const struct etcd_options *etcd; /* the store is this etcd; NULL: it is in the directory */
 };
 
 enum { EVENTS_TTL_MINUTES = 60 };
@@ -97,6 +98,7 @@ json_t *body_value(struct call *c, const char *what, json_t **ret);
 struct write_result {
 	json_t *status;                 /* own (taken by the callback); NULL: it is durable */
 	struct store_object *object;    /* borrow */
+	bool stale;                     /* status: another API server has written first; a new try sees its write */
 };
 typedef void (*write_done_fn)(struct write_result *result, void *user);
 
@@ -121,6 +123,8 @@ json_t *registry_put(struct registry *g, const struct schema_resource *storage, 
 		     json_t *object, bool dry_run, write_done_fn done, void *user);
 json_t *registry_remove(struct registry *g, const struct schema_resource *storage, struct store_object *latest,
 			json_t *object, bool dry_run, write_done_fn done, void *user);
+/* Decides the call anew when another API server's write came in between: a few times. True: it does, the reference is given up. */
+bool write_retried(const struct write_result *r, struct call *c);
 /* Answers the call with the object of a write, code 201 or 200; the call's reference is given up. */
 void write_answer_created(struct write_result *r, void *call);
 void write_answer_ok(struct write_result *r, void *call);
@@ -150,6 +154,9 @@ void managers_note(const struct call *c, const json_t *old, json_t *object);
 /* ---- wait.c */
 /* Calls the verb again when the store has reached the revision, or after 3 s. False: answer now (it waited already). */
 bool wait_for_revision(struct call *c, uint64_t revision, void (*verb)(struct call *c));
+/* Of a shared store: calls verb again when everything that any API server has acknowledged is seen, and answers 500 when that cannot
+ * be had. False: go on, the call has seen it all or the store is not shared. */
+bool wait_fresh(struct call *c, void (*verb)(struct call *c));
 void wait_committed(struct registry *g); /* the store's revision has grown */
 void write_committed(struct registry *g); /* a transaction is durable: answers what waited for it */
 void wait_stop(struct registry *g);      /* nobody waits any longer */
@@ -222,6 +229,8 @@ void service_undo(struct registry *g, struct alloc_undo *undo);
 void service_keep(struct alloc_undo *undo);
 /* A durable change of a Service: addresses and ports it no longer has are free again. */
 void service_changed(struct registry *g, struct store_object *object, struct store_object *old, bool deleted);
+/* Adds the names of the addresses and ports of a stored Service ("ip/10.96.0.7", "port/30080"); of nothing else. */
+void service_claims(const struct store_object *object, struct strlist *names);
 struct alloc *alloc_new(const struct registry_options *o);
 void alloc_free(struct alloc *a);
 

@@ -87,6 +87,15 @@ void service_keep(struct alloc_undo *u)
 		undo_free(u);
 }
 
+/* The write may have failed because another API server gave the same address or port first. */
+static void note_all(struct registry *g)
+{
+	size_t n;
+	struct store_object **services = store_objects(g->store, g->services->id, &n);
+	for (size_t i = 0; i < n; i++)
+		service_changed(g, services[i], NULL, false);
+}
+
 void service_undo(struct registry *g, struct alloc_undo *u)
 {
 	if (!u)
@@ -96,6 +105,8 @@ void service_undo(struct registry *g, struct alloc_undo *u)
 	for (size_t i = 0; i < u->port_count; i++)
 		g->alloc->ports[u->ports[i] - g->alloc->port_min] = false;
 	undo_free(u);
+	if (store_is_shared(g->store))
+		note_all(g);
 }
 
 /* A free address: the upper part of the range first, so that addresses people choose by hand stay free (KEP-3070). */
@@ -201,4 +212,29 @@ void service_changed(struct registry *g, struct store_object *object, struct sto
 		return;
 	each_port(now, a, true);
 	each_ip(now, a, true);
+}
+
+void service_claims(const struct store_object *object, struct strlist *names)
+{
+	const struct schema_resource *r = schema_resource_at(object->resource);
+	char text[IP_ADDR_TEXT_SIZE];
+	struct ip_addr ip;
+	json_t *v;
+	size_t i;
+	if (!resource_is(r, "", "services"))
+		return;
+	_cleanup_json_ json_t *s = entry_parse(object);
+	int64_t health = needs_health_port(s) ? json_int(s, "spec.healthCheckNodePort", 0) : 0;
+	json_array_foreach(json_at(s, "spec.clusterIPs"), i, v)
+		if (json_is_string(v) && ip_parse(json_string_value(v), &ip) == 0)
+			strlist_addf(names, "ip/%s", ip_format(&ip, text));
+	json_array_foreach(json_at(s, "spec.ports"), i, v) {
+		int64_t port = may_have_node_ports(s) ? json_int(v, "nodePort", 0) : 0;
+		_cleanup_free_ char *name = str_printf("port/%lld", (long long)port);
+		/* One number may serve TCP and UDP of the same Service. */
+		if (port && !strlist_has(names, name))
+			strlist_add(names, name);
+	}
+	if (health)
+		strlist_addf(names, "port/%lld", (long long)health);
 }

@@ -59,6 +59,8 @@ static json_t *scale_of(const struct schema_resource *r, const json_t *o)
 static void on_scaled(struct write_result *r, void *user)
 {
 	struct call *c = user;
+	if (write_retried(r, c))
+		return;
 	if (r->status) {
 		answer_status(c, TAKE(r->status));
 	} else {

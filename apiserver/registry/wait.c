@@ -58,6 +58,35 @@ bool wait_for_revision(struct call *c, uint64_t revision, void (*verb)(struct ca
 	return true;
 }
 
+struct freshness {
+	struct call *call;
+	void (*verb)(struct call *c);
+};
+
+static void on_fresh(int status, void *user)
+{
+	struct freshness *f = user;
+	struct call *c = f->call;
+	if (c->req && status)
+		answer_status(c, status_internal("etcd does not answer: what other API servers have written is not known"));
+	else if (c->req)
+		f->verb(c);
+	call_unref(c);
+	free(f);
+}
+
+bool wait_fresh(struct call *c, void (*verb)(struct call *c))
+{
+	struct registry *g = c->g;
+	if (c->fresh || g->stopping || !store_is_shared(g->store))
+		return false;
+	struct freshness *f = mem_new(struct freshness);
+	*f = (struct freshness){ call_ref(c), verb };
+	c->fresh = true;
+	store_sync(g->store, on_fresh, f);
+	return true;
+}
+
 void wait_committed(struct registry *g)
 {
 	struct waiter *next;

@@ -17,7 +17,7 @@
 #include "kube/object.h"
 
 enum { GENERATE_SUFFIX = 5, GENERATE_MAX_BASE = 58, GENERATE_TRIES = 8 };
-enum { MAX_OBJECT_DEPTH = 400, MAX_OBJECT_BYTES = 3 << 20 };
+enum { MAX_OBJECT_DEPTH = 400, MAX_OBJECT_BYTES = 3 << 20, MAX_RETRIES = 5 };
 
 struct write {
 	struct registry *g;
@@ -38,12 +38,14 @@ static json_t *durable_status(int status, const char *why)
 		return NULL;
 	if (status == -ENOSPC)
 		return status_internal("the store's disk is full: %s", why);
+	if (status == -EMSGSIZE)
+		return status_new(413, "RequestEntityTooLarge", "the object is larger than etcd takes: %s", why);
 	return status_internal("the store could not be written: %s", why);
 }
 
-static void finish(struct write *w, json_t *status, struct store_object *object)
+static void finish(struct write *w, json_t *status, struct store_object *object, bool stale)
 {
-	struct write_result result = { status, object };
+	struct write_result result = { status, object, stale };
 	if (status)
 		service_undo(w->g, w->undo);
 	else
@@ -74,7 +76,7 @@ static void settle(struct registry *g, int status, const char *why)
 		struct write *w = ready;
 		ready = w->next;
 		json_t *failed = durable_status(status, why), *refusal = TAKE(w->refusal);
-		finish(w, failed ? failed : json_incref(refusal), w->object);
+		finish(w, failed ? failed : json_incref(refusal), w->object, false);
 		json_decref(refusal);
 	}
 }
@@ -88,7 +90,11 @@ static void on_stored(int status, const char *why, struct store_object *object, 
 {
 	struct write *w = user;
 	struct registry *g = w->g;
-	finish(w, durable_status(status, why), object);
+	if (status == -ESTALE) {
+		finish(w, status_conflict(w->storage, entry_name(object), NULL), object, true);
+		return;
+	}
+	finish(w, durable_status(status, why), object, false);
 	/* Everything under way failed with it, and so does what was based on that. */
 	if (status) {
 		g->last_put = store_revision(g->store);
@@ -105,7 +111,7 @@ static void on_later(uv_timer_t *t)
 {
 	struct write *w = t->data;
 	uv_close((uv_handle_t *)t, on_later_closed);
-	finish(w, NULL, w->object);
+	finish(w, NULL, w->object, false);
 }
 
 /*
@@ -157,12 +163,13 @@ static json_t *put(struct registry *g, const struct schema_resource *storage, co
 {
 	struct write *w = mem_new(struct write);
 	const char *name = strchr(key, '/') ? strchr(key, '/') + 1 : key;
-	uint64_t expected = latest ? latest->revision : 0;
+	/* A dry run on top of a write without a revision yet has none either, and there is none to wait for. */
+	uint64_t expected = latest ? latest->revision : 0, shown = store_is_provisional(g->store, expected) ? 0 : expected;
 	struct store_object *o = NULL;
 	int rc;
 	*w = (struct write){ .g = g, .storage = storage, .undo = undo, .done = done, .user = user };
 	if (!is_deeper(object, MAX_OBJECT_DEPTH))
-		o = entry_make(storage, key, dry_run ? expected : store_reserve(g->store), object);
+		o = entry_make(storage, key, dry_run ? shown : store_reserve(g->store), object);
 	if (!o || o->json->len > MAX_OBJECT_BYTES) {
 		bool deep = !o;
 		store_object_unref(o);
@@ -172,13 +179,15 @@ static json_t *put(struct registry *g, const struct schema_resource *storage, co
 	}
 	if (dry_run) {
 		w->object = o;
-		answer_later(w, expected);
+		answer_later(w, shown);
 		return NULL;
 	}
 	uint64_t revision = o->revision;
 	rc = remove ? store_delete(g->store, o, expected, on_stored, w) : store_put(g->store, o, expected, on_stored, w);
 	if (!rc) {
-		g->last_put = revision;
+		/* Of a shared store it is provisional, and never reached. */
+		if (!store_is_shared(g->store))
+			g->last_put = revision;
 		return NULL;
 	}
 	service_undo(g, undo);
@@ -489,7 +498,8 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 	}
 	if (is_gone(g, storage, object))
 		return put(g, storage, latest->key, latest, object, true, o->dry_run, undo, done, user);
-	if (is_same(old, object)) {
+	/* What has no revision yet cannot be the answer: then it is written behind it. */
+	if (!store_is_provisional(g->store, latest->revision) && is_same(old, object)) {
 		service_undo(g, undo);
 		return unchanged(g, storage, latest, done, user);
 	}
@@ -498,8 +508,20 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 
 /* Answers */
 
+bool write_retried(const struct write_result *r, struct call *c)
+{
+	if (!r->stale || !c->req || c->g->stopping || c->retries == MAX_RETRIES)
+		return false;
+	c->retries++;
+	registry_handle(c);
+	call_unref(c);
+	return true;
+}
+
 static void answer_written(struct write_result *r, struct call *c, int code)
 {
+	if (write_retried(r, c))
+		return;
 	if (r->status)
 		answer_status(c, TAKE(r->status));
 	else
@@ -513,6 +535,12 @@ void write_refused(struct call *c, json_t *status)
 	json_int_t code = json_integer_value(json_object_get(status, "code"));
 	if (!status)
 		return;
+	/* Perhaps only because this server has not seen another one's write yet. */
+	if (wait_fresh(c, registry_handle)) {
+		json_decref(status);
+		call_unref(c);
+		return;
+	}
 	if ((code == 404 || code == 409) && c->g->last_put > store_revision(c->g->store)) {
 		struct write *w = mem_new(struct write);
 		*w = (struct write){ .g = c->g, .storage = c->storage, .refusal = status, .done = write_answer_ok, .user = c };
@@ -536,6 +564,8 @@ void write_answer_ok(struct write_result *r, void *call)
 void write_answer_success_created(struct write_result *r, void *user)
 {
 	struct call *c = user;
+	if (write_retried(r, c))
+		return;
 	if (r->status) {
 		answer_status(c, TAKE(r->status));
 	} else {

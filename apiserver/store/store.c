@@ -5,62 +5,20 @@
  * becomes the next transaction. `latest` maps each key with a write under way to the newest such write. When a
  * transaction fails, everything behind it fails too, because it may have been based on it.
  */
-#include "apiserver/store/store.h"
+#include "apiserver/store/store_internal.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "apiserver/store/engine.h"
 #include "base/file.h"
 #include "base/map.h"
 #include "base/str.h"
 
+/* Provisional revisions begin here: far above any that an etcd gives. */
+#define PROVISIONAL (1ULL << 62)
 /* A transaction takes at most this much; the rest of the queue waits for the next one. */
 enum { STORE_MAX_BATCH = 1000 };
-/* Before the JSON of each value. */
-struct value_head {
-	uint64_t revision;
-	uint32_t head_len, meta_off, meta_len, reserved;
-};
-_Static_assert(sizeof(struct value_head) == 24, "stored on disk");
-
-struct pending {
-	struct pending *next;
-	struct store_object *object;
-	bool deleted;
-	store_done_fn done;
-	void *user;
-	char *key; /* "place/key", as on disk and in `latest` */
-	struct value_head head;
-};
-
-struct place {
-	struct store_object **items; /* sorted by key */
-	size_t count, cap;
-};
-
-struct store {
-	uv_loop_t *loop;
-	struct store_hooks hooks;
-	struct engine *engine;
-	int lock_fd;
-	struct place places[STORE_MAX_RESOURCES];
-	uint64_t revision, assigned, loaded;
-	bool was_empty, broken;
-	struct map *latest; /* borrowed struct pending */
-	struct pending *queued, **queued_tail, *flying;
-	struct engine_op *ops;
-	size_t op_count;
-	uint64_t flying_revision;
-	struct err flying_err;
-	int flying_status;
-	uv_work_t work;
-	uv_check_t check;
-	uv_idle_t idle;
-	unsigned open_handles;
-};
-
 struct store_object *store_object_new(uint16_t resource, const char *key, uint64_t revision, struct bytes *json,
 				      uint32_t head_len, uint32_t meta_off, uint32_t meta_len, json_t *labels,
 				      char *fields)
@@ -126,6 +84,12 @@ static void place_remove(struct place *p, size_t at)
 
 /* Opening */
 
+void store_load(struct store *s, struct store_object *object)
+{
+	struct place *p = &s->places[object->resource];
+	place_insert(p, lower_bound(p, object->key), object);
+}
+
 struct load {
 	struct store *s;
 	struct err *err;
@@ -156,8 +120,7 @@ static int load_one(const char *key, size_t key_len, const void *value, size_t l
 		bytes_unref(json);
 	if (!o)
 		return err_set(l->err, EPROTO, "the store's entry %s:%s is not readable", full, rest);
-	struct place *p = &l->s->places[resource];
-	place_insert(p, lower_bound(p, rest), o);
+	store_load(l->s, o);
 	return 0;
 }
 
@@ -169,18 +132,26 @@ static void on_idle(uv_idle_t *idle)
 	(void)idle;
 }
 
-int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks, struct store **ret, struct err *err)
+static struct store *store_new(uv_loop_t *loop, const struct store_hooks *hooks)
 {
 	struct store *s = mem_new(struct store);
-	struct load l = { s, err };
-	_cleanup_free_ char *lock = str_printf("%s/lock", dir);
-	int rc;
 	s->loop = loop;
 	s->hooks = *hooks;
 	s->lock_fd = -1;
 	s->queued_tail = &s->queued;
 	s->latest = map_new(NULL);
-	rc = file_mkdir_p(dir, 0700);
+	uv_check_init(loop, &s->check);
+	uv_idle_init(loop, &s->idle);
+	s->check.data = s->idle.data = s->work.data = s;
+	return s;
+}
+
+int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks, struct store **ret, struct err *err)
+{
+	struct store *s = store_new(loop, hooks);
+	struct load l = { s, err };
+	_cleanup_free_ char *lock = str_printf("%s/lock", dir);
+	int rc = file_mkdir_p(dir, 0700);
 	if (rc)
 		err_set(err, -rc, "make the directory %s: %s", dir, strerror(-rc));
 	if (!rc) {
@@ -192,14 +163,28 @@ int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks
 		rc = engine_open(dir, &s->engine, err);
 	if (!rc)
 		rc = engine_load(s->engine, load_one, &l, &s->revision, err);
-	uv_check_init(loop, &s->check);
-	uv_idle_init(loop, &s->idle);
-	s->check.data = s->idle.data = s->work.data = s;
 	s->was_empty = s->revision == 0;
 	/* Revision 0 means "any" to clients: an empty list must not carry it. */
 	if (s->was_empty)
 		s->revision = 1;
 	s->assigned = s->loaded = s->revision;
+	if (rc) {
+		store_close(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+int store_open_etcd(uv_loop_t *loop, const struct etcd_options *o, const struct store_hooks *hooks, struct store **ret,
+		    struct err *err)
+{
+	struct store *s = store_new(loop, hooks);
+	int rc = shared_open(s, o, err);
+	s->assigned = PROVISIONAL;
+	s->loaded = s->revision;
+	for (size_t i = 0; i < STORE_MAX_RESOURCES && !rc; i++)
+		s->was_empty = !s->places[i].count && (i == 0 || s->was_empty);
 	if (rc) {
 		store_close(s);
 		return rc;
@@ -232,8 +217,8 @@ struct store_object *store_get(const struct store *s, uint16_t resource, const c
 	return slot ? *slot : NULL;
 }
 
-/* "apps/deployments:default/web": how a write is named on disk. Own. */
-static char *full_key(const struct store *s, uint16_t resource, const char *key)
+/* How a write is named on disk. */
+char *store_full_key(const struct store *s, uint16_t resource, const char *key)
 {
 	return str_printf("%s:%s", s->hooks.place_name(resource), key);
 }
@@ -241,7 +226,7 @@ static char *full_key(const struct store *s, uint16_t resource, const char *key)
 struct store_object *store_latest(const struct store *s, uint16_t resource, const char *key)
 {
 	if (map_count(s->latest)) {
-		_cleanup_free_ char *full = full_key(s, resource, key);
+		_cleanup_free_ char *full = store_full_key(s, resource, key);
 		const struct pending *p = map_get(s->latest, full);
 		if (p)
 			return p->deleted ? NULL : p->object;
@@ -260,6 +245,28 @@ size_t store_lower_bound(const struct store *s, uint16_t resource, const char *k
 	return lower_bound(&s->places[resource], key);
 }
 
+/* A shared store */
+
+bool store_is_shared(const struct store *s)
+{
+	return s->shared;
+}
+
+bool store_answers(const struct store *s)
+{
+	return !s->shared || shared_answers(s->shared);
+}
+
+void store_sync(struct store *s, store_sync_fn done, void *user)
+{
+	shared_sync(s->shared, done, user);
+}
+
+bool store_is_provisional(const struct store *s, uint64_t revision)
+{
+	return s->shared && revision > PROVISIONAL;
+}
+
 /* Writing */
 
 uint64_t store_reserve(struct store *s)
@@ -267,9 +274,13 @@ uint64_t store_reserve(struct store *s)
 	return ++s->assigned;
 }
 
-static void pending_free(struct pending *p)
+void store_pending_free(struct pending *p)
 {
 	store_object_unref(p->object);
+	store_object_unref(p->real);
+	bytes_unref(p->value);
+	strlist_done(&p->claimed);
+	strlist_done(&p->released);
 	free(p->key);
 	free(p);
 }
@@ -277,7 +288,7 @@ static void pending_free(struct pending *p)
 static int enqueue(struct store *s, struct store_object *object, bool deleted, uint64_t expected, store_done_fn done,
 		   void *user)
 {
-	const struct store_object *latest = store_latest(s, object->resource, object->key);
+	struct store_object *latest = store_latest(s, object->resource, object->key);
 	struct pending *p;
 	if (latest ? latest->revision != expected : expected != 0) {
 		store_object_unref(object);
@@ -285,11 +296,15 @@ static int enqueue(struct store *s, struct store_object *object, bool deleted, u
 	}
 	p = mem_new(struct pending);
 	*p = (struct pending){ .object = object, .deleted = deleted, .done = done, .user = user };
-	p->key = full_key(s, object->resource, object->key);
+	p->key = store_full_key(s, object->resource, object->key);
 	p->head = (struct value_head){ object->revision, object->head_len, object->meta_off, object->meta_len, 0 };
 	if (strlen(p->key) > ENGINE_MAX_KEY) {
-		pending_free(p);
+		store_pending_free(p);
 		return -ENAMETOOLONG;
+	}
+	if (s->shared) {
+		shared_write(s->shared, p, latest);
+		return 0;
 	}
 	*s->queued_tail = p;
 	s->queued_tail = &p->next;
@@ -345,27 +360,27 @@ static void commit_work(uv_work_t *work)
 	s->flying_status = engine_commit(s->engine, s->ops, s->op_count, s->flying_revision, &s->flying_err);
 }
 
-static void apply(struct store *s, struct pending *p)
+void store_apply(struct store *s, struct store_object *object, bool deleted)
 {
-	struct place *place = &s->places[p->object->resource];
+	struct place *place = &s->places[object->resource];
 	size_t at;
-	struct store_object **slot = place_find(place, p->object->key, &at), *old = slot ? *slot : NULL;
-	if (p->deleted) {
+	struct store_object **slot = place_find(place, object->key, &at), *old = slot ? *slot : NULL;
+	if (deleted) {
 		if (old) {
 			place_remove(place, at);
-			s->hooks.changed(STORE_DELETED, p->object, old, s->hooks.user);
+			s->hooks.changed(STORE_DELETED, object, old, s->hooks.user);
 		}
 	} else if (old) {
-		*slot = store_object_ref(p->object);
-		s->hooks.changed(STORE_MODIFIED, p->object, old, s->hooks.user);
+		*slot = store_object_ref(object);
+		s->hooks.changed(STORE_MODIFIED, object, old, s->hooks.user);
 	} else {
-		place_insert(place, at, store_object_ref(p->object));
-		s->hooks.changed(STORE_ADDED, p->object, NULL, s->hooks.user);
+		place_insert(place, at, store_object_ref(object));
+		s->hooks.changed(STORE_ADDED, object, NULL, s->hooks.user);
 	}
 	store_object_unref(old);
 }
 
-static void forget_latest(struct store *s, const struct pending *p)
+void store_forget_latest(struct store *s, const struct pending *p)
 {
 	if (map_get(s->latest, p->key) == p)
 		map_del(s->latest, p->key);
@@ -375,9 +390,9 @@ static void finish_list(struct store *s, struct pending *list, int status, const
 {
 	/* The whole transaction is shown before anybody is answered. */
 	for (struct pending *p = list; p; p = p->next) {
-		forget_latest(s, p);
+		store_forget_latest(s, p);
 		if (!status)
-			apply(s, p);
+			store_apply(s, p->object, p->deleted);
 	}
 	if (!status)
 		s->hooks.committed(s->hooks.user);
@@ -386,7 +401,7 @@ static void finish_list(struct store *s, struct pending *list, int status, const
 		list = p->next;
 		if (p->done)
 			p->done(status, why, p->object, p->user);
-		pending_free(p);
+		store_pending_free(p);
 	}
 }
 
@@ -438,6 +453,15 @@ static void on_check(uv_check_t *check)
 		start_batch(s);
 }
 
+void store_forget_all(struct store *s)
+{
+	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++) {
+		for (size_t j = 0; j < s->places[i].count; j++)
+			store_object_unref(s->places[i].items[j]);
+		s->places[i].count = 0;
+	}
+}
+
 static void close_cb(uv_handle_t *h)
 {
 	struct store *s = h->data;
@@ -457,12 +481,12 @@ void store_close(struct store *s)
 		commit_work(&s->work);
 		batch_done(s);
 	}
-	s->engine = engine_close(s->engine);
-	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++) {
-		for (size_t j = 0; j < s->places[i].count; j++)
-			store_object_unref(s->places[i].items[j]);
+	shared_close(s->shared);
+	if (s->engine)
+		s->engine = engine_close(s->engine);
+	store_forget_all(s);
+	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++)
 		free(s->places[i].items);
-	}
 	s->latest = map_free(s->latest);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The API server's store: all objects in memory as immutable bytes with a small index, one global revision, and
- * an engine below that makes writes durable in groups. Loop thread only (the engine's commit runs on the thread pool).
+ * The API server's store: all objects in memory as immutable bytes with a small index, one global revision, and below
+ * either an engine that makes writes durable in groups, or an etcd that several API servers share. Loop thread only (the
+ * engine's commit runs on the thread pool).
  *
  * What always holds: store_get() and the listings show durable state only; a write is shown, and its done is called, after
  * its transaction is on disk; transactions are applied in the order of their revisions.
@@ -12,8 +13,10 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "apiserver/store/etcd.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 /* An object at one revision. Immutable, reference-counted (not atomically: loop thread). */
 struct store_object {
@@ -55,10 +58,21 @@ struct store_hooks {
 	/* The engine failed in a way that only a restart mends. */
 	void (*broken)(const char *why, void *user);
 	void *user;
+	/* For a shared store, NULL otherwise. */
+	/* An object from etcd's value: JSON, or protobuf in Kubernetes' envelope. NULL: it is not readable. */
+	struct store_object *(*read)(uint16_t resource, const char *key, uint64_t revision, const void *data, size_t len);
+	/* The same object at another revision (own); what etcd keeps of it: its JSON without a revision (own). */
+	struct store_object *(*at)(struct store_object *object, uint64_t revision);
+	struct bytes *(*value)(struct store_object *object);
+	/* Adds the names that no two objects may have at once (addresses and ports of Services). */
+	void (*claims)(const struct store_object *object, struct strlist *names);
 };
 
 /* Takes the directory's lock (-EWOULDBLOCK: another server has it) and loads everything. hooks are copied. */
 int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks, struct store **ret, struct err *err);
+/* Loads everything from an etcd (blocking, for at most half a minute) and follows it. Revisions are etcd's. */
+int store_open_etcd(uv_loop_t *loop, const struct etcd_options *o, const struct store_hooks *hooks, struct store **ret,
+		    struct err *err);
 /* Commits what is queued (blocking), closes. Every done is called before it returns. */
 void store_close(struct store *s);
 
@@ -74,9 +88,21 @@ struct store_object **store_objects(const struct store *s, uint16_t resource, si
 /* The first index whose key is >= key. */
 size_t store_lower_bound(const struct store *s, uint16_t resource, const char *key);
 
-/* The revision the next write must carry. A revision that is not used leaves a gap. */
+/* Other API servers write to it, too. */
+bool store_is_shared(const struct store *s);
+/* It can be written now: false while no member of the etcd answers. */
+bool store_answers(const struct store *s);
+/* Calls done when the index shows everything that was acknowledged, by whichever API server, before this call; status -EIO when
+ * that could not be found out. For a shared store; may be called from anywhere, done comes later. */
+typedef void (*store_sync_fn)(int status, void *user);
+void store_sync(struct store *s, store_sync_fn done, void *user);
+
+/* The revision the next write must carry. A revision that is not used leaves a gap. Of a shared store it is provisional, and
+ * above every revision that etcd gives: the object that done gets has the real one. */
 uint64_t store_reserve(struct store *s);
-/* status 0, or -errno with a sentence (-ENOSPC: the disk is full). Never called from inside store_put() or store_delete(). */
+bool store_is_provisional(const struct store *s, uint64_t revision);
+/* status 0, or -errno with a sentence (-ENOSPC: the disk is full; of a shared store -ESTALE: another API server was first, and
+ * the index shows its write; -ETIMEDOUT: it may have been written or not; -EMSGSIZE: larger than etcd takes). Never called from inside store_put() or store_delete(). */
 typedef void (*store_done_fn)(int status, const char *why, struct store_object *object, void *user);
 /* expected: the revision store_latest() showed, 0 when the key must not exist. -EEXIST or -ESTALE when that is not so (done is
  * then not called), -ENAMETOOLONG. object is moved in every case. done may be NULL. */

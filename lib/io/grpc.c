@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The gRPC client (gRPC over HTTP/2, "PROTOCOL-HTTP2.md") on one connection to a unix
- * socket or a TCP port.
+ * socket or a TCP port, with TLS between HTTP/2 and TCP where a context was given: OpenSSL works on memory BIOs, and libuv
+ * carries what is in them.
  *
  * What always holds: a call is on exactly one list of its client until it is freed; user callbacks other than
  * on_message run from no nghttp2 callback, so that they may start and cancel calls and free the client; the session and
@@ -13,6 +14,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -24,6 +28,7 @@ enum {
 	GRPC_MAX_STATUS_TEXT_BYTES = 16 << 10,
 	GRPC_WINDOW_BYTES = 1 << 20,
 	GRPC_READ_BYTES = 64 << 10,
+	GRPC_TLS_BYTES = 16 << 10, /* a record */
 	GRPC_STATUS_MISSING = -1,
 };
 
@@ -37,6 +42,7 @@ struct grpc_conn {
 	} io;
 	uv_connect_t connect;
 	nghttp2_session *session;
+	SSL *ssl;                   /* NULL: cleartext */
 	struct grpc_client *client; /* NULL: abandoned */
 	bool connected, dead;
 	const char *why;            /* a literal: how it died */
@@ -64,6 +70,7 @@ struct grpc_call {
 struct grpc_client {
 	uv_loop_t *loop;
 	char *path;
+	SSL_CTX *tls;      /* NULL: cleartext */
 	struct grpc_conn *conn;
 	struct grpc_call *calls;
 	uv_timer_t *timer; /* deadlines, and 0 for work that must not run inside a caller */
@@ -116,6 +123,7 @@ static void conn_closed(uv_handle_t *h)
 
 	if (conn->session)
 		nghttp2_session_del(conn->session);
+	SSL_free(conn->ssl);
 	free(conn);
 }
 
@@ -330,7 +338,7 @@ static void call_submit(struct grpc_call *call, struct grpc_conn *conn)
 	_cleanup_free_ nghttp2_nv *head = mem_new_n(nghttp2_nv, 6 + extra);
 
 	head[count++] = nv(":method", "POST");
-	head[count++] = nv(":scheme", "http");
+	head[count++] = nv(":scheme", conn->ssl ? "https" : "http");
 	head[count++] = nv(":path", call->path);
 	head[count++] = nv(":authority", "localhost");
 	head[count++] = nv("content-type", "application/grpc");
@@ -359,36 +367,89 @@ static void on_written(uv_write_t *req, int status)
 		conn_die(conn, "writing to the server failed");
 }
 
+/* Puts bytes on the wire, at once where the kernel takes them. */
+static void wire_write(struct grpc_conn *conn, const void *data, size_t len)
+{
+	uv_buf_t buf = uv_buf_init((char *)data, (unsigned)len);
+	int sent = uv_try_write(&conn->io.stream, &buf, 1);
+	struct write_req *w;
+
+	if (sent == (int)len)
+		return;
+	if (sent < 0 && sent != UV_EAGAIN) {
+		conn_die(conn, "writing to the server failed");
+		return;
+	}
+	sent = MAX(sent, 0);
+	w = mem_alloc(sizeof(*w) + len - (size_t)sent);
+	memcpy(w->data, (const char *)data + sent, len - (size_t)sent);
+	buf = uv_buf_init(w->data, (unsigned)(len - (size_t)sent));
+	if (uv_write(&w->req, &conn->io.stream, &buf, 1, on_written) < 0) {
+		free(w);
+		conn_die(conn, "writing to the server failed");
+	}
+}
+
+/* Carries what OpenSSL wants sent. */
+static void tls_drain(struct grpc_conn *conn)
+{
+	char buf[GRPC_TLS_BYTES];
+	int n;
+
+	while (!conn->dead && (n = BIO_read(SSL_get_wbio(conn->ssl), buf, sizeof(buf))) > 0)
+		wire_write(conn, buf, (size_t)n);
+}
+
 static void conn_flush(struct grpc_conn *conn)
 {
 	const uint8_t *data;
-	ssize_t n;
+	ssize_t n = 0;
 
-	if (!conn->connected || conn->dead)
+	if (!conn->connected || conn->dead || (conn->ssl && !SSL_is_init_finished(conn->ssl)))
 		return;
-	while ((n = nghttp2_session_mem_send(conn->session, &data)) > 0) {
-		uv_buf_t buf = uv_buf_init((char *)data, (unsigned)n);
-		int sent = uv_try_write(&conn->io.stream, &buf, 1);
-		struct write_req *w;
-
-		if (sent == n)
-			continue;
-		if (sent < 0 && sent != UV_EAGAIN) {
-			conn_die(conn, "writing to the server failed");
-			return;
-		}
-		sent = MAX(sent, 0);
-		w = mem_alloc(sizeof(*w) + (size_t)(n - sent));
-		memcpy(w->data, data + sent, (size_t)(n - sent));
-		buf = uv_buf_init(w->data, (unsigned)(n - sent));
-		if (uv_write(&w->req, &conn->io.stream, &buf, 1, on_written) < 0) {
-			free(w);
-			conn_die(conn, "writing to the server failed");
-			return;
-		}
+	while (!conn->dead && (n = nghttp2_session_mem_send(conn->session, &data)) > 0) {
+		if (!conn->ssl)
+			wire_write(conn, data, (size_t)n);
+		else if (SSL_write(conn->ssl, data, (int)n) != n) /* a memory BIO takes all */
+			conn_die(conn, "the TLS session failed");
 	}
 	if (n < 0)
 		conn_die(conn, "the HTTP/2 session failed");
+	if (conn->ssl)
+		tls_drain(conn);
+}
+
+static void tls_handshake(struct grpc_conn *conn)
+{
+	int rc = SSL_do_handshake(conn->ssl), why = SSL_get_error(conn->ssl, rc);
+	long verified = SSL_get_verify_result(conn->ssl);
+
+	tls_drain(conn);
+	if (rc == 1 || why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
+		return;
+	ERR_clear_error();
+	conn_die(conn, verified != X509_V_OK ? X509_verify_cert_error_string(verified) : "the TLS handshake failed");
+}
+
+static void recv_plain(struct grpc_conn *conn, const void *data, size_t len)
+{
+	if (nghttp2_session_mem_recv(conn->session, data, len) < 0)
+		conn_die(conn, "the server broke the HTTP/2 protocol");
+}
+
+static void recv_tls(struct grpc_conn *conn, const void *data, size_t len)
+{
+	char buf[GRPC_TLS_BYTES];
+	int n;
+
+	BIO_write(SSL_get_rbio(conn->ssl), data, (int)len);
+	if (!SSL_is_init_finished(conn->ssl))
+		tls_handshake(conn);
+	while (!conn->dead && SSL_is_init_finished(conn->ssl) && (n = SSL_read(conn->ssl, buf, sizeof(buf))) > 0)
+		recv_plain(conn, buf, (size_t)n);
+	if (SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN)
+		conn_die(conn, "the server closed the connection");
+	ERR_clear_error();
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
@@ -409,9 +470,11 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	c->depth++;
 	if (n < 0)
 		conn_die(conn, "the server closed the connection");
-	else if (nghttp2_session_mem_recv(conn->session, (const uint8_t *)buf->base, (size_t)n) < 0)
-		conn_die(conn, "the server broke the HTTP/2 protocol");
+	else if (conn->ssl)
+		recv_tls(conn, buf->base, (size_t)n);
 	else
+		recv_plain(conn, buf->base, (size_t)n);
+	if (!conn->dead)
 		conn_flush(conn);
 	c->depth--;
 	client_run(c);
@@ -431,6 +494,8 @@ static void on_connected(uv_connect_t *req, int status)
 	}
 	conn->connected = true;
 	uv_read_start(&conn->io.stream, on_alloc, on_read);
+	if (conn->ssl)
+		tls_handshake(conn);
 	conn_flush(conn);
 }
 
@@ -450,6 +515,24 @@ static int parse_address(const char *text, struct sockaddr_storage *ret)
 	return uv_ip4_addr(host, (int)port, (struct sockaddr_in *)ret);
 }
 
+/* The session of a TLS connection: the server has to prove the address that was asked for. */
+static void conn_start_tls(struct grpc_conn *conn, SSL_CTX *ctx, const char *address)
+{
+	const char *colon = strrchr(address, ':');
+	bool v6 = *address == '[';
+	_cleanup_free_ char *host = NULL;
+
+	if (!colon || colon - address < (v6 ? 2 : 1))
+		return; /* such an address is refused when it is connected to */
+	host = v6 ? mem_strndup(address + 1, (size_t)(colon - address) - 2) : mem_strndup(address, (size_t)(colon - address));
+	conn->ssl = SSL_new(ctx);
+	BUG_ON(!conn->ssl);
+	SSL_set_bio(conn->ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+	SSL_set_connect_state(conn->ssl);
+	if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(conn->ssl), host) != 1)
+		conn_die(conn, "the address cannot be connected to");
+}
+
 static void client_connect(struct grpc_client *c)
 {
 	struct grpc_conn *conn = mem_new(struct grpc_conn);
@@ -464,6 +547,8 @@ static void client_connect(struct grpc_client *c)
 		BUG_ON(uv_pipe_init(c->loop, &conn->io.pipe, 0) < 0);
 	conn->io.handle.data = conn;
 	c->conn = conn;
+	if (address && c->tls)
+		conn_start_tls(conn, c->tls, address);
 	if (!address) {
 		uv_pipe_connect(&conn->connect, &conn->io.pipe, c->path, on_connected);
 		return;
@@ -487,7 +572,7 @@ static void client_reap(struct grpc_client *c)
 							  NGHTTP2_CANCEL);
 				conn_flush(c->conn);
 			}
-			call_finish(call, GRPC_DEADLINE_EXCEEDED, "the runtime did not answer in time");
+			call_finish(call, GRPC_DEADLINE_EXCEEDED, "the server did not answer in time");
 		}
 		if (!call->finished && !call->cancelled) {
 			if (call->deadline_ms && (!next || call->deadline_ms < next))
@@ -516,6 +601,7 @@ static void client_destroy(struct grpc_client *c)
 		call_free(c->calls);
 	client_drop_conn(c, NULL);
 	uv_close((uv_handle_t *)c->timer, handle_freed);
+	SSL_CTX_free(c->tls);
 	free(c->path);
 	free(c);
 }
@@ -546,6 +632,13 @@ struct grpc_client *grpc_client_new(uv_loop_t *loop, const char *target)
 	BUG_ON(uv_timer_init(loop, c->timer) < 0);
 	c->timer->data = c;
 	return c;
+}
+
+void grpc_client_set_tls(struct grpc_client *c, SSL_CTX *ctx)
+{
+	BUG_ON(c->tls || c->conn);
+	SSL_CTX_up_ref(ctx);
+	c->tls = ctx;
 }
 
 void grpc_client_free(struct grpc_client *c)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * gRPC client over HTTP/2 cleartext (nghttp2) on a unix socket or TCP, asynchronous on a libuv loop; unary and
+ * gRPC client over HTTP/2 (nghttp2) on a unix socket, TCP, or TLS on TCP, asynchronous on a libuv loop; unary and
  * server-streaming calls. Reconnects by itself: calls in flight when the connection dies end with
  * GRPC_UNAVAILABLE. Messages are protobuf-c's packed bytes; this layer does not look inside.
  * The process must ignore SIGPIPE.
@@ -8,6 +8,7 @@
 #ifndef KEELSON_IO_GRPC_H
 #define KEELSON_IO_GRPC_H
 
+#include <openssl/ssl.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -23,6 +24,9 @@ struct grpc_call;
 /* target: a socket's path, "unix://PATH", or "tcp://IP:PORT" ("tcp://[::1]:80"). A target that is none of these makes
  * every call end with GRPC_UNAVAILABLE. */
 struct grpc_client *grpc_client_new(uv_loop_t *loop, const char *target);
+/* Before the first call: "tcp://" connections speak TLS with this context (of tls_client_new() with h2), and the server's
+ * certificate has to name the IP address. The context is referenced. */
+void grpc_client_set_tls(struct grpc_client *c, SSL_CTX *ctx);
 void grpc_client_free(struct grpc_client *c); /* cancels all calls without calling back */
 
 /* on_message: once (unary) or for each message of a stream; borrow. on_done: exactly once, status and message. Neither

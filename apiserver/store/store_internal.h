@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the store's index shares with the part that keeps it in an etcd (shared.c). */
+#ifndef KEELSON_APISERVER_STORE_STORE_INTERNAL_H
+#define KEELSON_APISERVER_STORE_STORE_INTERNAL_H
+
+#include "apiserver/store/engine.h"
+#include "apiserver/store/store.h"
+#include "base/str.h"
+
+struct grpc_call;
+struct shared;
+
+/* Before the JSON of each value of the engine. */
+struct value_head {
+	uint64_t revision;
+	uint32_t head_len, meta_off, meta_len, reserved;
+};
+_Static_assert(sizeof(struct value_head) == 24, "stored on disk");
+
+/* A write that is not durable yet. */
+struct pending {
+	struct pending *next;
+	struct store_object *object;
+	bool deleted;
+	store_done_fn done;
+	void *user;
+	char *key; /* "place/key", as on disk and in `latest` */
+	struct value_head head;
+
+	/* Of a shared store only. */
+	struct pending *prev;
+	struct pending *after;             /* the next write of the same key: it waits for this one */
+	bool first;                        /* no other write of the key is in front of it */
+	struct grpc_call *call;            /* on its way */
+	struct bytes *value;               /* as etcd has it */
+	struct strlist claimed, released;  /* names that belong to one object at most */
+	uint64_t base;                     /* the mod revision it replaces; 0: the key must not exist */
+	uint64_t answered;                 /* etcd's answer: written at this revision */
+	uint64_t refused;                  /* etcd's answer: not written, as of this revision */
+	uint64_t seen;                     /* the watch brought it, at this revision */
+	struct store_object *real;         /* object with its revision */
+	bool sent;                         /* at least once */
+	int64_t deadline_ms;
+	struct shared *shared;
+};
+
+struct place {
+	struct store_object **items; /* sorted by key */
+	size_t count, cap;
+};
+
+struct store {
+	uv_loop_t *loop;
+	struct store_hooks hooks;
+	struct engine *engine; /* NULL: shared */
+	struct shared *shared; /* NULL: the engine's */
+	int lock_fd;
+	struct place places[STORE_MAX_RESOURCES];
+	uint64_t revision, assigned, loaded;
+	bool was_empty, broken;
+	struct map *latest; /* borrowed struct pending */
+	struct pending *queued, **queued_tail, *flying;
+	struct engine_op *ops;
+	size_t op_count;
+	uint64_t flying_revision;
+	struct err flying_err;
+	int flying_status;
+	uv_work_t work;
+	uv_check_t check;
+	uv_idle_t idle;
+	unsigned open_handles;
+};
+
+/* Makes a change of the index and tells it to the hooks. object is borrowed. */
+void store_apply(struct store *s, struct store_object *object, bool deleted);
+/* Puts an object that was loaded into the index. Moved. */
+void store_load(struct store *s, struct store_object *object);
+/* Drops what the index holds, telling nobody. */
+void store_forget_all(struct store *s);
+/* "apps/deployments:default/web". Own. */
+char *store_full_key(const struct store *s, uint16_t resource, const char *key);
+void store_pending_free(struct pending *p);
+/* The write is no longer what store_latest() shows. */
+void store_forget_latest(struct store *s, const struct pending *p);
+
+/* ---- shared.c */
+int shared_open(struct store *s, const struct etcd_options *o, struct err *err);
+/* Waits a moment for writes under way; the handle's memory goes when the loop has closed it. NULL is fine. */
+void shared_close(struct shared *h);
+/* Takes a write that store_latest() does not show yet; latest: what it is based on, NULL for none. */
+void shared_write(struct shared *h, struct pending *p, struct store_object *latest);
+bool shared_answers(const struct shared *h);
+void shared_sync(struct shared *h, store_sync_fn done, void *user);
+
+#endif
