@@ -64,7 +64,8 @@ static void broken(const char *why, void *user)
 
 static int open_store(struct fixture *f, struct err *err)
 {
-	const struct store_hooks hooks = { place_name, place_find, restore, changed, committed, broken, f };
+	const struct store_hooks hooks = { .place_name = place_name, .place_find = place_find, .restore = restore,
+		.changed = changed, .committed = committed, .broken = broken, .user = f };
 	return store_open(&f->loop, f->dir, &hooks, &f->s, err);
 }
 
