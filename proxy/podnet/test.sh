@@ -81,7 +81,8 @@ CONF
 }
 pod_ip() { echo "10.244.${num[$1]}.$(($2 + 1))"; } # NODE NUMBER
 pod_ip6() { echo "fd00:244:0:${num[$1]}::$(($2 + 1))"; }
-seen() { in_ns "$1" timeout 3 busybox nc -w 2 "$2" 8080 </dev/null; } # FROM ADDRESS: the source that the other end sees
+# FROM ADDRESS: the source that the other end sees. Neighbours that are asked for the first time may take seconds to answer over IPv6.
+seen() { in_ns "$1" timeout 3 busybox nc -w 2 "$2" 8080 </dev/null 2>/dev/null || in_ns "$1" timeout 6 busybox nc -w 5 "$2" 8080 </dev/null; }
 routes() { ip_in "$1" route show proto 158 | sed 's/ *$//' | sort; }
 routes6() { ip_in "$1" -6 route show proto 158 | sed 's/ metric 1024//; s/ pref medium//; s/ *$//' | sort; }
 tunnel_entries() { in_ns "$1" bridge fdb show dev klvx | sort; ip_in "$1" neigh show dev klvx nud permanent | sort; }
