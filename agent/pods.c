@@ -20,6 +20,8 @@
 #include "kube/object.h"
 
 enum { RELIST_MS = 30 * 1000, RELIST_SOON_MS = 100, RELIST_RETRY_MS = 1000, ROTATE_MS = 10 * 1000 };
+/* After a stream of events has begun: what ends while it is being set up is neither told by it nor always shown yet. */
+enum { SETTLE_LOOKS = 3, SETTLE_MS = 1000 };
 
 struct pods {
 	struct agent *agent;
@@ -27,6 +29,7 @@ struct pods {
 	struct informer *informer;
 	uv_timer_t *relist, *rotate;
 	bool relisting, relist_again, relisted_once;
+	unsigned settle; /* further looks at a runtime that has just been subscribed to */
 };
 
 static void free_pod(void *p)
@@ -192,8 +195,10 @@ static void on_relisted(struct map *all, const char *error, void *user)
 	if (informer_synced(s->informer))
 		clean_leftovers(s);
 	s->relisted_once = true;
-	relist_in(s, s->relist_again ? RELIST_SOON_MS : RELIST_MS);
+	relist_in(s, s->relist_again ? RELIST_SOON_MS : s->settle ? SETTLE_MS << (SETTLE_LOOKS - s->settle) : RELIST_MS);
 	s->relist_again = false;
+	if (s->settle)
+		s->settle--;
 }
 
 static void on_relist(uv_timer_t *t)
@@ -245,6 +250,8 @@ static void on_runtime_event(const char *topic, const char *id, void *user)
 			return;
 		}
 	/* Something not seen yet (most often just being made by ourselves), or the stream has begun anew. */
+	if (!id)
+		s->settle = SETTLE_LOOKS;
 	relist_in(s, id ? RELIST_SOON_MS : 0);
 }
 

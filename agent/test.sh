@@ -189,8 +189,9 @@ check() { # TEXT COMMAND...
 		sed 's/^/      /' "$D/check.out" | head -20
 	fi
 }
+# Patience, not a claim about speed: a busy machine gets three times what a quiet one needs.
 within() { # SECONDS COMMAND...: until it succeeds
-	local end=$(($(date +%s) + $1))
+	local end=$(($(date +%s) + 3 * $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$(date +%s)" -ge $end ] && "$@" && return 0

@@ -145,7 +145,7 @@ check "pods survive the runtime's death" is "$(field plain '{.status.phase}')" R
 start_containerd
 check "the node is ready with it again" within 15 k wait node/n1 --for=condition=Ready --timeout=5s
 pid=$(ctrd tasks ls 2>/dev/null | awk -v id="${before#containerd://}" '$1 == id { print $2 }')
-kill -KILL "$pid"
+check "its container runs on" kill -KILL "${pid:-none}"
 check "a killed container runs again" within 15 field_is plain '{.status.containerStatuses[0].restartCount}' 1
 # As after a reboot: the sandbox's process may even live, but its network namespace is gone.
 stop agent KILL

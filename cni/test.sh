@@ -157,7 +157,7 @@ settled ${before/ *} ${before/* } "and left nothing"
 
 # DEL.
 check "DEL" cni DEL a
-same "the pod has lost its interface" lo "$(for i in $(seq 50); do in_pod a ip -o link | grep -qv ' lo:' || break; sleep 0.05; done; in_pod a ip -j link | jq -r '[.[].ifname] | join(" ")')"
+same "the pod has lost its interface" lo "$(for i in $(seq 200); do in_pod a ip -o link | grep -qv ' lo:' || break; sleep 0.05; done; in_pod a ip -j link | jq -r '[.[].ifname] | join(" ")')"
 check "DEL again" cni DEL a
 again=$(cni ADD a)
 same "a freed address rests, ADD works again at once" 10.244.0 "$(address <<<"$again" | cut -d. -f1-3)"
@@ -187,7 +187,7 @@ for i in 1 2 3 4 5; do cni ADD "m$i" "$small" >/dev/null || not_ok "ADD m$i to t
 refused "a full subnet" 11 "no free address: all 5 of the subnet are in use" cni ADD m6 "$small"
 lost=$(basename "$(find "$dir/state/small" -name '*:m3')")
 ip netns del "$id-m3"
-for i in $(seq 100); do in_node ip link show "$(cut -d: -f2 <<<"$lost")" >/dev/null 2>&1 || break; sleep 0.05; done
+for i in $(seq 400); do in_node ip link show "$(cut -d: -f2 <<<"$lost")" >/dev/null 2>&1 || break; sleep 0.05; done
 same "the address of a vanished pod is reclaimed" "${lost%%:*}/29" "$(cni ADD m6 "$small" | address)"
 same "each network has its rule" "10.244.0.0/24 10.244.9.0/29" \
 	"$(in_node nft list table inet keelson | sed -n 's/.*ip saddr \([^ ]*\) .*masquerade.*/\1/p' | sort | tr '\n' ' ' | sed 's/ $//')"

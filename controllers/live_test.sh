@@ -36,7 +36,7 @@ setup() {
 		--tls-cert server.crt --tls-key server.key --client-ca ca.crt --sa-key sa.key --sa-public sa.pub \
 		--service-cidr 10.96.0.0/12,fd00:10:96::/112 --cluster-cidr 10.244.0.0/16,fd00:10:244::/56 2>api.log &
 	api_pid=$!
-	for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
+	for _ in $(seq 300); do [ -s port ] && break; sleep 0.1; done
 	url=https://127.0.0.1:$(cat port)
 	cat >kubeconfig <<-YAML
 	apiVersion: v1
@@ -64,7 +64,7 @@ merge() { api PATCH "$1" "$2" application/merge-patch+json >/dev/null; }
 
 check() { # what path jq-filter expected: within 20 s
 	local got
-	for _ in $(seq 200); do
+	for _ in $(seq 600); do
 		got=$(api GET "$2" | jq -c "$3" 2>/dev/null)
 		[ "$got" = "$4" ] && { echo "ok - $1"; return; }
 		sleep 0.1
@@ -91,7 +91,7 @@ run_pods() { # namespace: plays the nodes for its pods
 }
 
 roll() { # plays the nodes until the Deployment is complete
-	for _ in $(seq 60); do
+	for _ in $(seq 300); do
 		run_pods t
 		[ "$(api GET $D | jq '.status.updatedReplicas==.spec.replicas and .status.availableReplicas==.spec.replicas and
 			.status.replicas==.spec.replicas and .status.observedGeneration==.metadata.generation')" = true ] && return

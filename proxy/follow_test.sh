@@ -28,7 +28,7 @@ equal() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "want: $2" "got: $3"; 
 # becomes NAME WANT COMMAND...: within 4 s.
 becomes() {
 	local name=$1 want=$2 got; shift 2
-	for _ in $(seq 80); do got=$("$@" 2>/dev/null); [ "$got" = "$want" ] && { ok "$name"; return; }; sleep 0.05; done
+	for _ in $(seq 400); do got=$("$@" 2>/dev/null); [ "$got" = "$want" ] && { ok "$name"; return; }; sleep 0.05; done
 	bad "$name" "want: $want" "got: $got" "$(tail -2 "$DIR/log")"
 }
 run() { (echo "$BASHPID" >"$CG/cgroup.procs" && exec nsenter --net="/run/netns/$NODE" "$@"); }
@@ -69,7 +69,7 @@ start_proxy() {
 		--pin-dir "$DIR/bpf/$ID" --dns-upstream 127.0.0.53 --xdp off "$@" >>"$DIR/log" 2>&1 &
 	pids+=($!)
 	PROXY_PID=$!
-	for _ in $(seq 100); do [ "$(code http://127.0.0.1:10249/readyz)" = 200 ] && return 0; sleep 0.05; done
+	for _ in $(seq 600); do [ "$(code http://127.0.0.1:10249/readyz)" = 200 ] && return 0; sleep 0.05; done
 	return 1
 }
 
@@ -215,7 +215,7 @@ becomes "Services that do not fit are counted" yes refused
 becomes "and said" 1 logged "programming failed for .* more Services"
 equal "what fitted is served" one "$(who 10.96.2.1)"
 many 20 | put many.yaml
-no_more() { for _ in $(seq 80); do [ "$(metric keelson_proxy_services_refused)" = 0 ] && return; sleep 0.1; done; false; }
+no_more() { for _ in $(seq 200); do [ "$(metric keelson_proxy_services_refused)" = 0 ] && return; sleep 0.1; done; false; }
 no_more && ok "room that comes free is used" || bad "room that comes free is used" "$(metric keelson_proxy_services_refused) $(tail -2 "$DIR/log")"
 kill -TERM "$PROXY_PID"; wait "$PROXY_PID"
 nsenter --net="/run/netns/$NODE" "$PROXY" --cleanup --pin-dir "$DIR/bpf/$ID" --cluster-dns 10.96.0.10,fd00:96::a \

@@ -37,7 +37,7 @@ run() {
 	(echo "$BASHPID" >"$CG/cgroup.procs" && exec nsenter --net="/run/netns/$ns" "$@")
 }
 # until_ok COMMAND...: up to 3 s.
-until_ok() { for _ in $(seq 60); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; return 1; }
+until_ok() { for _ in $(seq 400); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; return 1; }
 
 start_proxy() {
 	nsenter --net="/run/netns/$NODE" "$PROXY" --manifests "$DIR/m" --node-name n1 --node-ip 192.0.2.10 --cgroup "$CG" \

@@ -31,7 +31,7 @@ cleanup() {
 }
 trap cleanup EXIT
 # until_ok COMMAND...: up to 10 s.
-until_ok() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; return 1; }
+until_ok() { for _ in $(seq 600); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; return 1; }
 
 namespace() { # NAME: nothing leaves it for addresses of the cluster but by routes of ours
 	ip netns add "$ID-$1" && ip_in "$1" link set lo up

@@ -20,7 +20,7 @@ cleanup() {
 }
 trap cleanup EXIT
 run() { "$TOOL" run "$LAB" "$@"; }
-until_ok() { for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return 0; sleep 0.03; done; return 1; }
+until_ok() { for _ in $(seq 700); do "$@" >/dev/null 2>&1 && return 0; sleep 0.03; done; return 1; }
 "$TOOL" up "$LAB" 1 2 >/dev/null || { bad "a lab"; exit 1; }
 "$TOOL" nodes "$LAB"
 cat >"$LAB/m/web.yaml" <<'Y'
