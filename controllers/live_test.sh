@@ -62,7 +62,7 @@ api() { # method path [body [content type]]
 
 merge() { api PATCH "$1" "$2" application/merge-patch+json >/dev/null; }
 
-check() { # what path jq-filter expected: within 20 s
+check() { # what path jq-filter expected: within a minute or so
 	local got
 	for _ in $(seq 600); do
 		got=$(api GET "$2" | jq -c "$3" 2>/dev/null)
