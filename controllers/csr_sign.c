@@ -11,8 +11,9 @@
 #include "base/mem.h"
 #include "controllers/csr.h"
 #include "controllers/csr_internal.h"
+#include "io/x509.h"
 
-enum { SERIAL_BITS = 127, BACKDATE_S = 300, SHORT_S = 8 * 3600, MIN_S = 600, YEAR_S = 365 * 86400 };
+enum { BACKDATE_S = 300, SHORT_S = 8 * 3600, MIN_S = 600, YEAR_S = 365 * 86400 };
 
 struct ca {
 	X509 *cert;
@@ -60,15 +61,6 @@ int csr_check_ca(const char *ca_cert_file, const char *ca_key_file, struct err *
 	return ca_load(ca_cert_file, ca_key_file, &ca, err);
 }
 
-static bool add_ext(X509 *cert, X509V3_CTX *ctx, int nid, const char *value)
-{
-	X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, ctx, nid, value);
-	bool ok = ext && X509_add_ext(cert, ext, -1) == 1;
-
-	X509_EXTENSION_free(ext);
-	return ok;
-}
-
 /* The usages that a signer of ours allows, as the two extensions name them. */
 static bool add_usages(X509 *cert, X509V3_CTX *ctx, const json_t *csr)
 {
@@ -95,9 +87,9 @@ static bool add_usages(X509 *cert, X509V3_CTX *ctx, const json_t *csr)
 				strbuf_addf(&extended, "%s%s", extended.len ? "," : "", table[t].extended);
 		}
 	}
-	if (strchr(key.data, ',') && !add_ext(cert, ctx, NID_key_usage, key.data))
+	if (strchr(key.data, ',') && !x509_add_extension(cert, ctx, NID_key_usage, key.data))
 		return false;
-	return !extended.len || add_ext(cert, ctx, NID_ext_key_usage, extended.data);
+	return !extended.len || x509_add_extension(cert, ctx, NID_ext_key_usage, extended.data);
 }
 
 static bool add_sans(X509 *cert, X509_REQ *req)
@@ -108,16 +100,6 @@ static bool add_sans(X509 *cert, X509_REQ *req)
 
 	GENERAL_NAMES_free(names);
 	sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
-	return ok;
-}
-
-static bool set_serial(X509 *cert)
-{
-	BIGNUM *bn = BN_new();
-	bool ok = bn && BN_rand(bn, SERIAL_BITS, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
-		  BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(cert));
-
-	BN_free(bn);
 	return ok;
 }
 
@@ -141,12 +123,12 @@ static bool fill(X509 *cert, X509_REQ *req, const json_t *csr, const struct ca *
 
 	X509V3_set_ctx_nodb(&ctx);
 	X509V3_set_ctx(&ctx, ca->cert, cert, NULL, NULL, 0);
-	return X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
+	return X509_set_version(cert, X509_VERSION_3) == 1 && x509_set_random_serial(cert) &&
 	       X509_set_subject_name(cert, X509_REQ_get_subject_name(req)) == 1 &&
 	       X509_set_issuer_name(cert, X509_get_subject_name(ca->cert)) == 1 && set_times(cert, csr, ca->cert) &&
 	       X509_set_pubkey(cert, X509_REQ_get0_pubkey(req)) == 1 && add_usages(cert, &ctx, csr) &&
-	       add_ext(cert, &ctx, NID_basic_constraints, "critical,CA:FALSE") &&
-	       add_ext(cert, &ctx, NID_authority_key_identifier, "keyid") && add_sans(cert, req);
+	       x509_add_extension(cert, &ctx, NID_basic_constraints, "critical,CA:FALSE") &&
+	       x509_add_extension(cert, &ctx, NID_authority_key_identifier, "keyid") && add_sans(cert, req);
 }
 
 static bool is_edwards(const EVP_PKEY *key)

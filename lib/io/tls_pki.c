@@ -10,8 +10,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "io/tls.h"
+#include "io/x509.h"
 
-enum { SERIAL_BITS = 127, BACKDATE_S = 300, DAY_S = 86400 };
+enum { BACKDATE_S = 300, DAY_S = 86400 };
 
 static void x509p(X509 **p)
 {
@@ -57,25 +58,6 @@ static bool set_subject(X509 *cert, const struct pki_request *r)
 	bool ok = name_fill(name, r) && X509_set_subject_name(cert, name) == 1;
 
 	X509_NAME_free(name);
-	return ok;
-}
-
-static bool set_serial(X509 *cert)
-{
-	BIGNUM *bn = BN_new();
-	bool ok = bn && BN_rand(bn, SERIAL_BITS, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
-		  BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(cert));
-
-	BN_free(bn);
-	return ok;
-}
-
-static bool add_ext(X509 *cert, X509V3_CTX *ctx, int nid, const char *value)
-{
-	X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, ctx, nid, value);
-	bool ok = ext && X509_add_ext(cert, ext, -1) == 1;
-
-	X509_EXTENSION_free(ext);
 	return ok;
 }
 
@@ -150,12 +132,12 @@ static bool add_extensions(X509 *cert, X509 *issuer, const struct pki_request *r
 
 	X509V3_set_ctx_nodb(&ctx);
 	X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
-	return add_ext(cert, &ctx, NID_basic_constraints, ca ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
-	       add_ext(cert, &ctx, NID_key_usage,
+	return x509_add_extension(cert, &ctx, NID_basic_constraints, ca ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
+	       x509_add_extension(cert, &ctx, NID_key_usage,
 		       ca ? "critical,digitalSignature,keyCertSign,cRLSign" : "critical,digitalSignature") &&
-	       (ca || add_ext(cert, &ctx, NID_ext_key_usage, eku[r->use])) &&
-	       add_ext(cert, &ctx, NID_subject_key_identifier, "hash") &&
-	       add_ext(cert, &ctx, NID_authority_key_identifier, "keyid:always") && add_sans(cert, r->sans);
+	       (ca || x509_add_extension(cert, &ctx, NID_ext_key_usage, eku[r->use])) &&
+	       x509_add_extension(cert, &ctx, NID_subject_key_identifier, "hash") &&
+	       x509_add_extension(cert, &ctx, NID_authority_key_identifier, "keyid:always") && add_sans(cert, r->sans);
 }
 
 static int write_pem(const char *file, mode_t mode, X509 *cert, EVP_PKEY *key, EVP_PKEY *public_key, struct err *err)
@@ -212,7 +194,7 @@ int pki_issue(const struct pki_request *r, const char *ca_cert_file, const char 
 			return e;
 	}
 	issuer = ca ? ca : cert;
-	if (!key || !cert || X509_set_version(cert, X509_VERSION_3) != 1 || !set_serial(cert) || !set_subject(cert, r) ||
+	if (!key || !cert || X509_set_version(cert, X509_VERSION_3) != 1 || !x509_set_random_serial(cert) || !set_subject(cert, r) ||
 	    X509_set_issuer_name(cert, X509_get_subject_name(issuer)) != 1 ||
 	    !X509_gmtime_adj(X509_getm_notBefore(cert), -BACKDATE_S) ||
 	    !X509_time_adj_ex(X509_getm_notAfter(cert), r->days, 0, NULL) || X509_set_pubkey(cert, key) != 1 ||
