@@ -32,7 +32,8 @@ static const struct limits {
 /* The text members that cluster.json keeps, by name. */
 #define TEXT_MEMBERS(X) \
 	X(id) X(netns) X(node_name) X(node_ip) X(node_ip2) X(service_cidr) X(cluster_cidr) X(cluster_dns) \
-	X(cluster_domain) X(pod_network) X(server) X(runtime_endpoint) X(cgroup2) X(lab)
+	X(cluster_domain) X(pod_network) X(server) X(runtime_endpoint) X(store) X(etcd_servers) X(etcd_cafile) X(etcd_certfile) \
+	X(etcd_keyfile) X(etcd_prefix) X(cgroup2) X(lab)
 /* The lists of texts that it keeps. */
 #define LIST_MEMBERS(X) X(tls_sans)
 
@@ -152,6 +153,11 @@ int cluster_set_node_ip(struct cluster *c, const char *text)
 	c->node_ip = mem_strdup(parts.items[0]);
 	c->node_ip2 = parts.count == 2 ? mem_strdup(parts.items[1]) : NULL;
 	return 0;
+}
+
+bool cluster_runs_etcd(const struct cluster *c)
+{
+	return !c->server && str_eq(c->store, "etcd") && !c->etcd_servers;
 }
 
 char *cluster_host_port(const char *address, unsigned port)
@@ -320,6 +326,7 @@ static int complete_all_but_ips(struct cluster *c, struct ip_ranges *service, st
 	default_text(&c->cluster_cidr, "10.244.0.0/16");
 	default_text(&c->cluster_domain, "cluster.local");
 	default_text(&c->pod_network, "auto");
+	default_text(&c->store, "embedded");
 	r = complete_name(c, err);
 	if (r < 0 || (!c->cgroup2 && (r = find_cgroup2(&c->cgroup2, err)) < 0) ||
 	    (r = check_ranges(c, service, pods, ret_first, err)) < 0)
@@ -391,6 +398,7 @@ int cluster_load(const char *state, struct cluster *ret, struct err *err)
 #define X(m) load_list(&c.m, json_object_get(v, #m));
 	LIST_MEMBERS(X)
 #undef X
+	default_text(&c.store, "embedded");
 	c.lab_nodes = (unsigned)json_int(v, "lab_nodes", 0);
 	c.lab_segments = (unsigned)json_int(v, "lab_segments", 0);
 	c.node_grace_s = (unsigned)json_int(v, "node_grace_s", 0);

@@ -26,6 +26,9 @@ struct cluster {
 	char *pod_network;          /* auto, vxlan, direct or none */
 	char *server;               /* "https://HOST:6443" of a joined node; NULL: the control plane is here */
 	char *runtime_endpoint;     /* NULL: a containerd of our own */
+	char *store;                /* embedded or etcd */
+	char *etcd_servers;         /* "https://IP:2379,.." of somebody else's etcd; NULL: one of our own, where the store is etcd */
+	char *etcd_cafile, *etcd_certfile, *etcd_keyfile, *etcd_prefix; /* of that one; absolute paths */
 	char *cgroup2;              /* mount point of the cgroup2 hierarchy */
 	char *lab;                  /* first node of a lab: its namespaces are LAB-1.. and LAB-net; NULL: no lab */
 	unsigned lab_nodes, lab_segments;
@@ -47,6 +50,8 @@ char *cluster_to_node_name(const char *from);
 int cluster_set_node_ip(struct cluster *c, const char *text);
 /* Where the API server is: c->server, or "https://NODE_IP:6443". Own. */
 char *cluster_server(const struct cluster *c);
+/* The store is an etcd that runs here. */
+bool cluster_runs_etcd(const struct cluster *c);
 /* "A:port" as daemons listen on it, with brackets around an IPv6 address. Own. */
 char *cluster_host_port(const char *address, unsigned port);
 /* Fills what the options left out but for the node's addresses, and checks it. */

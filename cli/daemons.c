@@ -5,12 +5,13 @@
 #include "base/mem.h"
 
 static const struct daemon_info table[DAEMON_MAX] = {
-	[DAEMON_CONTAINERD] = { "containerd", false, "unix" },
-	[DAEMON_APISERVER] = { "apiserver", false, "https://127.0.0.1:6443/readyz" },
-	[DAEMON_SCHEDULER] = { "scheduler", true, "http://127.0.0.1:10259/healthz" },
-	[DAEMON_CONTROLLERS] = { "controllers", true, "http://127.0.0.1:10257/healthz" },
-	[DAEMON_PROXY] = { "proxy", true, "http://127.0.0.1:10249/healthz" },
-	[DAEMON_AGENT] = { "agent", true, "http://127.0.0.1:10248/healthz" },
+	[DAEMON_CONTAINERD] = { "containerd", DAEMON_MAX, "unix", false },
+	[DAEMON_ETCD] = { "etcd", DAEMON_MAX, "http://127.0.0.1:2381/health", true },
+	[DAEMON_APISERVER] = { "apiserver", DAEMON_ETCD, "https://127.0.0.1:6443/readyz", false },
+	[DAEMON_SCHEDULER] = { "scheduler", DAEMON_APISERVER, "http://127.0.0.1:10259/healthz", false },
+	[DAEMON_CONTROLLERS] = { "controllers", DAEMON_APISERVER, "http://127.0.0.1:10257/healthz", false },
+	[DAEMON_PROXY] = { "proxy", DAEMON_APISERVER, "http://127.0.0.1:10249/healthz", false },
+	[DAEMON_AGENT] = { "agent", DAEMON_APISERVER, "http://127.0.0.1:10248/healthz", false },
 };
 
 const struct daemon_info *daemon_info(enum daemon_id id)
@@ -24,6 +25,8 @@ bool daemon_wanted(const struct cluster *c, enum daemon_id id)
 	switch (id) {
 	case DAEMON_CONTAINERD:
 		return !c->runtime_endpoint;
+	case DAEMON_ETCD:
+		return cluster_runs_etcd(c);
 	case DAEMON_APISERVER:
 	case DAEMON_SCHEDULER:
 	case DAEMON_CONTROLLERS:
@@ -60,9 +63,60 @@ static void option_node_ip(const struct cluster *c, struct strlist *argv)
 	option(argv, "--node-ip", "%s%s%s", c->node_ip, c->node_ip2 ? "," : "", c->node_ip2 ? c->node_ip2 : "");
 }
 
+/* One member, for this machine only: whoever speaks to it has a certificate of etcd's own CA. */
+static void etcd_argv(const struct cluster *c, struct strlist *a)
+{
+	strlist_add(a, "etcd");
+	option(a, "--name", "keelson");
+	option(a, "--data-dir", "%s/etcd", c->state);
+	option(a, "--listen-client-urls", "https://127.0.0.1:2379");
+	option(a, "--advertise-client-urls", "https://127.0.0.1:2379");
+	option(a, "--listen-peer-urls", "https://127.0.0.1:2380");
+	option(a, "--initial-advertise-peer-urls", "https://127.0.0.1:2380");
+	option(a, "--initial-cluster", "keelson=https://127.0.0.1:2380");
+	option(a, "--listen-metrics-urls", "http://127.0.0.1:2381");
+	for (int peer = 0; peer < 2; peer++) {
+		const char *of = peer ? "peer-" : "";
+
+		strlist_addf(a, "--%sclient-cert-auth", of);
+		strlist_addf(a, "--%strusted-ca-file=%s/pki/etcd-ca.crt", of, c->state);
+		strlist_addf(a, "--%scert-file=%s/pki/etcd.crt", of, c->state);
+		strlist_addf(a, "--%skey-file=%s/pki/etcd.key", of, c->state);
+	}
+	/* etcd keeps so many entries of its log in memory. */
+	option(a, "--snapshot-count", "10000");
+	option(a, "--logger", "zap");
+	option(a, "--log-outputs", "stderr");
+	option(a, "--log-level", "warn");
+}
+
+static void store_argv(const struct cluster *c, struct strlist *a)
+{
+	if (!str_eq(c->store, "etcd")) {
+		option(a, "--data-dir", "%s/store", c->state);
+		return;
+	}
+	if (!c->etcd_servers) {
+		option(a, "--etcd-servers", "https://127.0.0.1:2379");
+		option(a, "--etcd-cafile", "%s/pki/etcd-ca.crt", c->state);
+		option(a, "--etcd-certfile", "%s/pki/apiserver-etcd-client.crt", c->state);
+		option(a, "--etcd-keyfile", "%s/pki/apiserver-etcd-client.key", c->state);
+		return;
+	}
+	option(a, "--etcd-servers", "%s", c->etcd_servers);
+	if (c->etcd_cafile)
+		option(a, "--etcd-cafile", "%s", c->etcd_cafile);
+	if (c->etcd_certfile)
+		option(a, "--etcd-certfile", "%s", c->etcd_certfile);
+	if (c->etcd_keyfile)
+		option(a, "--etcd-keyfile", "%s", c->etcd_keyfile);
+	if (c->etcd_prefix)
+		option(a, "--etcd-prefix", "%s", c->etcd_prefix);
+}
+
 static void apiserver_argv(const struct cluster *c, struct strlist *a)
 {
-	option(a, "--data-dir", "%s/store", c->state);
+	store_argv(c, a);
 	/* Of both families where the node has both. */
 	option(a, "--listen", c->node_ip2 || strchr(c->node_ip, ':') ? "[::]:6443" : "0.0.0.0:6443");
 	option(a, "--advertise-address", "%s", c->node_ip);
@@ -144,6 +198,10 @@ void daemon_argv(const struct cluster *c, enum daemon_id id, bool cleanup, struc
 	if (id == DAEMON_CONTAINERD) {
 		strlist_add(a, "containerd");
 		option(a, "--config", "%s/containerd/config.toml", c->state);
+		return;
+	}
+	if (id == DAEMON_ETCD) {
+		etcd_argv(c, a);
 		return;
 	}
 	strlist_addf(a, "%s/keelson-%s", c->bin_dir, daemon_info(id)->name);

@@ -5,12 +5,15 @@
 
 #include "cli/cluster.h"
 
-enum daemon_id { DAEMON_CONTAINERD, DAEMON_APISERVER, DAEMON_SCHEDULER, DAEMON_CONTROLLERS, DAEMON_PROXY, DAEMON_AGENT, DAEMON_MAX };
+enum daemon_id {
+	DAEMON_CONTAINERD, DAEMON_ETCD, DAEMON_APISERVER, DAEMON_SCHEDULER, DAEMON_CONTROLLERS, DAEMON_PROXY, DAEMON_AGENT, DAEMON_MAX
+};
 
 struct daemon_info {
 	const char *name;       /* log file, pid file, `keelson status` */
-	bool needs_apiserver;   /* started when the API server answers; it would only retry before */
+	enum daemon_id needs;   /* started when that one, if it is wanted, is ready; it would only retry before. DAEMON_MAX: none */
 	const char *health;     /* "http://127.0.0.1:10248/healthz"; "unix": connect to the containerd socket */
+	bool ready_when_ill;    /* any answer will do for those who need it: a full etcd can still be read */
 };
 const struct daemon_info *daemon_info(enum daemon_id id);
 bool daemon_wanted(const struct cluster *c, enum daemon_id id);

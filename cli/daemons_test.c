@@ -132,6 +132,42 @@ static void command_lines(void **state _unused_)
 	assert_string_equal(sock, "/run/x.sock");
 }
 
+static void stores(void **state _unused_)
+{
+	_cleanup_(cluster_done) struct cluster c = example();
+
+	assert_int_equal(cluster_complete(&c, NULL), 0);
+	_cleanup_strlist_ struct strlist embedded = { 0 }, own = { 0 }, theirs = { 0 }, etcd = { 0 };
+
+	daemon_argv(&c, DAEMON_APISERVER, false, &embedded);
+	assert_true(strlist_has(&embedded, "--data-dir"));
+	assert_false(strlist_has(&embedded, "--etcd-servers"));
+	assert_false(daemon_wanted(&c, DAEMON_ETCD));
+
+	free(c.store);
+	c.store = mem_strdup("etcd");
+	assert_true(daemon_wanted(&c, DAEMON_ETCD));
+	daemon_argv(&c, DAEMON_ETCD, false, &etcd);
+	assert_string_equal(etcd.items[0], "etcd");
+	assert_true(strlist_has(&etcd, "--client-cert-auth"));
+	daemon_argv(&c, DAEMON_APISERVER, false, &own);
+	assert_true(has_option(&own, "--etcd-servers", "https://127.0.0.1:2379"));
+	assert_false(strlist_has(&own, "--data-dir"));
+
+	c.etcd_servers = mem_strdup("https://192.0.2.1:2379,https://192.0.2.2:2379");
+	c.etcd_cafile = mem_strdup("/etc/their-ca.crt");
+	assert_false(daemon_wanted(&c, DAEMON_ETCD));
+	daemon_argv(&c, DAEMON_APISERVER, false, &theirs);
+	assert_true(has_option(&theirs, "--etcd-servers", c.etcd_servers));
+	assert_true(has_option(&theirs, "--etcd-cafile", "/etc/their-ca.crt"));
+	assert_false(strlist_has(&theirs, "--etcd-certfile"));
+
+	/* One that has joined keeps no store. */
+	free(TAKE(c.etcd_servers));
+	c.server = mem_strdup("https://192.0.2.1:6443");
+	assert_false(daemon_wanted(&c, DAEMON_ETCD));
+}
+
 static void certificates_are_kept(void **state _unused_)
 {
 	_cleanup_(cluster_done) struct cluster c = example();
@@ -156,13 +192,26 @@ static void certificates_are_kept(void **state _unused_)
 	assert_int_equal(pki_prepare(&c, &err), 1);
 	assert_int_equal(file_read(server, 1 << 20, &s3), 0);
 	assert_string_not_equal(s1.data, s3.data);
+	/* etcd's certificates are not of the CA that the cluster's users have theirs of. */
+	_cleanup_free_ char *etcd = str_printf("%s/pki/etcd.crt", dir), *etcd_ca = str_printf("%s/pki/etcd-ca.crt", dir);
+	_cleanup_free_ char *client = str_printf("%s/pki/apiserver-etcd-client.crt", dir);
+	static const char *const loopback[] = { "127.0.0.1", NULL };
+
+	assert_false(file_exists(etcd));
+	free(c.store);
+	c.store = mem_strdup("etcd");
+	assert_int_equal(pki_prepare(&c, &err), 1);
+	assert_true(pki_cert_good(etcd, loopback, etcd_ca));
+	assert_true(pki_cert_good(client, NULL, etcd_ca));
+	assert_false(pki_cert_good(client, NULL, ca));
+	assert_int_equal(pki_prepare(&c, &err), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(completes_and_remembers), cmocka_unit_test(refuses_what_is_no_cluster),
-		cmocka_unit_test(refuses_bad_names_and_ranges), cmocka_unit_test(command_lines),
+		cmocka_unit_test(refuses_bad_names_and_ranges), cmocka_unit_test(command_lines), cmocka_unit_test(stores),
 		cmocka_unit_test(certificates_are_kept),
 	};
 

@@ -150,7 +150,7 @@ int command_logs(int argc, char **argv)
 	const char *name = argv[rest + follow];
 
 	if (!name || strchr(name, '/') || rest + follow + 1 < argc)
-		return command_usage("logs", "give one daemon: containerd, apiserver, scheduler, controllers, proxy, agent or "
+		return command_usage("logs", "give one daemon: containerd, etcd, apiserver, scheduler, controllers, proxy, agent or "
 					     "supervisor");
 	_cleanup_free_ char *path = str_printf("%s/logs/%s.log", c.state, name);
 

@@ -250,6 +250,8 @@ static int help(void)
 	     "  --image ARCHIVE (repeatable: an image archive to load), --node-grace-period TIME.\n"
 	     "Options of up: --service-cidr CIDR[,CIDR], --cluster-cidr CIDR[,CIDR], --cluster-domain NAME,\n"
 	     "  --pod-network auto|vxlan|direct|none, --tls-san NAME (repeatable: how else the API server is reached);\n"
+	     "  --store embedded|etcd, of somebody else: --etcd-servers https://IP:PORT,.. --etcd-cafile F --etcd-certfile F\n"
+	     "  --etcd-keyfile F --etcd-prefix /registry;\n"
 	     "  a lab of several nodes on this machine: --nodes N, --segments M.\n"
 	     "Options of token create: --ttl 24h, --description TEXT, --print-token. See keelson(8).");
 	return 0;

@@ -62,6 +62,8 @@ int node_check(const struct cluster *c, struct err *err)
 		if (r < 0)
 			return r;
 	}
+	if (cluster_runs_etcd(c) && (r = check_program("etcd", "etcd-server", err)) < 0)
+		return r;
 	if (access("/sys/fs/bpf", F_OK) < 0)
 		return err_set(err, ENOSYS, "this kernel has no BPF file system (CONFIG_BPF_SYSCALL)");
 	return 0;

@@ -19,6 +19,7 @@ struct leaf {
 	const char *name, *cn, *org;
 	enum pki_use use;
 	bool kubeconfig;
+	const char *ca; /* NULL: the cluster's */
 };
 
 static X509 *read_cert(const char *path)
@@ -116,7 +117,8 @@ int pki_write_kubeconfig(const struct cluster *c, const char *path, const char *
 /* 0: what is there is good; 1: made. */
 static int issue(const struct cluster *c, const struct leaf *l, const char *const *sans, struct err *err)
 {
-	_cleanup_free_ char *ca = cluster_path(c, "pki/ca.crt"), *ca_key = cluster_path(c, "pki/ca.key");
+	_cleanup_free_ char *ca = str_printf("%s/pki/%s.crt", c->state, l->ca ? l->ca : "ca");
+	_cleanup_free_ char *ca_key = str_printf("%s/pki/%s.key", c->state, l->ca ? l->ca : "ca");
 	_cleanup_free_ char *crt = str_printf("%s/pki/%s.crt", c->state, l->name);
 	_cleanup_free_ char *key = str_printf("%s/pki/%s.key", c->state, l->name);
 	const char *const orgs[] = { l->org, NULL };
@@ -171,32 +173,63 @@ static void collect_sans(const struct cluster *c, struct strlist *sans)
 	}
 }
 
+static int issue_all(const struct cluster *c, const struct leaf *leaves, size_t count, const char *const *sans, struct err *err)
+{
+	int all = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *path = str_printf("%s/pki/%s.kubeconfig", c->state, leaves[i].name);
+		int made = issue(c, &leaves[i], sans, err);
+
+		if (made < 0)
+			return made;
+		all = MAX(made, all);
+		if (leaves[i].kubeconfig && (made = pki_write_kubeconfig(c, path, leaves[i].name, false, err)) < 0)
+			return made;
+	}
+	return all;
+}
+
+/* etcd has a CA of its own, as it lets in whoever has a certificate of it: those of the cluster's CA are given to nodes and people. */
+static int prepare_etcd(const struct cluster *c, struct err *err)
+{
+	static const struct leaf leaves[] = {
+		/* etcd's gateway is its own client, and so are peers. */
+		{ "etcd", "etcd", NULL, PKI_SERVER_CLIENT, false, "etcd-ca" },
+		{ "apiserver-etcd-client", "kube-apiserver-etcd-client", NULL, PKI_CLIENT, false, "etcd-ca" },
+	};
+	static const char *const sans[] = { "localhost", "127.0.0.1", NULL };
+	_cleanup_free_ char *ca = cluster_path(c, "pki/etcd-ca.crt"), *key = cluster_path(c, "pki/etcd-ca.key");
+	struct pki_request rq = { .cn = "etcd-ca", .use = PKI_CA, .days = CA_DAYS };
+	int r = 0;
+
+	if (!file_exists(ca) || !file_exists(key))
+		r = pki_issue(&rq, NULL, NULL, ca, key, err);
+	return r < 0 ? r : issue_all(c, leaves, ARRAY_SIZE(leaves), sans, err);
+}
+
 int pki_prepare(const struct cluster *c, struct err *err)
 {
 	_cleanup_free_ char *node_user = str_printf("system:node:%s", c->node_name);
 	const struct leaf leaves[] = {
-		{ "admin", "kubernetes-admin", "system:masters", PKI_CLIENT, false },
-		{ "apiserver", "kube-apiserver", NULL, PKI_SERVER, false },
-		{ "apiserver-agent-client", "kube-apiserver-kubelet-client", "system:masters", PKI_CLIENT, false },
-		{ "agent", node_user, "system:nodes", PKI_CLIENT, true },
-		{ "agent-server", node_user, "system:nodes", PKI_SERVER, false },
-		{ "scheduler", "system:kube-scheduler", NULL, PKI_CLIENT, true },
-		{ "controllers", "system:kube-controller-manager", NULL, PKI_CLIENT, true },
-		{ "proxy", "system:kube-proxy", NULL, PKI_CLIENT, true },
+		{ "admin", "kubernetes-admin", "system:masters", PKI_CLIENT, false, NULL },
+		{ "apiserver", "kube-apiserver", NULL, PKI_SERVER, false, NULL },
+		{ "apiserver-agent-client", "kube-apiserver-kubelet-client", "system:masters", PKI_CLIENT, false, NULL },
+		{ "agent", node_user, "system:nodes", PKI_CLIENT, true, NULL },
+		{ "agent-server", node_user, "system:nodes", PKI_SERVER, false, NULL },
+		{ "scheduler", "system:kube-scheduler", NULL, PKI_CLIENT, true, NULL },
+		{ "controllers", "system:kube-controller-manager", NULL, PKI_CLIENT, true, NULL },
+		{ "proxy", "system:kube-proxy", NULL, PKI_CLIENT, true, NULL },
 	};
 	_cleanup_strlist_ struct strlist sans = { 0 };
-	int r = prepare_ca(c, err);
+	int r = prepare_ca(c, err), etcd;
 
 	collect_sans(c, &sans);
-	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(leaves); i++) {
-		_cleanup_free_ char *path = str_printf("%s/pki/%s.kubeconfig", c->state, leaves[i].name);
-		int made = issue(c, &leaves[i], (const char *const *)sans.items, err);
-
-		r = made < 0 ? made : MAX(made, r);
-		if (r >= 0 && leaves[i].kubeconfig)
-			made = pki_write_kubeconfig(c, path, leaves[i].name, false, err);
-		if (made < 0)
-			r = made;
+	if (r >= 0)
+		r = issue_all(c, leaves, ARRAY_SIZE(leaves), (const char *const *)sans.items, err);
+	if (r >= 0 && cluster_runs_etcd(c)) {
+		etcd = prepare_etcd(c, err);
+		r = etcd < 0 ? etcd : MAX(etcd, r);
 	}
 	_cleanup_free_ char *admin = cluster_path(c, "admin.kubeconfig");
 	int written = r < 0 ? r : pki_write_kubeconfig(c, admin, "admin", true, err);

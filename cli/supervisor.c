@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The supervisor. Each daemon is a struct unit: started in table order (those that need the API server when it is
- * healthy), restarted with back-off when it dies, adopted when an earlier supervisor left it running. Stopping is a
+ * The supervisor. Each daemon is a struct unit: started in table order (those that need another one when that is
+ * ready), restarted with back-off when it dies, adopted when an earlier supervisor left it running. Stopping is a
  * list of steps walked one by one, so that pods and kernel state go while their owners can still take them away.
  */
 #include "cli/supervisor.h"
@@ -51,7 +51,7 @@ struct unit {
 	struct process process;
 	uv_timer_t restart, health_timer;
 	unsigned restarts, backoff_ms;
-	bool healthy, checking, stopping;
+	bool healthy, ready, checking, stopping;
 	char *health_text; /* why not, own; NULL when healthy */
 };
 
@@ -90,15 +90,16 @@ static void start_waiting(struct supervisor *s)
 	}
 }
 
-static void set_health(struct unit *u, const char *why_not)
+static void set_health(struct unit *u, const char *why_not, bool answers)
 {
-	bool was = u->healthy;
+	bool was = u->ready;
 
 	u->healthy = !why_not;
+	u->ready = u->healthy || (answers && daemon_info(u->id)->ready_when_ill);
 	free(u->health_text);
 	u->health_text = mem_strdup(why_not);
 	u->checking = false;
-	if (u->healthy && !was && u->id == DAEMON_APISERVER && !u->s->stopping)
+	if (u->ready && !was && !u->s->stopping)
 		start_waiting(u->s);
 	/* Often while it starts, so that what waits for it goes on at once; one that stays ill costs no more than a healthy one. */
 	bool starting = !u->healthy && clock_mono_ms() - u->process.started_ms < HEALTH_FAST_FOR_MS;
@@ -116,7 +117,7 @@ static void on_health(const struct http_answer *a, void *user)
 		why = mem_strdup(a->error ? a->error : "no answer");
 	else if (a->status != 200)
 		why = str_printf("HTTP %d: %.200s", a->status, a->body_len ? (const char *)a->body : "");
-	set_health(u, why);
+	set_health(u, why, a->status != 0);
 }
 
 static void check_unix(struct unit *u)
@@ -126,7 +127,7 @@ static void check_unix(struct unit *u)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	set_health(u, fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 ? NULL : "its socket does not answer");
+	set_health(u, fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 ? NULL : "its socket does not answer", false);
 }
 
 static void check_health(struct unit *u)
@@ -158,7 +159,7 @@ static void on_unit_exit(struct process *p, int status, void *user)
 	struct unit *u = user;
 	const char *name = daemon_info(u->id)->name;
 
-	set_health(u, "not running");
+	set_health(u, "not running", false);
 	uv_timer_stop(&u->health_timer);
 	if (u->stopping)
 		return;
@@ -182,7 +183,7 @@ static void unit_start(struct unit *u)
 	_cleanup_free_ char *log = log_path(u->s, d->name);
 	_cleanup_free_ char *pid = str_printf("%s/run/%s.pid", u->s->c->state, d->name);
 
-	if (d->needs_apiserver && daemon_wanted(u->s->c, DAEMON_APISERVER) && !u->s->units[DAEMON_APISERVER].healthy)
+	if (d->needs < DAEMON_MAX && daemon_wanted(u->s->c, d->needs) && !u->s->units[d->needs].ready)
 		return; /* set_health() comes back when it is */
 	daemon_argv(u->s->c, u->id, false, &argv);
 	int r = process_start(&u->s->loop, &u->process, &argv, log, pid);
@@ -208,7 +209,7 @@ static const struct stop_step {
 	{ STOP_UNITS, 1u << DAEMON_PROXY, 0 },
 	{ RUN_CLEANUP, 0, DAEMON_PROXY },
 	{ STOP_UNITS, 1u << DAEMON_APISERVER, 0 },
-	{ STOP_UNITS, 1u << DAEMON_CONTAINERD, 0 },
+	{ STOP_UNITS, 1u << DAEMON_ETCD | 1u << DAEMON_CONTAINERD, 0 },
 };
 
 static void stop_next(struct supervisor *s);
@@ -469,7 +470,8 @@ static void on_renewed(struct process *p _unused_, int status, void *user)
 		return;
 	log_info("certificates were renewed; the daemons are started again");
 	for (int i = 0; i < DAEMON_MAX; i++)
-		if (s->units[i].id != DAEMON_CONTAINERD)
+		/* containerd has none, etcd reads its files for each connection. */
+		if (s->units[i].id != DAEMON_CONTAINERD && s->units[i].id != DAEMON_ETCD)
 			process_kill(&s->units[i].process, SIGTERM);
 }
 

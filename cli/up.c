@@ -59,7 +59,9 @@ static int step_pki(struct cluster *c, void *user _unused_, struct err *err)
 
 static int step_api(struct cluster *c, void *user _unused_, struct err *err)
 {
-	return step_wait_healthy(c, "apiserver", err);
+	int r = cluster_runs_etcd(c) ? step_wait_healthy(c, "etcd", err) : 0;
+
+	return r < 0 ? r : step_wait_healthy(c, "apiserver", err);
 }
 
 static const struct step steps[] = {
@@ -109,6 +111,9 @@ static const struct option options[] = {
 	{ "image", required_argument, NULL, 'I' },          { "pod-network", required_argument, NULL, 'p' },
 	{ "tls-san", required_argument, NULL, 'T' },        { "nodes", required_argument, NULL, 'k' },
 	{ "segments", required_argument, NULL, 'm' },       { "node-grace-period", required_argument, NULL, 'g' },
+	{ "store", required_argument, NULL, 'e' },          { "etcd-servers", required_argument, NULL, 'E' },
+	{ "etcd-cafile", required_argument, NULL, 'A' },    { "etcd-certfile", required_argument, NULL, 'c' },
+	{ "etcd-keyfile", required_argument, NULL, 'K' },   { "etcd-prefix", required_argument, NULL, 'P' },
 	{ 0 },
 };
 
@@ -120,6 +125,31 @@ static int take_number(const char *option, const char *value, unsigned *ret)
 		return command_usage("up", "%s \"%s\" is not a number from 1 to %d", option, value, LAB_MAX_NODES);
 	*ret = (unsigned)n;
 	return 0;
+}
+
+static int take_file(const char *option, const char *value, char **ret)
+{
+	if (access(value, R_OK) < 0)
+		return command_usage("up", "%s %s cannot be read: %s", option, value, strerror(errno));
+	free(*ret);
+	*ret = command_absolute(value);
+	return 0;
+}
+
+static int take_store(int option, const char *value, struct cluster *c)
+{
+	switch (option) {
+	case 'e':
+		if (!str_eq(value, "embedded") && !str_eq(value, "etcd"))
+			return command_usage("up", "--store \"%s\" is neither embedded nor etcd", value);
+		set_text(&c->store, value);
+		return 0;
+	case 'E': set_text(&c->etcd_servers, value); return 0;
+	case 'A': return take_file("--etcd-cafile", value, &c->etcd_cafile);
+	case 'c': return take_file("--etcd-certfile", value, &c->etcd_certfile);
+	case 'K': return take_file("--etcd-keyfile", value, &c->etcd_keyfile);
+	default: set_text(&c->etcd_prefix, value); return 0;
+	}
 }
 
 static int take(int option, const char *value, struct cluster *c)
@@ -147,6 +177,12 @@ static int take(int option, const char *value, struct cluster *c)
 		return 0;
 	case 'k': return take_number("--nodes", value, &c->lab_nodes);
 	case 'm': return take_number("--segments", value, &c->lab_segments);
+	case 'e':
+	case 'E':
+	case 'A':
+	case 'c':
+	case 'K':
+	case 'P': return take_store(option, value, c);
 	case '?': return command_usage("up", "wrong option");
 	default: return command_node_option("up", option, value, c);
 	}
@@ -166,6 +202,20 @@ static int parse_lab(struct cluster *c)
 	return 0;
 }
 
+/* The API server looks at the URLs themselves. */
+static int parse_store(const struct cluster *c)
+{
+	bool etcd = str_eq(c->store, "etcd"), theirs = c->etcd_cafile || c->etcd_certfile || c->etcd_keyfile || c->etcd_prefix;
+
+	if (c->etcd_servers && !etcd)
+		return command_usage("up", "--etcd-servers goes with --store etcd");
+	if (theirs && !c->etcd_servers)
+		return command_usage("up", "the other --etcd options are for somebody else's etcd: give --etcd-servers too");
+	if (!c->etcd_certfile != !c->etcd_keyfile)
+		return command_usage("up", "--etcd-certfile and --etcd-keyfile go together");
+	return 0;
+}
+
 static int parse(int argc, char **argv, struct cluster *c)
 {
 	c->state = mem_strdup(CLUSTER_DEFAULT_STATE);
@@ -177,7 +227,9 @@ static int parse(int argc, char **argv, struct cluster *c)
 	}
 	if (optind < argc)
 		return command_usage("up", "unexpected argument \"%s\"", argv[optind]);
-	return parse_lab(c);
+	int r = parse_store(c);
+
+	return r ? r : parse_lab(c);
 }
 
 /* What an existing cluster was set up with must not be changed by a later `up`. */
@@ -193,6 +245,12 @@ static int check_same(const struct cluster *asked, const struct cluster *is, str
 		{ "--pod-network", asked->pod_network, is->pod_network },
 		{ "--cluster-domain", asked->cluster_domain, is->cluster_domain },
 		{ "--runtime-endpoint", asked->runtime_endpoint, is->runtime_endpoint },
+		{ "--store", asked->store, is->store },
+		{ "--etcd-servers", asked->etcd_servers, is->etcd_servers },
+		{ "--etcd-cafile", asked->etcd_cafile, is->etcd_cafile },
+		{ "--etcd-certfile", asked->etcd_certfile, is->etcd_certfile },
+		{ "--etcd-keyfile", asked->etcd_keyfile, is->etcd_keyfile },
+		{ "--etcd-prefix", asked->etcd_prefix, is->etcd_prefix },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
