@@ -470,7 +470,7 @@ static const struct {
 	{ POD_SECURITY_RESTRICTED, POD_SECURITY_RESTRICTED, "seccompProfile", check_seccomp_restricted },
 };
 
-bool pod_security_check(enum pod_security_level level, const json_t *metadata, const json_t *spec, struct strbuf *out)
+static bool check(enum pod_security_level level, const json_t *metadata, const json_t *spec, bool details, struct strbuf *out)
 {
 	struct look l = { .metadata = metadata, .spec = spec, .security = json_object_get(spec, "securityContext"),
 		.windows = str_eq(json_str(spec, "os.name"), "windows") };
@@ -480,9 +480,22 @@ bool pod_security_check(enum pod_security_level level, const json_t *metadata, c
 			continue;
 		strbuf_reset(&l.detail);
 		checks[i].look(&l);
-		if (l.detail.len)
-			strbuf_addf(out, "%s%s (%s)", count++ ? ", " : "", checks[i].reason, l.detail.data);
+		if (!l.detail.len)
+			continue;
+		strbuf_addf(out, "%s%s", count++ ? ", " : "", checks[i].reason);
+		if (details)
+			strbuf_addf(out, " (%s)", l.detail.data);
 	}
 	strbuf_done(&l.detail);
 	return count == 0;
+}
+
+bool pod_security_check(enum pod_security_level level, const json_t *metadata, const json_t *spec, struct strbuf *out)
+{
+	return check(level, metadata, spec, true, out);
+}
+
+bool pod_security_reasons(enum pod_security_level level, const json_t *metadata, const json_t *spec, struct strbuf *out)
+{
+	return check(level, metadata, spec, false, out);
 }

@@ -14,5 +14,7 @@ bool pod_security_version_valid(const char *s);
 /* Appends everything a pod with this metadata (may be NULL) and spec does against the level, as Kubernetes words it:
  * `privileged (container "c" must not set securityContext.privileged=true), ...`. True: it may run. */
 bool pod_security_check(enum pod_security_level level, const json_t *metadata, const json_t *spec, struct strbuf *out);
+/* The same without what stands in parentheses: `privileged, hostPort`. */
+bool pod_security_reasons(enum pod_security_level level, const json_t *metadata, const json_t *spec, struct strbuf *out);
 
 #endif

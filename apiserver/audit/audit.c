@@ -32,6 +32,7 @@ struct audit_entry {
 	int code;
 	int64_t received_us;
 	struct strbuf request, response, status; /* JSON text */
+	struct strbuf annotations;   /* "key":"value" pairs of plugins, each with a comma before it */
 };
 
 struct audit *audit_new(struct audit_policy *policy, struct audit_log *log)
@@ -203,6 +204,7 @@ static void emit(struct call *c, enum audit_stage stage)
 		strbuf_addf(&b, ",\"annotations\":{\"authorization.k8s.io/decision\":\"%s\",\"authorization.k8s.io/reason\":",
 			    e->allowed ? "allow" : "forbid");
 		add_text(&b, e->reason);
+		strbuf_add(&b, e->annotations.data, e->annotations.len);
 		strbuf_addc(&b, '}');
 	}
 	strbuf_adds(&b, "}\n");
@@ -276,6 +278,15 @@ void audit_authorized(struct call *c, bool allowed, const char *reason)
 	e->decided = true;
 	e->allowed = allowed;
 	e->reason = arena_strdup(c->arena, reason ? reason : "");
+}
+
+void audit_annotate(struct call *c, const char *key, const char *value)
+{
+	struct audit_entry *e = c ? c->audit : NULL;
+	if (!e || e->complete)
+		return;
+	strbuf_addf(&e->annotations, ",\"%s\":", key);
+	add_text(&e->annotations, value);
 }
 
 static void drop_managed(json_t *v)
@@ -421,6 +432,7 @@ static void complete(struct call *c)
 	strbuf_done(&e->request);
 	strbuf_done(&e->response);
 	strbuf_done(&e->status);
+	strbuf_done(&e->annotations);
 }
 
 void audit_answered(struct call *c, int code)

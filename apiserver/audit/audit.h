@@ -21,6 +21,7 @@ struct audit *audit_free(struct audit *a);
 void audit_begin(struct call *c, bool known);          /* c->user is who asks; known false: their credentials are wrong */
 void audit_impersonated(struct call *c);               /* c->user is who they want to be */
 void audit_authorized(struct call *c, bool allowed, const char *reason);
+void audit_annotate(struct call *c, const char *key, const char *value); /* a plugin's remark, once a key; c may be NULL */
 void audit_request(struct call *c);                    /* the body is about to be used */
 void audit_response_value(struct call *c, const json_t *value);
 /* The answer is this object or list in this form; text: what is sent when that is JSON already, else NULL. */

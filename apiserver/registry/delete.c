@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "apiserver/auth/node_authz.h"
-#include "apiserver/registry/registry.h"
+#include "apiserver/registry/admit.h"
 #include "apiserver/validate/validate.h"
 #include "base/clock.h"
 #include "kube/object.h"
@@ -246,8 +245,6 @@ json_t *registry_delete(struct registry *g, const struct schema_resource *storag
 	_cleanup_json_ json_t *o = entry_parse(latest), *before = json_deep_copy(o);
 	json_t *status = check_preconditions(storage, latest, o, d);
 	enum deletion what = DELETE_NOW;
-	if (!status && storage == g->namespaces && namespace_is_protected(entry_name(latest)))
-		status = status_forbidden(storage, entry_name(latest), "this namespace may not be deleted");
 	if (!status && storage == g->namespaces && object_deleting(o) && json_array_size(json_at(o, "spec.finalizers")))
 		status = status_conflict(storage, entry_name(latest),
 					 "The system is ensuring all content is removed from this namespace.  Upon completion, this "
@@ -326,9 +323,13 @@ void verb_delete(struct call *c)
 	json_t *status = delete_options_read(c, &o);
 	if (!status)
 		status = registry_find(c->g, c->storage, c->u.ns, c->u.name, &latest);
-	if (!status && node_identity(&c->user)) {
+	if (!status) {
 		_cleanup_json_ json_t *old = entry_parse(latest);
-		status = node_restrict(c->g, c->storage, &c->user, NODE_DELETE, NULL, NULL, old);
+		struct admission a = { .g = c->g, .storage = c->storage, .op = ADMIT_DELETE, .sub = "", .ns = c->u.ns, .user = &c->user,
+			.call = c, .old = old };
+		status = admit_mutate(&a);
+		if (!status)
+			status = admit_validate(&a);
 	}
 	call_ref(c);
 	if (status) {

@@ -147,13 +147,13 @@ static void test_pods(void **state)
 		{ "POST", PODS, MIRROR("mb", "b") POD_SPEC ON("b") "}}", 403, "with spec.nodeName set to itself" },
 		{ "POST", PODS, MIRROR("mc", "b") POD_SPEC ON("a") "}}", 403, "owner reference set to itself" },
 		{ "POST", PODS, MIRROR("md", "a") POD_SPEC ON("a") ",\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"theirs\"}}]"
-		  "}}", 403, "secret volumes" },
+		  "}}", 403, "a mirror pod may not reference secrets" },
 		{ "POST", PODS, MIRROR("me", "a") "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"envFrom\":[{\"secretRef\":{"
-		  "\"name\":\"theirs\"}}]}]" ON("a") "}}", 403, "can not create pods that reference secrets" },
+		  "\"name\":\"theirs\"}}]}]" ON("a") "}}", 403, "a mirror pod may not reference secrets" },
 		{ "POST", PODS, MIRROR("mf", "a") "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"env\":[{\"name\":\"E\","
 		  "\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"theirs\",\"key\":\"k\"}}}]}]" ON("a") "}}", 403, "reference configmaps" },
 		{ "POST", PODS, MIRROR("mg", "a") POD_SPEC ON("a") ",\"imagePullSecrets\":[{\"name\":\"theirs\"}]}}", 403,
-		  "reference secrets" },
+		  "a mirror pod may not reference secrets" },
 		/* A mirror pod stays one: what a pod that is none names, its node may read. */
 		{ "PATCH", PODS "/ma/status", "{\"metadata\":{\"annotations\":{\"kubernetes.io/config.mirror\":null}}}", 422,
 		  "may not remove or update mirror pod annotation" },

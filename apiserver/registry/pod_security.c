@@ -3,13 +3,14 @@
 #include <string.h>
 
 #include "apiserver/admission/podsecurity.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/registry/registry.h"
 #include "apiserver/validate/validate.h"
-#include "base/mem.h"
+#include "base/map.h"
 #include "kube/object.h"
 
 #define LABEL "pod-security.kubernetes.io/"
-enum { WARNED_PODS = 3 }; /* of a namespace that is held to more from now on */
+enum { CHECKED_PODS = 3000 }; /* of a namespace that is held to more from now on */
 
 static const char *label_of(const json_t *ns, const char *mode, const char *suffix)
 {
@@ -40,6 +41,15 @@ static const json_t *template_of(const struct registry *g, const struct schema_r
 	return workload ? json_at(object, "spec.template") : NULL;
 }
 
+/* What a mode that only tells has to tell; own, NULL: nothing. */
+static char *would_violate(const json_t *space, const char *mode, const json_t *metadata, const json_t *spec)
+{
+	enum pod_security_level level;
+	_cleanup_free_ char *name = level_of(space, mode, &level);
+	_cleanup_strbuf_ struct strbuf why = { 0 };
+	return pod_security_check(level, metadata, spec, &why) ? NULL : str_printf("would violate PodSecurity \"%s\": %s", name, why.data);
+}
+
 json_t *pod_security_admit(struct registry *g, const struct schema_resource *storage, struct call *c, const char *ns, const json_t *object)
 {
 	struct store_object *o = storage->namespaced ? store_latest(g->store, g->namespaces->id, ns) : NULL;
@@ -48,19 +58,21 @@ json_t *pod_security_admit(struct registry *g, const struct schema_resource *sto
 		return NULL;
 	_cleanup_json_ json_t *space = entry_parse(o);
 	const json_t *metadata = json_object_get(template, "metadata");
+	_cleanup_free_ char *audited = would_violate(space, "audit", metadata, spec), *warned = would_violate(space, "warn", metadata, spec);
 	enum pod_security_level level;
+	if (audited)
+		audit_annotate(c, LABEL "audit-violations", audited);
 	if (storage == g->pods) {
 		_cleanup_free_ char *name = level_of(space, "enforce", &level);
 		_cleanup_strbuf_ struct strbuf why = { 0 };
+		audit_annotate(c, LABEL "enforce-policy", name);
 		if (!pod_security_check(level, metadata, spec, &why)) {
 			_cleanup_free_ char *text = str_printf("violates PodSecurity \"%s\": %s", name, why.data);
 			return status_forbidden(storage, object_name(object), text);
 		}
 	}
-	_cleanup_free_ char *name = level_of(space, "warn", &level);
-	_cleanup_strbuf_ struct strbuf why = { 0 };
-	if (c && !pod_security_check(level, metadata, spec, &why))
-		call_warn(c, "would violate PodSecurity \"%s\": %s", name, why.data);
+	if (c && warned)
+		call_warn(c, "%s", warned);
 	return NULL;
 }
 
@@ -79,24 +91,64 @@ static void check_labels(const json_t *ns, struct field_errors *e)
 	}
 }
 
+/* Pods that do the same against a level. */
+struct violators {
+	const char *first; /* by name; borrow */
+	size_t count;
+};
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void tell(struct call *c, const struct map *found)
+{
+	_cleanup_strlist_ struct strlist lines = { 0 };
+	const char *why;
+	void *p;
+	for (size_t it = 0; map_next(found, &it, &why, &p);)
+		strlist_add(&lines, why);
+	qsort(lines.items, lines.count, sizeof(*lines.items), by_text);
+	for (size_t i = 0; i < lines.count; i++) {
+		const struct violators *v = map_get(found, lines.items[i]);
+		if (v->count == 1)
+			call_warn(c, "%s: %s", v->first, lines.items[i]);
+		else
+			call_warn(c, "%s (and %zu other pod%s): %s", v->first, v->count - 1, v->count == 2 ? "" : "s", lines.items[i]);
+	}
+}
+
 /* Says which pods, that are there already, do not keep to what the namespace asks for from now on. */
 static void warn_of_pods(struct registry *g, struct call *c, const json_t *ns, const char *name)
 {
 	enum pod_security_level level;
-	_cleanup_free_ char *text = level_of(ns, "enforce", &level);
-	size_t n, bad = 0;
+	_cleanup_free_ char *text = level_of(ns, "enforce", &level), *prefix = str_printf("%s/", name);
+	size_t n, seen = 0, all_of_it = 0;
 	struct store_object **all = store_objects(g->store, g->pods->id, &n);
-	for (size_t i = 0; i < n && bad < WARNED_PODS; i++) {
-		if (entry_namespace_len(all[i]) != strlen(name) || strncmp(all[i]->key, name, strlen(name)) != 0)
+	struct map *found = map_new(free);
+	for (size_t i = store_lower_bound(g->store, g->pods->id, prefix); i < n && str_starts(all[i]->key, prefix); i++) {
+		if (all_of_it++ >= CHECKED_PODS)
 			continue;
 		_cleanup_json_ json_t *pod = entry_parse(all[i]);
 		_cleanup_strbuf_ struct strbuf why = { 0 };
-		if (pod_security_check(level, json_object_get(pod, "metadata"), json_object_get(pod, "spec"), &why))
+		seen++;
+		if (pod_security_reasons(level, json_object_get(pod, "metadata"), json_object_get(pod, "spec"), &why))
 			continue;
-		if (!bad++)
-			call_warn(c, "existing pods in namespace \"%s\" violate the new PodSecurity enforce level \"%s\"", name, text);
-		call_warn(c, "%s: %s", object_name(pod), why.data);
+		struct violators *v = map_get(found, why.data);
+		if (!v) {
+			v = mem_new(struct violators);
+			v->first = entry_name(all[i]); /* keys are in order */
+			map_set(found, why.data, v);
+		}
+		v->count++;
 	}
+	if (all_of_it > seen)
+		call_warn(c, "new PodSecurity enforce level only checked against the first %zu of %zu existing pods", seen, all_of_it);
+	if (map_count(found))
+		call_warn(c, "existing pods in namespace \"%s\" violate the new PodSecurity enforce level \"%s\"", name, text);
+	tell(c, found);
+	map_free(found);
 }
 
 json_t *pod_security_namespace(struct registry *g, struct call *c, const json_t *old, const json_t *ns)

@@ -157,24 +157,29 @@ void quotas_changed(struct quotas *q, const struct store_object *object)
 
 /* ---- admission */
 
-json_t *limits_admit(struct quotas *q, const struct schema_resource *storage, const char *ns, json_t *object)
+void limits_default(struct quotas *q, const struct schema_resource *storage, const char *ns, json_t *object)
+{
+	struct store_object **o;
+	size_t n = storage == q->g->pods ? in_namespace(q->g, q->ranges, ns, &o) : 0;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_json_ json_t *range = entry_parse(o[i]);
+		limits_default_pod(range, object);
+	}
+}
+
+json_t *limits_check(struct quotas *q, const struct schema_resource *storage, const char *ns, const json_t *object)
 {
 	struct registry *g = q->g;
 	struct store_object **o;
 	_cleanup_strlist_ struct strlist errors = { 0 };
-	if (storage != g->pods && storage != q->claims)
-		return NULL;
-	size_t n = in_namespace(g, q->ranges, ns, &o);
-	for (int checking = 0; checking < 2; checking++) /* all defaults come first */
-		for (size_t i = 0; i < n; i++) {
-			_cleanup_json_ json_t *range = entry_parse(o[i]);
-			if (storage == q->claims && checking)
-				limits_check_claim(range, object, &errors);
-			else if (storage == g->pods && checking)
-				limits_check_pod(range, object, &errors);
-			else if (storage == g->pods)
-				limits_default_pod(range, object);
-		}
+	size_t n = storage == g->pods || storage == q->claims ? in_namespace(g, q->ranges, ns, &o) : 0;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_json_ json_t *range = entry_parse(o[i]);
+		if (storage == q->claims)
+			limits_check_claim(range, object, &errors);
+		else
+			limits_check_pod(range, object, &errors);
+	}
 	if (!errors.count)
 		return NULL;
 	_cleanup_strbuf_ struct strbuf text = { 0 };

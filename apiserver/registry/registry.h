@@ -189,8 +189,6 @@ bool namespace_is_protected(const char *name);
 void namespace_finalize(struct call *c);
 
 /* ---- pod.c */
-/* ServiceAccount, Priority and DefaultTolerationSeconds admission of a new pod. */
-json_t *pod_admit(struct registry *g, json_t *pod, const char *ns);
 void pod_binding(struct call *c);
 void pod_eviction(struct call *c);
 
@@ -199,8 +197,9 @@ struct quotas *quotas_new(struct registry *g);
 void quotas_free(struct quotas *q); /* the loop has to run on for its timer to close */
 /* A durable change: in namespaces with quotas, usage is counted anew soon. */
 void quotas_changed(struct quotas *q, const struct store_object *object);
-/* LimitRanger: defaults (set in object) and bounds of a new pod or claim. */
-json_t *limits_admit(struct quotas *q, const struct schema_resource *storage, const char *ns, json_t *object);
+/* LimitRanger: defaults of a pod (set in object); bounds of a pod or claim. */
+void limits_default(struct quotas *q, const struct schema_resource *storage, const char *ns, json_t *object);
+json_t *limits_check(struct quotas *q, const struct schema_resource *storage, const char *ns, const json_t *object);
 /* ResourceQuota: takes what object uses (beyond old, NULL for a new one) out of the namespace's quotas, or refuses. */
 json_t *quota_admit(struct quotas *q, const struct schema_resource *r, const char *ns, const json_t *old, const json_t *object,
 		    bool dry_run);

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
+#include "apiserver/registry/admit.h"
 #include "apiserver/registry/convert.h"
 #include "apiserver/registry/registry.h"
 #include "apiserver/validate/validate.h"
@@ -296,20 +296,13 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	struct alloc_undo *undo = NULL;
 	const char *generate = json_string_value(json_object_get(metadata, "generateName"));
 	bool generated = str_empty(object_name(object)) && !str_empty(generate), unique = true;
-	if (!status && storage->namespaced && !o->no_admission)
-		status = namespace_admit(g, storage, ns, object_name(object));
+	struct admission a = { .g = g, .storage = storage, .op = ADMIT_CREATE, .sub = "", .ns = ns, .user = o->user, .call = o->call,
+		.object = object, .dry_run = o->dry_run };
 	if (!status && !str_empty(json_string_value(json_object_get(metadata, "resourceVersion"))) &&
 	    !str_eq(json_string_value(json_object_get(metadata, "resourceVersion")), "0"))
 		status = status_bad_request("resourceVersion should not be set on objects to be created");
 	if (!status && !o->no_admission)
-		default_class_admit(g, storage, object);
-	if (!status && !o->no_admission)
-		status = limits_admit(g->quotas, storage, ns, object);
-	if (!status && storage == g->pods && !o->no_admission)
-		status = pod_admit(g, object, ns);
-	if (!status && !o->no_admission)
-		status = storage == g->namespaces ? pod_security_namespace(g, o->call, NULL, object) :
-						    pod_security_admit(g, storage, o->call, ns, object);
+		status = admit_mutate(&a);
 	if (status)
 		return status;
 	stamp(metadata);
@@ -330,16 +323,13 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 		status = service_allocate(g, object, NULL, o->dry_run, &undo);
 	if (!status)
 		status = validated(storage, NULL, object, NULL);
-	if (!status)
-		status = csr_admit(g, storage, o->user, NULL, object, NULL);
-	if (!status)
-		status = node_restrict(g, storage, o->user, NODE_CREATE, NULL, object, NULL);
-	/* A name that exists is told after the object was found valid, as upstream does. */
-	if (!status && store_latest(g->store, storage->id, key))
-		status = status_exists(storage, object_name(object));
-	/* Last, as nothing may refuse what a quota has counted. */
+	/* A name that exists is told last, as upstream does, but nothing is counted for it. */
+	struct store_object *present = store_latest(g->store, storage->id, key);
+	a.dry_run |= present != NULL;
 	if (!status && !o->no_admission)
-		status = quota_admit(g->quotas, storage, ns, NULL, object, o->dry_run);
+		status = admit_validate(&a);
+	if (!status && present)
+		status = status_exists(storage, object_name(object));
 	if (status) {
 		service_undo(g, undo);
 		return status;
@@ -471,10 +461,10 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 	restore_metadata(metadata, json_object_get(old, "metadata"));
 	if (o->call && !o->applied)
 		managers_note(o->call, old, object);
-	if (storage == g->namespaces && str_empty(o->sub))
-		status = pod_security_namespace(g, o->call, old, object);
-	else if (str_empty(o->sub) ? storage != g->pods : str_eq(o->sub, "ephemeralcontainers"))
-		status = pod_security_admit(g, storage, o->call, ns, object);
+	struct admission a = { .g = g, .storage = storage, .op = ADMIT_UPDATE,
+		.sub = o->sub ? o->sub : o->call ? o->call->u.sub : "", .ns = ns, .user = o->user,
+		.call = o->call, .object = object, .old = old, .dry_run = o->dry_run };
+	status = admit_mutate(&a);
 	if (status)
 		return status;
 	strategy_prepare_update(storage, o->sub, object, old);
@@ -487,11 +477,7 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 	if (!status)
 		status = validated(storage, o->sub, object, old);
 	if (!status)
-		status = csr_admit(g, storage, o->user, o->sub, object, old);
-	if (!status)
-		status = node_restrict(g, storage, o->user, NODE_UPDATE, o->sub, object, old);
-	if (!status && (str_empty(o->sub) || str_eq(o->sub, "resize")))
-		status = quota_admit(g->quotas, storage, ns, old, object, o->dry_run);
+		status = admit_validate(&a);
 	if (status) {
 		service_undo(g, undo);
 		return status;
