@@ -168,6 +168,11 @@ static const struct cache caches[INFORMER_ID_MAX] = {
 					.field_selector = "type=bootstrap.kubernetes.io/token", .transform = slim_any },
 	[INFORMER_CLUSTER_INFO] = { "v1", "configmaps", .ns = "kube-public",
 				    .field_selector = "metadata.name=cluster-info", .transform = slim_any },
+	[INFORMER_PVS] = { "v1", "persistentvolumes", .transform = slim_any },
+	[INFORMER_VOLUMEATTRIBUTESCLASSES] = { "storage.k8s.io/v1", "volumeattributesclasses", .transform = slim_any },
+	[INFORMER_CLUSTERROLES] = { "rbac.authorization.k8s.io/v1", "clusterroles", .transform = slim_any },
+	[INFORMER_TOKEN_SECRETS] = { "v1", "secrets", .field_selector = "type=kubernetes.io/service-account-token",
+				     .transform = slim_any },
 	[INFORMER_RESOURCEQUOTAS] = { "v1", "resourcequotas", .transform = slim_any, .by_namespace = true },
 };
 

@@ -39,6 +39,10 @@ enum informer_id {
 	INFORMER_CSRS,
 	INFORMER_BOOTSTRAP_TOKENS,
 	INFORMER_CLUSTER_INFO,
+	INFORMER_PVS,
+	INFORMER_VOLUMEATTRIBUTESCLASSES,
+	INFORMER_CLUSTERROLES,
+	INFORMER_TOKEN_SECRETS,
 	INFORMER_ID_MAX
 };
 #define NEEDS(id) (UINT64_C(1) << (id))
@@ -126,6 +130,8 @@ extern const struct controller_ops replicaset_controller, replicationcontroller_
 	garbage_controller, serviceaccount_controller, rootca_controller, nodeipam_controller, nodelifecycle_controller,
 	tainteviction_controller, podgc_controller, job_controller, daemonset_controller, statefulset_controller,
 	cronjob_controller, disruption_controller, ttlafterfinished_controller, csrapproving_controller,
-	csrsigning_controller, csrcleaner_controller, tokencleaner_controller, bootstrapsigner_controller;
+	csrsigning_controller, csrcleaner_controller, tokencleaner_controller, bootstrapsigner_controller,
+	pvcprotection_controller, pvprotection_controller, vacprotection_controller, aggregation_controller,
+	accounttoken_controller;
 
 #endif

@@ -228,6 +228,50 @@ node_death() {
 	api DELETE /api/v1/namespaces/n >/dev/null
 }
 
+# What is in use stays until it is not; roles are put together; Secrets get tokens.
+storage_and_rights() {
+	local core=/api/v1/namespaces/t roles=/apis/rbac.authorization.k8s.io/v1/clusterroles token
+	api POST $core/persistentvolumeclaims '{"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":
+		{"storage":"1Gi"}}}}' >/dev/null
+	api POST $core/pods '{"metadata":{"name":"user"},"spec":{"nodeName":"gone","containers":[{"name":"c","image":"x"}],"volumes":[
+		{"name":"v","persistentVolumeClaim":{"claimName":"c"}}]}}' >/dev/null
+	merge $core/pods/user/status '{"status":{"phase":"Running"}}'
+	api DELETE $core/persistentvolumeclaims/c >/dev/null
+	check "a claim in use is only marked" $core/persistentvolumeclaims/c \
+		'[.metadata.deletionTimestamp!=null,.metadata.finalizers]' '[true,["kubernetes.io/pvc-protection"]]'
+	api DELETE "$core/pods/user?gracePeriodSeconds=0" >/dev/null
+	check "and goes with its pod" $core/persistentvolumeclaims/c .code 404
+	api POST /api/v1/persistentvolumes '{"metadata":{"name":"v"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],
+		"hostPath":{"path":"/v"}}}' >/dev/null
+	merge /api/v1/persistentvolumes/v/status '{"status":{"phase":"Bound"}}'
+	api DELETE /api/v1/persistentvolumes/v >/dev/null
+	check "a bound volume is only marked" /api/v1/persistentvolumes/v '.metadata.finalizers' '["kubernetes.io/pv-protection"]'
+	merge /api/v1/persistentvolumes/v/status '{"status":{"phase":"Released"}}'
+	check "and goes when it is released" /api/v1/persistentvolumes/v .code 404
+
+	check "bootstrap roles are put together" $roles/view '[.rules[]|select(.resources|index("configmaps"))]|length>0' true
+	api POST $roles '{"metadata":{"name":"a"},"aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"part":"a"}}]}}' >/dev/null
+	api POST $roles '{"metadata":{"name":"b","labels":{"part":"a"}},"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}]}' \
+		>/dev/null
+	check "a role has the rules of what it selects" $roles/a '[.rules[].resources]' '[["pods"]]'
+	merge $roles/b '{"metadata":{"labels":{"part":null}}}'
+	check "and no others" $roles/a '.rules|length' 0
+
+	api POST $core/secrets '{"metadata":{"name":"tok","annotations":{"kubernetes.io/service-account.name":"default"}},
+		"type":"kubernetes.io/service-account-token"}' >/dev/null
+	check "a Secret of an account gets its token" $core/secrets/tok '.data|keys' '["ca.crt","namespace","token"]'
+	token=$(api GET $core/secrets/tok | jq -r .data.token | base64 -d)
+	[ "$(curl -s --cacert ca.crt -H "Authorization: Bearer $token" -H "Content-Type: application/json" -d '{}' \
+		"$url/apis/authentication.k8s.io/v1/selfsubjectreviews" | jq -r .status.userInfo.username)" = system:serviceaccount:t:default ]
+	say "which says who it is"
+	api DELETE $core/secrets/tok >/dev/null
+	[ "$(curl -s -o /dev/null -w '%{http_code}' --cacert ca.crt -H "Authorization: Bearer $token" "$url/api")" = 401 ]
+	say "until the Secret is gone"
+	api POST $core/secrets '{"metadata":{"name":"tok","annotations":{"kubernetes.io/service-account.name":"nobody"}},
+		"type":"kubernetes.io/service-account-token"}' >/dev/null
+	check "that of an account that is not there goes" $core/secrets/tok .code 404
+}
+
 D=/apis/apps/v1/namespaces/t/deployments/web
 setup
 controllers
@@ -274,6 +318,7 @@ check "a node that is gone gives its part back" /api/v1/nodes/n3 .spec.podCIDR '
 check "a node that nobody speaks for is unreachable" /api/v1/nodes/n3 \
 	'[([.spec.taints[]?|select(.key=="node.kubernetes.io/unreachable")|.effect]|sort),
 	[.status.conditions[]?|select(.type=="Ready").status]]' '[["NoExecute","NoSchedule"],["Unknown"]]'
+storage_and_rights
 joining
 node_death
 api DELETE /api/v1/namespaces/t >/dev/null

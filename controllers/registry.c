@@ -4,6 +4,7 @@
 
 const struct controller_ops *const registry[] = {
 	&serviceaccount_controller,
+	&accounttoken_controller,
 	&rootca_controller,
 	&namespace_controller,
 	&deployment_controller,
@@ -27,6 +28,10 @@ const struct controller_ops *const registry[] = {
 	&csrcleaner_controller,
 	&tokencleaner_controller,
 	&bootstrapsigner_controller,
+	&aggregation_controller,
+	&pvcprotection_controller,
+	&pvprotection_controller,
+	&vacprotection_controller,
 	&garbage_controller,
 };
 const size_t registry_count = ARRAY_SIZE(registry);

@@ -93,7 +93,7 @@ static void compile_roles(struct rbac *r, const struct registry *g, const char *
 	}
 }
 
-/* The union of the selected ClusterRoles, and of what those aggregate. */
+/* The union of the selected ClusterRoles, and of what those aggregate: until a controller has written it into the role. */
 static void gather(const struct rbac *r, struct role *into, const json_t *value, unsigned depth)
 {
 	enum { MAX_DEPTH = 4 };
@@ -110,7 +110,8 @@ static void gather(const struct rbac *r, struct role *into, const json_t *value,
 			if (*key != '/' || other == into || !other->value || !selector_matches(s, object_labels(other->value)))
 				continue;
 			role_add_rules(into, other->value);
-			gather(r, into, other->value, depth + 1);
+			if (!json_array_size(json_object_get(other->value, "rules")))
+				gather(r, into, other->value, depth + 1);
 		}
 		selector_free(s);
 	}
@@ -165,7 +166,8 @@ struct rbac *rbac_compile(const struct registry *g)
 	compile_roles(r, g, "clusterroles");
 	compile_roles(r, g, "roles");
 	while (map_next(r->roles, &it, &key, &p))
-		gather(r, p, ((struct role *)p)->value, 0);
+		if (!json_array_size(json_object_get(((struct role *)p)->value, "rules")))
+			gather(r, p, ((struct role *)p)->value, 0);
 	it = 0;
 	while (map_next(r->roles, &it, &key, &p)) {
 		struct role *role = p;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * RBAC (rbac.authorization.k8s.io/v1): roles and bindings as stored, compiled when first asked and again after a change. ClusterRoles
- * with an aggregationRule have the rules of the roles it selects.
+ * with an aggregationRule and no rules yet have the rules of the roles it selects; the aggregation controller writes them down.
  */
 #ifndef KEELSON_APISERVER_AUTH_RBAC_H
 #define KEELSON_APISERVER_AUTH_RBAC_H
