@@ -19,9 +19,10 @@ bool rbac_role_allows(const struct rbac *r, const char *cluster_role, const stru
 void rbac_rules(const struct rbac *r, const struct identity *user, const char *ns, json_t *resource_rules,
 		json_t *non_resource_rules);
 /* Nobody grants what they do not have (RBAC's escalation check): a role's rules, or those of the role that a binding names,
- * must all be allowed to user, unless user has the verb escalate (roles) or bind (bindings) on it. Other resources: NULL. */
+ * must all be allowed to user, unless user has the verb escalate (roles) or bind (bindings) on it. old NULL: a create. Other
+ * resources, and writes that change no right: NULL. */
 json_t *rbac_check_grant(struct registry *g, const struct identity *user, const struct schema_resource *storage, const char *ns,
-			 const json_t *object);
+			 const json_t *object, const json_t *old);
 /* The roles and bindings every cluster starts with: fn is called for each as an object (moved), ns "" for cluster scope. */
 void rbac_bootstrap_each(void (*fn)(struct registry *g, const struct schema_resource *r, const char *ns, json_t *object),
 			 struct registry *g);

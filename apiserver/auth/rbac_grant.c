@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "apiserver/auth/rbac.h"
+#include "base/map.h"
 #include "kube/object.h"
 #include "kube/selector.h"
 
@@ -18,20 +19,40 @@ struct grant {
 	const struct identity *user;
 	const char *ns;
 	unsigned asked;
-	struct strbuf missing;
+	struct map *missing; /* what the user lacks, without the verbs -> a strlist of those; NULL: nothing so far */
 };
+
+static void free_verbs(void *p)
+{
+	strlist_done(p);
+	free(p);
+}
+
+static void lacks(struct grant *k, const struct authz_attributes *a)
+{
+	_cleanup_strbuf_ struct strbuf what = { 0 };
+	if (a->is_resource)
+		strbuf_addf(&what, "APIGroups:[\"%s\"], Resources:[\"%s%s%s\"]", a->group, a->resource, *a->subresource ? "/" : "",
+			    a->subresource);
+	else
+		strbuf_addf(&what, "NonResourceURLs:[\"%s\"]", a->path);
+	if (*a->name)
+		strbuf_addf(&what, ", ResourceNames:[\"%s\"]", a->name);
+	if (!k->missing)
+		k->missing = map_new(free_verbs);
+	struct strlist *verbs = map_get(k->missing, what.data);
+	if (!verbs) {
+		verbs = mem_new(struct strlist);
+		map_set(k->missing, what.data, verbs);
+	}
+	if (!strlist_has(verbs, a->verb))
+		strlist_add(verbs, a->verb);
+}
 
 static void ask(struct grant *k, const struct authz_attributes *a)
 {
-	if (k->missing.len)
-		return;
-	if (k->asked++ < MAX_PERMISSIONS && authz_allowed(k->g, k->user, a, NULL))
-		return;
-	if (a->is_resource)
-		strbuf_addf(&k->missing, "{APIGroups:[\"%s\"], Resources:[\"%s%s%s\"], Verbs:[\"%s\"]}", a->group, a->resource,
-			    *a->subresource ? "/" : "", a->subresource, a->verb);
-	else
-		strbuf_addf(&k->missing, "{NonResourceURLs:[\"%s\"], Verbs:[\"%s\"]}", a->path, a->verb);
+	if (k->asked++ >= MAX_PERMISSIONS || !authz_allowed(k->g, k->user, a, NULL))
+		lacks(k, a);
 }
 
 static void ask_resource(struct grant *k, const json_t *rule, const char *verb, const char *group, const char *resource)
@@ -71,6 +92,7 @@ static void ask_rule(struct grant *k, const json_t *rule)
 	}
 }
 
+/* A role that is put together and whose rules nobody has written down yet has those of what it selects, as rbac.c has it. */
 static void ask_role(struct grant *k, const json_t *role, unsigned depth)
 {
 	enum { MAX_DEPTH = 4 };
@@ -79,10 +101,12 @@ static void ask_role(struct grant *k, const json_t *role, unsigned depth)
 	json_t *v;
 	json_array_foreach(json_object_get(role, "rules"), i, v)
 		ask_rule(k, v);
+	if (i || depth > MAX_DEPTH)
+		return;
 	struct store_object **all = store_objects(k->g->store, clusterroles->id, &n);
 	json_array_foreach(json_at(role, "aggregationRule.clusterRoleSelectors"), i, v) {
 		struct selector *s = selector_from_label_selector(v, NULL);
-		for (j = 0; s && depth < MAX_DEPTH && j < n; j++)
+		for (j = 0; s && j < n; j++)
 			if (selector_matches(s, all[j]->labels)) {
 				_cleanup_json_ json_t *other = entry_parse(all[j]);
 				ask_role(k, other, depth + 1);
@@ -107,30 +131,97 @@ static bool has_verb(const struct grant *k, const char *verb, const char *resour
 	return authz_allowed(k->g, k->user, &a, NULL);
 }
 
+/* Who may select any role's rules, present and future, must have all there are. */
+static bool has_everything(struct grant *k)
+{
+	static const struct authz_attributes resources = { .is_resource = true, .verb = "*", .group = "*", .version = "", .resource = "*",
+		.subresource = "", .ns = "", .name = "", .path = "" };
+	static const struct authz_attributes urls = { .verb = "*", .path = "*", .group = "", .version = "", .resource = "",
+		.subresource = "", .ns = "", .name = "" };
+	return authz_allowed(k->g, k->user, &resources, NULL) && authz_allowed(k->g, k->user, &urls, NULL);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void add_quoted(struct strbuf *b, const char *const *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		strbuf_addf(b, "%s\"%s\"", i ? " " : "", items[i]);
+}
+
+static json_t *refusal(const struct grant *k, const struct schema_resource *storage, const char *name)
+{
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+	_cleanup_strlist_ struct strlist lines = { 0 };
+	const char *what;
+	size_t groups = 0;
+	void *p;
+	for (size_t it = 0; map_next(k->missing, &it, &what, &p);) {
+		struct strlist *verbs = p;
+		_cleanup_strbuf_ struct strbuf line = { 0 };
+		qsort(verbs->items, verbs->count, sizeof(*verbs->items), by_text);
+		strbuf_addf(&line, "{%s, Verbs:[", what);
+		add_quoted(&line, (const char *const *)verbs->items, verbs->count);
+		strbuf_adds(&line, "]}");
+		strlist_add(&lines, line.data);
+	}
+	qsort(lines.items, lines.count, sizeof(*lines.items), by_text);
+	while (k->user->groups[groups])
+		groups++;
+	strbuf_addf(&text, "user \"%s\" (groups=[", k->user->name);
+	add_quoted(&text, k->user->groups, groups);
+	strbuf_adds(&text, "]) is attempting to grant RBAC permissions not currently held:");
+	for (size_t i = 0; i < lines.count; i++)
+		strbuf_addf(&text, "\n%s", lines.items[i]);
+	return status_forbidden(storage, name, text.data);
+}
+
+/* A binding: the right to bind the role, or all that is in it. */
+static json_t *check_binding(struct grant *k, const json_t *object)
+{
+	const char *kind = str_eq(json_str(object, "roleRef.kind"), "Role") ? "roles" : "clusterroles";
+	const char *name = json_str_or(object, "roleRef.name", "");
+	_cleanup_json_ json_t *role = NULL;
+	if (has_verb(k, "bind", kind, name))
+		return NULL;
+	role = named_role(k, object);
+	if (!role)
+		return status_not_found(schema_resource_find(GROUP, "v1", kind), name);
+	ask_role(k, role, 0);
+	return NULL;
+}
+
+static bool same(const json_t *a, const json_t *b, const char *field)
+{
+	const json_t *x = json_object_get(a, field), *y = json_object_get(b, field);
+	return x && y ? json_same(x, y) : (!json_array_size(x) && !json_object_size(x) && !json_array_size(y) && !json_object_size(y));
+}
+
 json_t *rbac_check_grant(struct registry *g, const struct identity *user, const struct schema_resource *storage, const char *ns,
-			 const json_t *object)
+			 const json_t *object, const json_t *old)
 {
 	struct grant k = { .g = g, .user = user, .ns = storage->namespaced ? ns : "" };
-	bool binding = str_ends(storage->plural, "bindings");
 	json_t *status = NULL;
 	if (!str_eq(storage->group, GROUP))
 		return NULL;
-	if (binding) {
-		_cleanup_json_ json_t *role = named_role(&k, object);
-		const char *kind = str_eq(json_str(object, "roleRef.kind"), "Role") ? "roles" : "clusterroles";
-		if (!has_verb(&k, "bind", kind, json_str_or(object, "roleRef.name", ""))) {
-			if (!role)
-				return status_not_found(schema_resource_find(GROUP, "v1", kind), json_str_or(object, "roleRef.name", ""));
-			ask_role(&k, role, 0);
-		}
+	/* Labels, annotations and owners may be changed by anybody who may write. */
+	if (old && same(old, object, "rules") && same(old, object, "aggregationRule") && same(old, object, "subjects") &&
+	    same(old, object, "roleRef"))
+		return NULL;
+	if (str_ends(storage->plural, "bindings")) {
+		status = check_binding(&k, object);
 	} else if (!has_verb(&k, "escalate", storage->plural, object_name(object))) {
 		ask_role(&k, object, 0);
+		if (!k.missing && (json_object_get(object, "aggregationRule") || json_object_get(old, "aggregationRule")) &&
+		    !has_everything(&k))
+			status = status_forbidden(storage, object_name(object),
+						  "must have cluster-admin privileges to use the aggregationRule");
 	}
-	if (k.missing.len) {
-		_cleanup_free_ char *text = str_printf("user \"%s\" is attempting to grant RBAC permissions not currently held:\n%s", user->name,
-						       k.missing.data);
-		status = status_forbidden(storage, object_name(object), text);
-	}
-	strbuf_done(&k.missing);
+	if (!status && k.missing)
+		status = refusal(&k, storage, object_name(object));
+	map_free(k.missing);
 	return status;
 }

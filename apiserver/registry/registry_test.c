@@ -507,13 +507,34 @@ static void test_nobody_grants_what_they_lack(void **state)
 	/* admin of a namespace may pass on what admin has, not more. */
 	assert_int_equal(ask(f, f->bob, "POST", RB, NULL, NULL, BIND("v", "view", "eve")), 201);
 	assert_int_equal(ask(f, f->bob, "POST", RB, NULL, NULL, BIND("x", "cluster-admin", "bob")), 403);
-	assert_non_null(strstr(f->text.data, "attempting to grant RBAC permissions not currently held"));
+	assert_non_null(strstr(f->text.data, "rolebindings.rbac.authorization.k8s.io \\\"x\\\" is forbidden: user \\\"bob\\\" (groups=["
+					     "\\\"system:authenticated\\\"]) is attempting to grant RBAC permissions not currently held:\\n"
+					     "{APIGroups:[\\\"*\\\"], Resources:[\\\"*\\\"], Verbs:[\\\"*\\\"]}"));
 	assert_int_equal(ask(f, f->bob, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL, NULL,
 			     "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"*\"],\"resources\":[\"*\"],\"verbs\":[\"*\"]}]}"),
 			 403);
 	assert_int_equal(ask(f, f->bob, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL, NULL,
 			     "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"get\"]}]}"),
 			 201);
+	/* What they may not give does not keep them from labels. */
+	assert_int_equal(ask(f, f->admin, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL, NULL,
+			     "{\"metadata\":{\"name\":\"n\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"nodes\",\"pods\"],\"verbs\":["
+			     "\"watch\",\"get\"]}]}"), 201);
+	assert_int_equal(ask(f, f->bob, "PATCH", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/n", MERGE, NULL,
+			     "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"), 200);
+	assert_int_equal(ask(f, f->bob, "POST", RB, NULL, NULL, "{\"metadata\":{\"name\":\"n\"},\"roleRef\":{\"apiGroup\":"
+			     "\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"n\"}}"), 403);
+	assert_non_null(strstr(f->text.data, "held:\\n{APIGroups:[\\\"\\\"], Resources:[\\\"nodes\\\"], Verbs:[\\\"get\\\" \\\"watch\\\"]}\""));
+	/* Who makes roles everywhere still may not gather what others have. */
+	assert_int_equal(ask(f, f->admin, "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", NULL, NULL,
+			     "{\"metadata\":{\"name\":\"maker\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],\"resources\":["
+			     "\"clusterroles\"],\"verbs\":[\"create\"]}]}"), 201);
+	assert_int_equal(ask(f, f->admin, "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", NULL, NULL,
+			     BIND("maker", "maker", "bob")), 201);
+	assert_int_equal(ask(f, f->bob, "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", NULL, NULL,
+			     "{\"metadata\":{\"name\":\"all\"},\"aggregationRule\":{\"clusterRoleSelectors\":[{\"matchLabels\":{\"a\":\"b\"}}]}}"),
+			 403);
+	assert_non_null(strstr(f->text.data, "must have cluster-admin privileges to use the aggregationRule"));
 }
 
 static void test_tokens(void **state)

@@ -316,7 +316,7 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	strategy_prepare_create(storage, object);
 	csr_prepare_create(storage, o->user, object);
 	if (o->user)
-		status = rbac_check_grant(g, o->user, storage, ns, object);
+		status = rbac_check_grant(g, o->user, storage, ns, object, NULL);
 	if (status)
 		return status;
 	if (storage == g->services)
@@ -469,7 +469,7 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 		return status;
 	strategy_prepare_update(storage, o->sub, object, old);
 	if (o->user)
-		status = rbac_check_grant(g, o->user, storage, ns, object);
+		status = rbac_check_grant(g, o->user, storage, ns, object, old);
 	if (status)
 		return status;
 	if (storage == g->services && str_empty(o->sub))
