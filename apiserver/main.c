@@ -37,6 +37,7 @@ struct options {
 	const char *oidc_required;
 	size_t oidc_required_count;
 	struct etcd_options etcd;
+	const char *encryption_config, *encryption_reload;
 };
 
 struct server {
@@ -79,6 +80,9 @@ static const char usage_text[] =
 	"                              accept the ID tokens of an OpenID Connect issuer; also --oidc-username-claim (sub),\n"
 	"                              --oidc-username-prefix, --oidc-groups-claim, --oidc-groups-prefix, --oidc-ca-file,\n"
 	"                              --oidc-required-claim CLAIM=VALUE (again and again), --oidc-signing-algs (RS256)\n"
+	"  --encryption-provider-config F --encryption-provider-config-automatic-reload true|false\n"
+	"                              how values are encrypted in the store (apiserver.config.k8s.io/v1 EncryptionConfiguration);\n"
+	"                              whether changes of the file are taken while the server runs (false)\n"
 	"  --etcd-servers https://IP:PORT,... --etcd-cafile F --etcd-certfile F --etcd-keyfile F --etcd-prefix /registry\n"
 	"                              the store is this etcd, which other API servers may use at the same time\n"
 	"  --help, --version\n";
@@ -130,6 +134,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "etcd-servers", &o->etcd.servers, false },
 		{ "etcd-cafile", &o->etcd.ca_file, false }, { "etcd-certfile", &o->etcd.cert_file, false },
 		{ "etcd-keyfile", &o->etcd.key_file, false }, { "etcd-prefix", &o->etcd.prefix, false },
+		{ "encryption-provider-config", &o->encryption_config, false },
+		{ "encryption-provider-config-automatic-reload", &o->encryption_reload, false },
 	};
 	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
 	int c;
@@ -138,7 +144,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 	*o = (struct options){ .listen = "0.0.0.0:6443", .service_cidr = "10.96.0.0/12", .node_port_range = "30000-32767",
 		.cluster_domain = "cluster.local", .authorization_mode = "RBAC", .pod_network = "auto", .node_cidr_mask = "24",
 		.node_cidr_mask_ipv6 = "64", .anonymous_auth = "true", .audit_maxsize = "100", .audit_maxbackup = "0", .audit_maxage = "0",
-		.etcd.prefix = "/registry" };
+		.etcd.prefix = "/registry", .encryption_reload = "false" };
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage_text, stdout);
@@ -176,6 +182,14 @@ static void check_store(const struct options *o)
 		usage("the other --etcd options go with --etcd-servers");
 	if (*prefix != '/' || !prefix[1] || prefix[strlen(prefix) - 1] == '/')
 		usage("--etcd-prefix begins with a slash and does not end in one, such as /registry");
+}
+
+static void check_encryption(const struct options *o)
+{
+	if (!str_eq(o->encryption_reload, "true") && !str_eq(o->encryption_reload, "false"))
+		usage("--encryption-provider-config-automatic-reload is true or false");
+	if (!o->encryption_config && str_eq(o->encryption_reload, "true"))
+		usage("--encryption-provider-config-automatic-reload goes with --encryption-provider-config");
 }
 
 static void service_ranges_from(const struct options *o, struct registry_options *r)
@@ -341,6 +355,16 @@ static int start_oidc(struct server *s, struct err *err)
 	return s->g.oidc ? 0 : -1;
 }
 
+static int accept_encryption(const struct encryption_config *next, struct err *err, void *user)
+{
+	return store_check_encryption(((struct server *)user)->g.store, next, err);
+}
+
+static void on_encryption_taken(void *user)
+{
+	store_encryption_taken(((struct server *)user)->g.store);
+}
+
 static int start_registry(struct server *s, struct err *err)
 {
 	struct registry_options r;
@@ -365,7 +389,14 @@ static int start_registry(struct server *s, struct err *err)
 		if (!s->g.tunnel)
 			return -1;
 	}
+	if (s->o.encryption_config) {
+		s->g.crypt = crypt_new(s->o.encryption_config, err);
+		if (!s->g.crypt)
+			return err_wrap(err, "--encryption-provider-config");
+	}
 	rc = registry_open(&s->g, &s->loop, s->o.data_dir, &r, err);
+	if (!rc && str_eq(s->o.encryption_reload, "true"))
+		crypt_watch(s->g.crypt, &s->loop, accept_encryption, on_encryption_taken, s);
 	if (!rc)
 		log_info("store opened %s=%s revision=%llu", r.etcd ? "etcd" : "dir", r.etcd ? r.etcd->servers : s->o.data_dir, (unsigned long long)store_revision(s->g.store));
 	return rc;
@@ -421,6 +452,7 @@ static void finish(struct server *s)
 	s->g.oidc = oidc_free(s->g.oidc);
 	if (s->g.store)
 		registry_close(&s->g);
+	s->g.crypt = crypt_free(s->g.crypt);
 	s->g.audit = audit_free(s->g.audit);
 	token_keys_free(s->g.keys);
 	authorizer_free(s->g.authz);
@@ -442,6 +474,7 @@ int main(int argc, char **argv)
 	if (!str_eq(s->o.authorization_mode, "AlwaysAllow") && !str_eq(s->o.authorization_mode, "RBAC"))
 		usage("--authorization-mode is RBAC or AlwaysAllow");
 	check_store(&s->o);
+	check_encryption(&s->o);
 	log_init("apiserver");
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077); /* Secrets are in the store */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# sqlite3: the store's engine. protobuf-c: etcd's messages, store/etcd.proto. zlib: gzip of large answers.
-LDLIBS_apiserver := -lsqlite3 -lprotobuf-c -lz
+# sqlite3: the store's engine. sodium: the secretbox provider. protobuf-c: etcd's messages, store/etcd.proto. zlib: gzip of large answers.
+LDLIBS_apiserver := -lsqlite3 -lprotobuf-c -lsodium -lz
 
 # The bootstrap roles as a string literal, a line each.
 GEN_apiserver += $(B)/gen/apiserver/rbac_bootstrap.h
@@ -17,4 +17,4 @@ $(B)/gen/apiserver/etcd.pb-c.c: apiserver/store/etcd.proto
 $(B)/gen/apiserver/etcd.pb-c.h: $(B)/gen/apiserver/etcd.pb-c.c ;
 $(B)/gen/apiserver/etcd.pb-c.o: GENCFLAGS := -std=c11
 
-TEST_SCRIPTS += apiserver/store/etcd_test.py
+TEST_SCRIPTS += apiserver/store/etcd_test.py apiserver/crypt/encryption_test.py

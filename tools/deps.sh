@@ -7,7 +7,7 @@ set -eu
 
 build="gcc libc6-dev make pkg-config clang llvm bpftool libbpf-dev libuv1-dev libssl-dev libnghttp2-dev
 libcurl4-openssl-dev libjansson-dev libyaml-dev libsqlite3-dev libnl-3-dev libnl-genl-3-dev libnl-route-3-dev libmnl-dev
-libnftnl-dev libprotobuf-c-dev protobuf-c-compiler zlib1g-dev musl-tools"
+libnftnl-dev libprotobuf-c-dev protobuf-c-compiler zlib1g-dev libsodium-dev musl-tools"
 run="containerd runc iproute2 mount tzdata busybox-static curl"
 test="nghttp2-client libcmocka-dev libclang-rt-dev nftables iptables containernetworking-plugins
 jq python3 python3-kubernetes openssl procps util-linux faketime etcd-server etcd-client vagrant vagrant-libvirt"

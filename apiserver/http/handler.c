@@ -224,6 +224,7 @@ static void serve_metrics(struct call *c)
 			  (double)watch_hub_watchers(c->g->hub));
 	metrics_gauge_set("apiserver_storage_revision", "Revision of the last durable write.", NULL,
 			  (double)store_revision(c->g->store));
+	store_tell_encryption(c->g->store);
 	metrics_write(&b);
 	answer_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", b.data ? b.data : "");
 }

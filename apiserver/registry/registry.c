@@ -58,7 +58,7 @@ static void find_resources(struct registry *g)
 int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const struct registry_options *o, struct err *err)
 {
 	struct store_hooks hooks = { entry_place_name, entry_place_find, entry_restore, on_changed, on_committed, on_broken, g,
-		entry_read, entry_at, entry_value, service_claims };
+		entry_read, entry_at, entry_value, service_claims, g->crypt };
 	size_t n;
 	g->loop = loop;
 	g->options = *o;
@@ -66,6 +66,10 @@ int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const st
 	int rc = o->etcd ? store_open_etcd(loop, o->etcd, &hooks, &g->store, err) : store_open(loop, dir, &hooks, &g->store, err);
 	if (rc)
 		return rc;
+	/* Addresses and ports are given by what all Services have. */
+	_cleanup_free_ char *unreadable = store_unreadable(g->store, g->services->id, "", NULL);
+	if (unreadable)
+		return err_set(err, EBADMSG, "%s; no Service's address is safe without it", unreadable);
 	g->hub = watch_hub_new(loop, &form_watch_encoder, NULL);
 	watch_hub_set_store(g->hub, g->store);
 	g->alloc = alloc_new(o);
@@ -124,11 +128,30 @@ static bool wants_fresh(const struct call *c)
 	       !query_get(&c->q, "continue");
 }
 
+/* Whether it shows, or is based on, what cannot be read: then it is refused. A new object's name is checked when it is stored, and
+ * a watch that continues shows changes only. */
+static bool answer_unreadable(struct call *c)
+{
+	const char *rv = query_get(&c->q, "resourceVersion");
+	bool watches = c->u.verb == API_WATCH && !str_empty(rv) && !str_eq(rv, "0") && !query_get(&c->q, "sendInitialEvents");
+	bool named = *c->u.name && !(c->u.verb == API_WATCH || c->u.verb == API_LIST);
+	_cleanup_free_ char *key = named ? entry_key(c->storage, c->u.ns, c->u.name) : NULL;
+	_cleanup_free_ char *why = NULL;
+	if ((c->u.verb == API_CREATE && !c->sub) || watches)
+		return false;
+	why = store_unreadable(c->g->store, c->storage->id, c->u.ns, key);
+	if (why)
+		answer_status(c, status_internal("%s", why));
+	return why;
+}
+
 void registry_handle(struct call *c)
 {
 	static void (*const verbs[API_VERB_MAX])(struct call *c) = { verb_get, verb_list, verb_watch, verb_create, verb_update,
 		verb_patch, verb_delete, verb_deletecollection };
 	if (wants_fresh(c) && wait_fresh(c, registry_handle))
+		return;
+	if (answer_unreadable(c))
 		return;
 	if (c->sub)
 		handle_subresource(c);

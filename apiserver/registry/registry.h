@@ -55,6 +55,7 @@ struct registry {
 	struct tunnel_config *tunnel;
 	struct oidc *oidc;               /* NULL: no OpenID Connect issuer */
 	struct audit *audit;             /* NULL: nothing is audited */
+	struct crypt *crypt;             /* NULL: nothing is encrypted in the store */
 	const struct schema_resource *pods, *services, *namespaces, *nodes, *endpoints, *endpointslices, *serviceaccounts,
 		*secrets, *priorityclasses, *configmaps, *pdbs, *leases, *events;
 	uint64_t minutes[EVENTS_TTL_MINUTES]; /* the store's revision at each of the last minutes */
@@ -67,7 +68,7 @@ struct registry {
 	void (*fatal)(const char *why);
 };
 
-/* Opens the store in dir and everything that is derived from it. alloc, keys, authz and tunnel may be set by the caller before. */
+/* Opens the store in dir and everything that is derived from it. alloc, keys, authz, tunnel and crypt may be set by the caller before. */
 int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const struct registry_options *o, struct err *err);
 /* Ends watches, commits what is queued. The loop has to run on for handles to close. */
 void registry_close(struct registry *g);

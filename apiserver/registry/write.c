@@ -196,6 +196,11 @@ static json_t *put(struct registry *g, const struct schema_resource *storage, co
 		return status_exists(storage, name);
 	if (rc == -ENAMETOOLONG)
 		return status_bad_request("the name of the object is too long to be stored");
+	if (rc == -EBADMSG) {
+		size_t ns_len = (size_t)(name - key);
+		_cleanup_free_ char *ns = mem_strndup(key, ns_len ? ns_len - 1 : 0), *why = store_unreadable(g->store, storage->id, ns, key);
+		return status_internal("%s", why ? why : "it cannot be read");
+	}
 	return status_conflict(storage, name, NULL);
 }
 
@@ -484,8 +489,9 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 	}
 	if (is_gone(g, storage, object))
 		return put(g, storage, latest->key, latest, object, true, o->dry_run, undo, done, user);
-	/* What has no revision yet cannot be the answer: then it is written behind it. */
-	if (!store_is_provisional(g->store, latest->revision) && is_same(old, object)) {
+	/* What has no revision yet cannot be the answer: then it is written behind it. What is encrypted by a former key is written by
+	 * the present one. */
+	if (!store_is_provisional(g->store, latest->revision) && !store_is_stale(g->store, latest) && is_same(old, object)) {
 		service_undo(g, undo);
 		return unchanged(g, storage, latest, done, user);
 	}

@@ -202,3 +202,8 @@ int engine_commit(struct engine *e, const struct engine_op *ops, size_t count, u
 	err_done(&local);
 	return rc;
 }
+
+int engine_wipe_deleted(struct engine *e, struct err *err)
+{
+	return run(e, "PRAGMA secure_delete=ON", err);
+}

@@ -31,5 +31,7 @@ int engine_load(struct engine *e, int (*each)(const char *key, size_t key_len, c
 /* All or nothing, on disk when it returns 0. -ENOSPC: nothing was changed and a later commit may succeed. Any other error:
  * what is on disk is not known; open again. */
 int engine_commit(struct engine *e, const struct engine_op *ops, size_t count, uint64_t revision, struct err *err);
+/* What commits replace and delete from now on is overwritten in the file. On the thread of engine_commit(). */
+int engine_wipe_deleted(struct engine *e, struct err *err);
 
 #endif

@@ -124,31 +124,42 @@ void shared_sync(struct shared *h, store_sync_fn done, void *user)
 
 /* --- the watch --------------------------------------------------------------------------------------------------------- */
 
-static struct store_object *put_object(struct shared *h, struct pending *p, uint16_t resource, const char *key,
+/* NULL: it is not readable; when encryption may be the reason, that is noted. */
+static struct store_object *read_object(struct shared *h, uint16_t resource, const char *key, const char *path, const Etcd__KeyValue *kv)
+{
+	const char *place = h->s->hooks.place_name(resource);
+	_cleanup_err_ struct err err = { 0 };
+	_cleanup_(bytes_unrefp) struct bytes *plain = NULL;
+	struct store_object *o = NULL;
+	uint16_t form;
+	int rc = crypt_open(h->s->hooks.crypt, place, path, kv->value.data, kv->value.len, &plain, &form, &err);
+	if (!rc)
+		o = h->s->hooks.read(resource, key, (uint64_t)kv->mod_revision, plain->data, plain->len);
+	if (o)
+		o->form = form;
+	else if (rc || form || crypt_encrypts(h->s->hooks.crypt, place))
+		store_mark_unreadable(h->s, resource, key, form, rc ? rc : -EBADMSG, rc ? err_msg(&err) : "it is damaged");
+	else
+		log_error("etcd's value of %s is not readable: it is left alone", path);
+	return o;
+}
+
+static struct store_object *put_object(struct shared *h, struct pending *p, uint16_t resource, const char *key, const char *path,
 				       const Etcd__KeyValue *kv)
 {
-	uint64_t revision = (uint64_t)kv->mod_revision;
-	struct store_object *o;
 	if (p && !p->deleted && p->value && p->value->len == kv->value.len &&
 	    memcmp(p->value->data, kv->value.data, kv->value.len) == 0) {
-		p->seen = revision;
-		store_object_unref(p->real);
-		p->real = h->s->hooks.at(p->object, revision);
+		shared_set_real(h, p, (uint64_t)kv->mod_revision);
 		return store_object_ref(p->real);
 	}
-	o = h->s->hooks.read(resource, key, revision, kv->value.data, kv->value.len);
-	if (!o)
-		log_error("etcd's value of %.*s is not readable: it is left alone", (int)kv->key.len, kv->key.data);
-	return o;
+	return read_object(h, resource, key, path, kv);
 }
 
 static struct store_object *deleted_object(struct shared *h, struct pending *p, struct store_object *old, uint64_t revision)
 {
 	if (!p || !p->deleted || p->base != old->revision)
 		return h->s->hooks.at(old, revision);
-	p->seen = revision;
-	store_object_unref(p->real);
-	p->real = h->s->hooks.at(p->object, revision);
+	shared_set_real(h, p, revision);
 	return store_object_ref(p->real);
 }
 
@@ -165,7 +176,11 @@ static void apply_kv(struct shared *h, const Etcd__KeyValue *kv, bool deleted)
 	struct store_object *old = store_get(s, (uint16_t)resource, key), *o;
 	if (old && old->revision >= (uint64_t)kv->mod_revision)
 		return;
-	o = deleted ? NULL : put_object(h, p, (uint16_t)resource, key, kv);
+	store_mark_readable(s, full);
+	o = deleted ? NULL : put_object(h, p, (uint16_t)resource, key, text, kv);
+	/* Its former state stays in the index, and is not shown: nobody is told that it is gone. */
+	if (!o && map_has(s->unreadable, full))
+		return;
 	if (!o && old) {
 		deleted = true;
 		o = deleted_object(h, p, old, (uint64_t)kv->mod_revision);
@@ -233,7 +248,7 @@ static void load_kv(struct shared *h, const Etcd__KeyValue *kv)
 	_cleanup_free_ char *text = mem_strndup((const char *)kv->key.data, kv->key.len);
 	const char *key;
 	int resource = shared_locate(h, text, &key);
-	struct store_object *o = resource < 0 ? NULL : put_object(h, NULL, (uint16_t)resource, key, kv);
+	struct store_object *o = resource < 0 ? NULL : put_object(h, NULL, (uint16_t)resource, key, text, kv);
 	if (o)
 		store_load(h->s, o);
 	free(h->load_after);
@@ -382,7 +397,12 @@ int shared_open(struct store *s, const struct etcd_options *o, struct err *err)
 	if (h->loading)
 		return err_set(err, h->fatal ? -h->fatal : ETIMEDOUT, "load from etcd: %s", *h->why ? h->why : "no member answers");
 	s->revision = h->load_revision;
-	return 0;
+	return store_check_readable(s, err);
+}
+
+const struct pending *shared_writes(const struct shared *h)
+{
+	return h->writes;
 }
 
 static void on_tick_closed(uv_handle_t *handle)

@@ -66,6 +66,8 @@ char *shared_object_key(const struct shared *h, const struct store_object *o); /
 char *shared_claim_key(const struct shared *h, const char *name);	       /* own */
 
 /* ---- shared_write.c */
+/* The watch, or the answer, has brought the write: its object gets the revision that etcd gave it. */
+void shared_set_real(struct shared *h, struct pending *p, uint64_t revision);
 /* Ends a write, and when it failed what was based on it; done functions are called. */
 void shared_end_write(struct shared *h, struct pending *p, int status, const char *why);
 /* Ends the writes whose revision the index has reached, and those who waited to see it; sends what may be sent. */

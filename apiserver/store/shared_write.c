@@ -236,6 +236,14 @@ static int refusal_of(enum grpc_status status, const char *text)
 	}
 }
 
+void shared_set_real(struct shared *h, struct pending *p, uint64_t revision)
+{
+	p->seen = revision;
+	store_object_unref(p->real);
+	p->real = h->s->hooks.at(p->object, revision);
+	p->real->form = p->object->form;
+}
+
 static void on_txn_done(enum grpc_status status, const char *text, void *user)
 {
 	struct pending *p = user;
@@ -251,18 +259,29 @@ static void on_txn_done(enum grpc_status status, const char *text, void *user)
 		shared_lose(h, "a write failed", text);
 		return;
 	}
-	if (p->answered && !p->seen) {
-		p->seen = p->answered;
-		p->real = h->s->hooks.at(p->object, p->answered);
-	}
+	if (p->answered && !p->seen)
+		shared_set_real(h, p, p->answered);
 	shared_settle(h);
+}
+
+/* What etcd gets. The same for every try: by its bytes the write is known. */
+static void make_value(struct shared *h, struct pending *p)
+{
+	_cleanup_free_ char *path = shared_object_key(h, p->object);
+	const char *place = h->s->hooks.place_name(p->object->resource);
+	struct bytes *plain = h->s->hooks.value(p->object);
+	p->value = crypt_seal(h->s->hooks.crypt, place, path, plain->data, plain->len, &p->object->form);
+	if (p->value)
+		bytes_unref(plain);
+	else
+		p->value = plain;
 }
 
 static void send_write(struct shared *h, struct pending *p)
 {
 	struct txn t;
 	if (!p->value && !p->deleted)
-		p->value = h->s->hooks.value(p->object);
+		make_value(h, p);
 	txn_build(h, p, &t);
 	p->sent = true;
 	h->in_flight++;

@@ -88,6 +88,7 @@ void store_load(struct store *s, struct store_object *object)
 {
 	struct place *p = &s->places[object->resource];
 	place_insert(p, lower_bound(p, object->key), object);
+	store_count_form(s, object, 1);
 }
 
 struct load {
@@ -95,11 +96,32 @@ struct load {
 	struct err *err;
 };
 
+/* The object, or NULL: the value is unreadable, which is noted when encryption may be the reason. */
+static struct store_object *load_object(struct store *s, uint16_t resource, const char *place, const char *key, const char *context,
+					const struct value_head *head, const char *value, size_t len)
+{
+	_cleanup_err_ struct err err = { 0 };
+	struct store_object *o = NULL;
+	struct bytes *json = NULL;
+	uint16_t form;
+	int rc = crypt_open(s->hooks.crypt, place, context, value, len, &json, &form, &err);
+	if (!rc && head->meta_off <= json->len && head->meta_len <= json->len - head->meta_off)
+		o = s->hooks.restore(resource, key, head->revision, json, head->head_len, head->meta_off, head->meta_len,
+				     s->hooks.user);
+	else
+		bytes_unref(json);
+	if (o)
+		o->form = form;
+	else if (rc || form || crypt_encrypts(s->hooks.crypt, place))
+		store_mark_unreadable(s, resource, key, form, rc ? rc : -EBADMSG, rc ? err_msg(&err) : "it is damaged");
+	return o;
+}
+
 static int load_one(const char *key, size_t key_len, const void *value, size_t len, void *user)
 {
 	struct load *l = user;
 	struct value_head head;
-	_cleanup_free_ char *full = mem_strndup(key, key_len);
+	_cleanup_free_ char *full = mem_strndup(key, key_len), *place = NULL;
 	char *rest = strchr(full, ':'); /* "apps/deployments:default/web" */
 	int resource;
 	if (len < sizeof(head))
@@ -107,20 +129,16 @@ static int load_one(const char *key, size_t key_len, const void *value, size_t l
 	memcpy(&head, value, sizeof(head));
 	if (!rest)
 		return err_set(l->err, EPROTO, "the store's entry %s has no place", full);
-	*rest++ = '\0';
-	resource = l->s->hooks.place_find(full);
+	place = mem_strndup(full, (size_t)(rest++ - full));
+	resource = l->s->hooks.place_find(place);
 	if (resource < 0)
 		return 0;
-	struct bytes *json = bytes_new((const char *)value + sizeof(head), len - sizeof(head));
-	struct store_object *o = NULL;
-	if (head.meta_off <= json->len && head.meta_len <= json->len - head.meta_off)
-		o = l->s->hooks.restore((uint16_t)resource, rest, head.revision, json, head.head_len, head.meta_off,
-					head.meta_len, l->s->hooks.user);
-	else
-		bytes_unref(json);
-	if (!o)
-		return err_set(l->err, EPROTO, "the store's entry %s:%s is not readable", full, rest);
-	store_load(l->s, o);
+	struct store_object *o = load_object(l->s, (uint16_t)resource, place, rest, full, &head, (const char *)value + sizeof(head),
+					     len - sizeof(head));
+	if (o)
+		store_load(l->s, o);
+	else if (!map_has(l->s->unreadable, full))
+		return err_set(l->err, EPROTO, "the store's entry %s is not readable", full);
 	return 0;
 }
 
@@ -140,6 +158,7 @@ static struct store *store_new(uv_loop_t *loop, const struct store_hooks *hooks)
 	s->lock_fd = -1;
 	s->queued_tail = &s->queued;
 	s->latest = map_new(NULL);
+	s->unreadable = map_new(store_unreadable_free);
 	uv_check_init(loop, &s->check);
 	uv_idle_init(loop, &s->idle);
 	s->check.data = s->idle.data = s->work.data = s;
@@ -163,6 +182,8 @@ int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks
 		rc = engine_open(dir, &s->engine, err);
 	if (!rc)
 		rc = engine_load(s->engine, load_one, &l, &s->revision, err);
+	if (!rc)
+		rc = store_check_readable(s, err);
 	s->was_empty = s->revision == 0;
 	/* Revision 0 means "any" to clients: an empty list must not carry it. */
 	if (s->was_empty)
@@ -289,14 +310,19 @@ static int enqueue(struct store *s, struct store_object *object, bool deleted, u
 		   void *user)
 {
 	struct store_object *latest = store_latest(s, object->resource, object->key);
+	_cleanup_free_ char *key = store_full_key(s, object->resource, object->key);
 	struct pending *p;
+	if (map_has(s->unreadable, key)) {
+		store_object_unref(object);
+		return -EBADMSG;
+	}
 	if (latest ? latest->revision != expected : expected != 0) {
 		store_object_unref(object);
 		return latest && !expected ? -EEXIST : -ESTALE;
 	}
 	p = mem_new(struct pending);
 	*p = (struct pending){ .object = object, .deleted = deleted, .done = done, .user = user };
-	p->key = store_full_key(s, object->resource, object->key);
+	p->key = TAKE(key);
 	p->head = (struct value_head){ object->revision, object->head_len, object->meta_off, object->meta_len, 0 };
 	if (strlen(p->key) > ENGINE_MAX_KEY) {
 		store_pending_free(p);
@@ -306,6 +332,9 @@ static int enqueue(struct store *s, struct store_object *object, bool deleted, u
 		shared_write(s->shared, p, latest);
 		return 0;
 	}
+	if (!deleted)
+		p->value = crypt_seal(s->hooks.crypt, s->hooks.place_name(object->resource), p->key, object->json->data,
+				      object->json->len, &object->form);
 	*s->queued_tail = p;
 	s->queued_tail = &p->next;
 	map_set(s->latest, p->key, p);
@@ -349,14 +378,18 @@ static void take_batch(struct store *s)
 			continue;
 		s->ops[i].head = &p->head;
 		s->ops[i].head_len = sizeof(p->head);
-		s->ops[i].body = p->object->json->data;
-		s->ops[i].body_len = p->object->json->len;
+		s->ops[i].body = p->value ? p->value->data : p->object->json->data;
+		s->ops[i].body_len = p->value ? p->value->len : p->object->json->len;
 	}
 }
 
 static void commit_work(uv_work_t *work)
 {
 	struct store *s = work->data;
+	s->flying_status = s->wipe && !s->wiped ? engine_wipe_deleted(s->engine, &s->flying_err) : 0;
+	if (s->flying_status)
+		return;
+	s->wiped = s->wipe;
 	s->flying_status = engine_commit(s->engine, s->ops, s->op_count, s->flying_revision, &s->flying_err);
 }
 
@@ -368,13 +401,17 @@ void store_apply(struct store *s, struct store_object *object, bool deleted)
 	if (deleted) {
 		if (old) {
 			place_remove(place, at);
+			store_count_form(s, old, -1);
 			s->hooks.changed(STORE_DELETED, object, old, s->hooks.user);
 		}
 	} else if (old) {
 		*slot = store_object_ref(object);
+		store_count_form(s, old, -1);
+		store_count_form(s, object, 1);
 		s->hooks.changed(STORE_MODIFIED, object, old, s->hooks.user);
 	} else {
 		place_insert(place, at, store_object_ref(object));
+		store_count_form(s, object, 1);
 		s->hooks.changed(STORE_ADDED, object, NULL, s->hooks.user);
 	}
 	store_object_unref(old);
@@ -459,7 +496,10 @@ void store_forget_all(struct store *s)
 		for (size_t j = 0; j < s->places[i].count; j++)
 			store_object_unref(s->places[i].items[j]);
 		s->places[i].count = 0;
+		if (s->places[i].by_form)
+			memset(s->places[i].by_form, 0, s->places[i].by_form_cap * sizeof(*s->places[i].by_form));
 	}
+	map_clear(s->unreadable);
 }
 
 static void close_cb(uv_handle_t *h)
@@ -485,8 +525,11 @@ void store_close(struct store *s)
 	if (s->engine)
 		s->engine = engine_close(s->engine);
 	store_forget_all(s);
-	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++)
+	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++) {
 		free(s->places[i].items);
+		free(s->places[i].by_form);
+	}
+	s->unreadable = map_free(s->unreadable);
 	s->latest = map_free(s->latest);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);

@@ -13,6 +13,7 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "apiserver/crypt/crypt.h"
 #include "apiserver/store/etcd.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -22,6 +23,7 @@
 struct store_object {
 	uint32_t refs;
 	uint16_t resource;           /* its place: below STORE_MAX_RESOURCES, given by the owner */
+	uint16_t form;               /* how it is encrypted in the store (crypt.h); set by the store when it is written or read */
 	uint64_t revision;
 	struct bytes *json;          /* the whole object, resourceVersion included; starts {"kind":..,"apiVersion":..,"metadata": */
 	uint32_t head_len;           /* bytes before "metadata", so that {"metadata" + rest is an item of a list */
@@ -66,9 +68,12 @@ struct store_hooks {
 	struct bytes *(*value)(struct store_object *object);
 	/* Adds the names that no two objects may have at once (addresses and ports of Services). */
 	void (*claims)(const struct store_object *object, struct strlist *names);
+	/* Encrypts what is stored. NULL: nothing is encrypted. Borrow, for the store's life. */
+	struct crypt *crypt;
 };
 
-/* Takes the directory's lock (-EWOULDBLOCK: another server has it) and loads everything. hooks are copied. */
+/* Takes the directory's lock (-EWOULDBLOCK: another server has it) and loads everything. hooks are copied. -ENOKEY: values are
+ * encrypted by keys that crypt has not; nothing was changed. */
 int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks, struct store **ret, struct err *err);
 /* Loads everything from an etcd (blocking, for at most half a minute) and follows it. Revisions are etcd's. */
 int store_open_etcd(uv_loop_t *loop, const struct etcd_options *o, const struct store_hooks *hooks, struct store **ret,
@@ -88,6 +93,20 @@ struct store_object **store_objects(const struct store *s, uint16_t resource, si
 /* The first index whose key is >= key. */
 size_t store_lower_bound(const struct store *s, uint16_t resource, const char *key);
 
+/* Encryption at rest. A value that its key does not open is neither shown nor replaced nor removed. */
+
+/* Says which value cannot be read and why (own): of that key, or with key NULL the first of the resource, ns being its namespace or
+ * "" for all. NULL: all can be read. */
+char *store_unreadable(const struct store *s, uint16_t resource, const char *ns, const char *key);
+/* It would be encrypted otherwise if it were written now. */
+bool store_is_stale(const struct store *s, const struct store_object *object);
+/* 0: everything that is stored can be read by this configuration, too. */
+int store_check_encryption(const struct store *s, const struct encryption_config *next, struct err *err);
+/* It is in force now. */
+void store_encryption_taken(struct store *s);
+/* Sets gauges: how many objects are stored under which key. */
+void store_tell_encryption(const struct store *s);
+
 /* Other API servers write to it, too. */
 bool store_is_shared(const struct store *s);
 /* It can be written now: false while no member of the etcd answers. */
@@ -105,7 +124,7 @@ bool store_is_provisional(const struct store *s, uint64_t revision);
  * the index shows its write; -ETIMEDOUT: it may have been written or not; -EMSGSIZE: larger than etcd takes). Never called from inside store_put() or store_delete(). */
 typedef void (*store_done_fn)(int status, const char *why, struct store_object *object, void *user);
 /* expected: the revision store_latest() showed, 0 when the key must not exist. -EEXIST or -ESTALE when that is not so (done is
- * then not called), -ENAMETOOLONG. object is moved in every case. done may be NULL. */
+ * then not called), -ENAMETOOLONG, -EBADMSG when there is a value that cannot be read. object is moved in every case. done may be NULL. */
 int store_put(struct store *s, struct store_object *object, uint64_t expected, store_done_fn done, void *user);
 /* object: the last state with the revision of the deletion; moved. */
 int store_delete(struct store *s, struct store_object *object, uint64_t expected, store_done_fn done, void *user);

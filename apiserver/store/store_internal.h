@@ -26,13 +26,13 @@ struct pending {
 	void *user;
 	char *key; /* "place/key", as on disk and in `latest` */
 	struct value_head head;
+	struct bytes *value; /* as it is stored; NULL: as object has it */
 
 	/* Of a shared store only. */
 	struct pending *prev;
 	struct pending *after;             /* the next write of the same key: it waits for this one */
 	bool first;                        /* no other write of the key is in front of it */
 	struct grpc_call *call;            /* on its way */
-	struct bytes *value;               /* as etcd has it */
 	struct strlist claimed, released;  /* names that belong to one object at most */
 	uint64_t base;                     /* the mod revision it replaces; 0: the key must not exist */
 	uint64_t answered;                 /* etcd's answer: written at this revision */
@@ -47,6 +47,15 @@ struct pending {
 struct place {
 	struct store_object **items; /* sorted by key */
 	size_t count, cap;
+	uint32_t *by_form; /* how many are stored in which form */
+	size_t by_form_cap;
+};
+
+/* A value that could not be read. */
+struct unreadable {
+	uint16_t resource, form;
+	int status; /* -ENOKEY, -EBADMSG: see crypt_open() */
+	char *why;
 };
 
 struct store {
@@ -58,6 +67,8 @@ struct store {
 	struct place places[STORE_MAX_RESOURCES];
 	uint64_t revision, assigned, loaded;
 	bool was_empty, broken;
+	bool wipe, wiped;       /* plain values are to be encrypted: none may be left in the engine's file */
+	struct map *unreadable; /* full key: struct unreadable, own */
 	struct map *latest; /* borrowed struct pending */
 	struct pending *queued, **queued_tail, *flying;
 	struct engine_op *ops;
@@ -83,7 +94,18 @@ void store_pending_free(struct pending *p);
 /* The write is no longer what store_latest() shows. */
 void store_forget_latest(struct store *s, const struct pending *p);
 
+/* encryption.c: what cannot be read. */
+void store_mark_unreadable(struct store *s, uint16_t resource, const char *key, uint16_t form, int status, const char *why);
+void store_mark_readable(struct store *s, const char *full_key);
+void store_unreadable_free(void *unreadable);
+/* After loading: 0, or -ENOKEY when what could not be read tells of a wrong or missing key. */
+int store_check_readable(struct store *s, struct err *err);
+/* The object counts as one of its form (add: 1) or no more (-1). */
+void store_count_form(struct store *s, const struct store_object *object, int add);
+
 /* ---- shared.c */
+/* The first write under way; the others by next. */
+const struct pending *shared_writes(const struct shared *h);
 int shared_open(struct store *s, const struct etcd_options *o, struct err *err);
 /* Waits a moment for writes under way; the handle's memory goes when the loop has closed it. NULL is fine. */
 void shared_close(struct shared *h);
