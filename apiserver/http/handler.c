@@ -152,7 +152,11 @@ static void answer_discovery(struct call *c, const struct document *d)
 		answer_document(c, d, "application/json");
 		return;
 	}
-	answer_value(c, 200, json_parse(d->body->data, d->body->len, NULL, NULL));
+	json_t *v = json_parse(d->body->data, d->body->len, NULL, NULL);
+	/* Some have no apiVersion in JSON, as upstream's; a protobuf envelope needs one. */
+	if (!json_object_get(v, "apiVersion"))
+		json_object_set_new(v, "apiVersion", json_string("v1"));
+	answer_value(c, 200, v);
 }
 
 static bool serve_discovery(struct call *c)

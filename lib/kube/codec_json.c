@@ -315,7 +315,7 @@ static int normalize_field(struct walk *w, const struct schema_field *f, json_t 
 	*ret_remove = json_is_null(v);
 	if (*ret_remove)
 		return 0;
-	if (f->shape == SCHEMA_LIST || (f->type == SCHEMA_STRING && f->message && f->shape == SCHEMA_SINGLE))
+	if (f->shape == SCHEMA_LIST)
 		r = normalize_list(w, f, v, path);
 	else if (f->shape != SCHEMA_SINGLE)
 		r = normalize_map(w, f, v, path);

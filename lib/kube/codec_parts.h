@@ -42,6 +42,11 @@ int codec_time_format(int64_t seconds, int32_t nanos, bool micro, char out[stati
 /* A zero value of a scalar, an empty list or map: what Go leaves out of JSON for a field that is no pointer. An empty
  * message counts when messages is set (protobuf, where Go always writes messages that are no pointers). */
 bool codec_is_zero(const struct schema_field *f, const json_t *v, bool messages);
+/* A list of strings that protobuf wraps in a message (Verbs), so that an empty one differs from none. */
+static inline bool codec_is_wrapped(const struct schema_field *f)
+{
+	return f->shape == SCHEMA_LIST && f->type == SCHEMA_STRING && f->message;
+}
 /* Such a value says nothing in this field. */
 static inline bool codec_drops_zero(const struct schema_field *f)
 {

@@ -454,7 +454,7 @@ static int decode_single(struct decode *d, const struct schema_field *f, const s
 {
 	json_t *v;
 
-	if (f->type == SCHEMA_STRING && f->message)
+	if (codec_is_wrapped(f))
 		v = decode_wrapped_list(d, w);
 	else
 		v = decode_element(d, f, w, json_object_get(object, f->name));
@@ -479,7 +479,7 @@ static int decode_field(struct decode *d, const struct schema_field *f, const st
 			return wrong_wire_type(d, w);
 		return decode_into(d, f->message, w->bytes, object);
 	}
-	if (f->shape == SCHEMA_SINGLE)
+	if (f->shape == SCHEMA_SINGLE || codec_is_wrapped(f))
 		return decode_single(d, f, w, object);
 	holder = json_object_get(object, f->name);
 	if (!holder) {

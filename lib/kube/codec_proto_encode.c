@@ -278,12 +278,10 @@ static int encode_field(struct encode *e, const struct schema_field *f, const js
 
 	if (json_is_null(v))
 		return 0;
-	if (f->shape == SCHEMA_LIST)
-		return encode_list(e, f, v);
-	if (f->shape != SCHEMA_SINGLE)
+	if (f->shape == SCHEMA_MAP || f->shape == SCHEMA_MAP_OF_LISTS)
 		return encode_map(e, f, v);
-	if (f->type != SCHEMA_STRING || !f->message)
-		return encode_element(e, f, f->proto, v, envelope);
+	if (!codec_is_wrapped(f))
+		return f->shape == SCHEMA_LIST ? encode_list(e, f, v) : encode_element(e, f, f->proto, v, envelope);
 	at = wire_open(e->out, f->proto);
 	r = json_is_array(v) ? encode_list_of(e, NULL, 1, v) : mismatch(e, "a list");
 	wire_close(e->out, at);

@@ -270,7 +270,7 @@ static json_t *random_field(const struct schema_field *f, int depth)
 	size_t n = 1 + rnd(2);
 	json_t *v;
 
-	if (f->shape == SCHEMA_SINGLE && !(f->type == SCHEMA_STRING && f->message)) {
+	if (f->shape == SCHEMA_SINGLE) {
 		if ((f->flags & SCHEMA_POINTER) && rnd(4) == 0) {
 			if (f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64 || f->type == SCHEMA_INT_OR_STRING)
 				return json_integer(0);
@@ -281,7 +281,7 @@ static json_t *random_field(const struct schema_field *f, int depth)
 		}
 		return random_element(f, depth);
 	}
-	v = f->shape == SCHEMA_LIST || f->shape == SCHEMA_SINGLE ? json_array() : json_object();
+	v = f->shape == SCHEMA_LIST ? json_array() : json_object();
 	for (size_t i = 0; i < n; i++) {
 		json_t *e =
 			f->shape == SCHEMA_MAP_OF_LISTS ? json_pack("[s,s]", "one", "two") : random_element(f, depth);
@@ -482,6 +482,24 @@ static void strings_from_protobuf_become_valid(void **state)
 	assert_decoded("v1", "Pod", &wire, "metadata.name: a string holds a NUL character");
 }
 
+/* The bytes of APIResource{name: "pods", verbs: Verbs{items: [get, list]}} as upstream's generated.proto has them. */
+static void verbs_are_a_message_of_their_own(void **state)
+{
+	static const uint8_t wire[] = "\x0a\x04pods\x10\x00\x1a\x00\x22\x0b\x0a\x03get\x0a\x04list\x32\x00";
+	const struct schema_message *m = schema_message_by_name("io.k8s.apimachinery.pkg.apis.meta.v1.APIResource");
+	_cleanup_json_ json_t *decoded = codec_proto_decode(m, wire, sizeof(wire) - 1, NULL);
+	_cleanup_json_ json_t *v = json_pack("{s:s,s:b,s:s,s:[s,s],s:s}", "name", "pods", "namespaced", 0, "kind", "", "verbs",
+					     "get", "list", "singularName", "");
+	_cleanup_strbuf_ struct strbuf out = { 0 };
+
+	(void)state;
+	assert_non_null(decoded);
+	assert_true(json_equal(json_object_get(decoded, "verbs"), json_object_get(v, "verbs")));
+	assert_int_equal(codec_proto_encode(m, v, &out, NULL), 0);
+	assert_int_equal(out.len, sizeof(wire) - 1);
+	assert_memory_equal(out.data, wire, out.len);
+}
+
 static void hostile_bytes_are_refused(void **state)
 {
 	static const struct {
@@ -610,6 +628,7 @@ int main(void)
 		cmocka_unit_test(repeated_fields_take_both_forms),
 		cmocka_unit_test(later_fields_merge_or_win),
 		cmocka_unit_test(strings_from_protobuf_become_valid),
+		cmocka_unit_test(verbs_are_a_message_of_their_own),
 		cmocka_unit_test(hostile_bytes_are_refused),
 		cmocka_unit_test(nesting_and_counts_are_bounded),
 		cmocka_unit_test(envelopes_are_checked),
