@@ -106,8 +106,8 @@ json_t *delete_options_read(struct call *c, struct delete_options *ret)
 
 /* Deciding */
 
-static json_t *check_preconditions(const struct schema_resource *storage, const struct store_object *latest, const json_t *o,
-				   const struct delete_options *d)
+json_t *delete_preconditions(const struct schema_resource *storage, const struct store_object *latest, const json_t *o,
+			     const struct delete_options *d)
 {
 	_cleanup_free_ char *text = NULL;
 	char rv[24];
@@ -243,7 +243,7 @@ json_t *registry_delete(struct registry *g, const struct schema_resource *storag
 			const struct delete_options *d, bool *ret_gone, write_done_fn done, void *user)
 {
 	_cleanup_json_ json_t *o = entry_parse(latest), *before = json_deep_copy(o);
-	json_t *status = check_preconditions(storage, latest, o, d);
+	json_t *status = delete_preconditions(storage, latest, o, d);
 	enum deletion what = DELETE_NOW;
 	if (!status && storage == g->namespaces && object_deleting(o) && json_array_size(json_at(o, "spec.finalizers")))
 		status = status_conflict(storage, entry_name(latest),

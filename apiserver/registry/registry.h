@@ -180,6 +180,9 @@ void verb_deletecollection(struct call *c);
 /* Deletes as the options say: at once, or by marking. *ret_gone tells which when it went through. */
 json_t *registry_delete(struct registry *g, const struct schema_resource *storage, struct store_object *latest,
 			const struct delete_options *o, bool *ret_gone, write_done_fn done, void *user);
+/* Is latest (its value o) what the options' preconditions ask for? */
+json_t *delete_preconditions(const struct schema_resource *storage, const struct store_object *latest, const json_t *o,
+			     const struct delete_options *d);
 json_t *delete_options_read(struct call *c, struct delete_options *ret);
 json_t *delete_options_from(struct call *c, const json_t *value, struct delete_options *ret);
 

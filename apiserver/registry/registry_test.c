@@ -314,34 +314,6 @@ static void test_pods(void **state)
 	WALK(*state, steps);
 }
 
-#define EVICT POD "/p/eviction"
-#define PDB "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
-
-static void test_eviction(void **state)
-{
-	static const struct step steps[] = {
-		{ "POST", "/api/v1/namespaces/default/serviceaccounts", NULL, "{\"metadata\":{\"name\":\"default\"}}", 201, NULL, NULL },
-		{ "POST", POD, NULL,
-		  "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 201,
-		  NULL, NULL },
-		{ "PATCH", POD "/p/status", SMP, "{\"status\":{\"phase\":\"Running\"}}", 200, NULL, NULL },
-		{ "POST", PDB, NULL,
-		  "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}}}}", 201, NULL, NULL },
-		{ "POST", EVICT, NULL, "{\"metadata\":{\"name\":\"p\"}}", 429, "still being processed by the server", NULL },
-		{ "PATCH", PDB "/b/status", MERGE, "{\"status\":{\"observedGeneration\":1,\"desiredHealthy\":1,\"currentHealthy\":1}}", 200,
-		  NULL, NULL },
-		{ "POST", EVICT, NULL, "{\"metadata\":{\"name\":\"p\"}}", 429, "needs 1 healthy pods and has 1 currently", NULL },
-		{ "PATCH", PDB "/b/status", MERGE, "{\"status\":{\"disruptionsAllowed\":1}}", 200, NULL, NULL },
-		{ "POST", EVICT, NULL, "{\"apiVersion\":\"policy/v1beta2\",\"kind\":\"Eviction\",\"metadata\":{\"name\":\"p\"}}", 400,
-		  "does not match the expected API version", NULL },
-		{ "POST", EVICT, NULL, "{\"apiVersion\":\"policy/v1beta1\",\"kind\":\"Eviction\",\"metadata\":{\"name\":\"p\"}}", 201,
-		  "Success", NULL },
-		{ "GET", PDB "/b", NULL, NULL, 200, "\"disruptedPods\":{\"p\":", NULL },
-		{ "GET", POD "/p", NULL, NULL, 404, NULL, NULL },
-	};
-	WALK(*state, steps);
-}
-
 static void test_pages_are_consistent(void **state)
 {
 	struct fixture *f = *state;
@@ -828,7 +800,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_create_update_delete), TEST(test_server_side_apply), TEST(test_pod_security), TEST(test_default_classes), TEST(test_quota_and_limits), TEST(test_bad_bodies), TEST(test_finalizers_and_namespaces),
-		TEST(test_service_addresses), TEST(test_pods), TEST(test_eviction), TEST(test_pages_are_consistent), TEST(test_forms),
+		TEST(test_service_addresses), TEST(test_pods), TEST(test_pages_are_consistent), TEST(test_forms),
 		TEST(test_versions_of_one_kind), TEST(test_events_expire), TEST(test_scale), TEST(test_identities),
 		TEST(test_nobody_grants_what_they_lack), TEST(test_tokens), TEST(test_watch_selector),
 		TEST(test_watch_too_old), TEST(test_watch_resumes_after_restart), TEST(test_future_revision), TEST(test_unchanged_is_durable), TEST(test_refusal_is_durable),
