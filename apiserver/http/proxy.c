@@ -92,6 +92,19 @@ static bool is_hop_by_hop(const char *name)
 	return false;
 }
 
+/* The path of a URL that leads to the backend again, or NULL. */
+static const char *own_path(const struct proxy *p, const char *url)
+{
+	const char *rest = str_after(url, "http://");
+	if (!rest)
+		rest = str_after(url, "https://");
+	if (rest)
+		rest = str_after(rest, p->to.host);
+	if (rest)
+		return *rest == '/' ? rest : *rest ? NULL : "/";
+	return url[0] == '/' && url[1] != '/' ? url : NULL;
+}
+
 static void on_header(const char *name, const char *value, void *user)
 {
 	struct proxy *p = user;
@@ -100,8 +113,9 @@ static void on_header(const char *name, const char *value, void *user)
 		return;
 	strlist_add(&p->names, name);
 	/* A redirect within the backend stays within the proxy. */
-	if (strcasecmp(name, "location") == 0 && value[0] == '/' && value[1] != '/')
-		strlist_addf(&p->values, "%s%s", p->prefix, value);
+	const char *path = strcasecmp(name, "location") == 0 ? own_path(p, value) : NULL;
+	if (path)
+		strlist_addf(&p->values, "%s%s", p->prefix, path);
 	else
 		strlist_add(&p->values, value);
 }
@@ -188,29 +202,36 @@ static bool is_forwarded(const char *name)
 	       strncasecmp(name, "x-forwarded-", 12) != 0;
 }
 
+/* The request as the backend gets it; upgrade: the protocol that the client wants to switch to, NULL for none. */
+static void write_request(const struct call *c, struct http_request *req, const char *backend, const char *upgrade, struct strbuf *b)
+{
+	const char *query = http_query(req), *name, *value, *host = http_header(req, "Host"), *from = http_peer_address(req);
+	const char *colon = strrchr(from, ':');
+	size_t len, peer = colon ? (size_t)(colon - from) : strlen(from);
+	const void *body = http_body(req, &len);
+	strbuf_addf(b, "%s %s%s%s HTTP/1.1\r\nHost: %s\r\n", c->method, raw_rest(c), *query ? "?" : "", query, backend);
+	if (upgrade)
+		strbuf_addf(b, "Connection: Upgrade\r\nUpgrade: %s\r\n", upgrade);
+	else
+		strbuf_adds(b, "Connection: close\r\n");
+	for (size_t i = 0; http_header_at(req, i, &name, &value); i++)
+		if (is_forwarded(name))
+			strbuf_addf(b, "%s: %s\r\n", name, value);
+	strbuf_addf(b, "X-Forwarded-For: %.*s\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Uri: %s\r\n", (int)peer, from, http_path(req));
+	if (host)
+		strbuf_addf(b, "X-Forwarded-Host: %s\r\n", host);
+	if (len || (!upgrade && (str_eq(c->method, "POST") || str_eq(c->method, "PUT") || str_eq(c->method, "PATCH"))))
+		strbuf_addf(b, "Content-Length: %zu\r\n", len);
+	strbuf_adds(b, "\r\n");
+	strbuf_add(b, body, len);
+}
+
 static void on_open(void *user)
 {
 	struct proxy *p = user;
-	struct call *c = p->call;
 	_cleanup_strbuf_ struct strbuf b = { 0 };
-	const char *query = http_query(p->req), *name, *value, *host = http_header(p->req, "Host");
-	size_t len, peer;
-	const void *body = http_body(p->req, &len);
-	strbuf_addf(&b, "%s %s%s%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", c->method, raw_rest(c), *query ? "?" : "", query,
-		    p->to.host);
-	for (size_t i = 0; http_header_at(p->req, i, &name, &value); i++)
-		if (is_forwarded(name))
-			strbuf_addf(&b, "%s: %s\r\n", name, value);
-	const char *from = http_peer_address(p->req), *colon = strrchr(from, ':');
-	peer = colon ? (size_t)(colon - from) : strlen(from);
-	strbuf_addf(&b, "X-Forwarded-For: %.*s\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Uri: %s\r\n", (int)peer, from, http_path(p->req));
-	if (host)
-		strbuf_addf(&b, "X-Forwarded-Host: %s\r\n", host);
-	if (len || str_eq(c->method, "POST") || str_eq(c->method, "PUT") || str_eq(c->method, "PATCH"))
-		strbuf_addf(&b, "Content-Length: %zu\r\n", len);
-	strbuf_adds(&b, "\r\n");
+	write_request(p->call, p->req, p->to.host, NULL, &b);
 	upstream_write(p->up, b.data, b.len);
-	upstream_write(p->up, body, len);
 }
 
 /* ---- where to */
@@ -379,12 +400,27 @@ static void redirect(struct call *c)
 	http_respond(c->req, 301, &f, 1, "", 0);
 }
 
+/* RFC 9110, section 7.8: what the client wants to switch to counts when Connection says so; NULL. */
+static const char *wants_upgrade(const struct http_request *req)
+{
+	const char *connection = http_header(req, "Connection"), *upgrade = http_header(req, "Upgrade");
+	_cleanup_strlist_ struct strlist options = { 0 };
+	strlist_split(&options, connection ? connection : "", ',');
+	for (size_t i = 0; !str_empty(upgrade) && i < options.count; i++) {
+		char *s = options.items[i] + strspn(options.items[i], " \t");
+		s[strcspn(s, " \t")] = '\0';
+		if (strcasecmp(s, "upgrade") == 0)
+			return upgrade;
+	}
+	return NULL;
+}
+
 void proxy_start(struct call *c)
 {
 	static const struct upstream_callbacks callbacks = { .on_open = on_open, .on_data = on_data, .on_end = on_end, .on_fail = on_fail };
 	struct target to = { 0 };
 	SSL_CTX *tls = NULL;
-	const char *rest = raw_rest(c);
+	const char *rest = raw_rest(c), *upgrade = wants_upgrade(c->req);
 	if (!rest && (str_eq(c->method, "GET") || str_eq(c->method, "HEAD"))) {
 		redirect(c);
 		return;
@@ -395,12 +431,21 @@ void proxy_start(struct call *c)
 	if (!status && to.agent && !c->g->tunnel)
 		status = status_new(501, "NotImplemented", "this API server was started without --agent-client-cert, --agent-client-key and "
 				    "--agent-ca");
-	if (!status && http_header(c->req, "Upgrade"))
-		status = status_bad_request("connections through the proxy subresource cannot be upgraded; use port-forward");
+	if (!status && upgrade && http_is_h2(c->req))
+		status = status_bad_request("an HTTP/2 connection cannot be upgraded: ask by HTTP/1.1");
 	if (!status && to.https)
 		tls = to.agent ? tunnel_tls(c->g->tunnel) : unverified();
 	if (status) {
 		answer_status(c, status);
+		return;
+	}
+	if (upgrade) {
+		struct strbuf head = { 0 };
+		write_request(c, c->req, to.host, upgrade, &head);
+		const struct tunnel_backend backend = { (const struct sockaddr *)&to.address, tls, to.agent ? to.ip : NULL, to.host };
+		tunnel_proxy(c, &backend, &head);
+		if (tls && !to.agent)
+			SSL_CTX_free(tls);
 		return;
 	}
 	struct proxy *p = mem_new(struct proxy);

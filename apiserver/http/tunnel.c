@@ -33,8 +33,8 @@ struct tunnel {
 	struct http_request *req;    /* logs: until the client is gone; else until hijacked */
 	struct http_conn *conn;      /* hijacked */
 	enum tunnel_phase phase;
-	bool is_log, begun, upgraded, client_eof, agent_eof, paused_agent, paused_client;
-	char agent[IP_ADDR_TEXT_SIZE + 8];
+	bool is_log, is_proxy, begun, upgraded, client_eof, agent_eof, paused_agent, paused_client;
+	char agent[IP_ADDR_TEXT_SIZE + 8]; /* or the backend of a proxied request */
 	struct strbuf head;          /* what is sent first */
 	struct upstream *up;
 	uv_timer_t deadline;         /* of a connection whose end the client was told */
@@ -135,10 +135,12 @@ static void tunnel_fail(struct tunnel *t, const char *why)
 {
 	if (t->phase == TUNNEL_CLOSED)
 		return;
-	log_warn("tunnel to agent %s failed: %s", t->agent, why);
+	log_warn("tunnel to %s %s failed: %s", t->is_proxy ? "backend" : "agent", t->agent, why);
 	if (t->req && !t->begun) {
 		give_back(t);
-		answer_status(t->call, status_internal("error dialing backend: agent %s: %s", t->agent, why));
+		answer_status(t->call, t->is_proxy ?
+			      status_new(503, "ServiceUnavailable", "error trying to reach service: %s: %s", t->agent, why) :
+			      status_internal("error dialing backend: agent %s: %s", t->agent, why));
 	} else if (t->req) {
 		http_abort(TAKE(t->req));
 	} else if (t->conn) {
@@ -558,20 +560,28 @@ static json_t *prepare(struct call *c, const json_t *pod, const char **container
 	return status;
 }
 
-static void begin(struct call *c, const struct sockaddr_storage *address, const char *text, const char *ip, const char *container)
+/* Connects; the head is to be written before the loop turns. */
+static struct tunnel *begin(struct call *c, const struct sockaddr *address, SSL_CTX *tls, const char *ip, const char *text)
 {
 	static const struct upstream_callbacks callbacks = { on_agent_open, from_agent, on_agent_end, on_agent_fail, on_agent_drain, on_deaf };
 	struct tunnel *t = mem_new(struct tunnel);
 	t->call = call_ref(c);
 	t->req = c->req;
-	t->is_log = str_eq(c->u.sub, "log");
 	snprintf(t->agent, sizeof(t->agent), "%s", text);
-	write_head(t, container);
 	uv_timer_init(c->g->loop, &t->deadline);
 	t->deadline.data = t;
 	t->handles = 2;
 	http_set_user(t->req, t, on_request_closed);
-	t->up = upstream_open(c->g->loop, (const struct sockaddr *)address, c->g->tunnel->tls, ip, &callbacks, t);
+	t->up = upstream_open(c->g->loop, address, tls, ip, &callbacks, t);
+	return t;
+}
+
+void tunnel_proxy(struct call *c, const struct tunnel_backend *to, struct strbuf *head)
+{
+	struct tunnel *t = begin(c, to->address, to->tls, to->ip, to->host);
+	t->is_proxy = true;
+	t->head = *head;
+	*head = (struct strbuf){ 0 };
 }
 
 void tunnel_start(struct call *c)
@@ -599,8 +609,11 @@ void tunnel_start(struct call *c)
 		status = status_bad_request("pod %s does not have a host assigned", c->u.name);
 	else
 		status = find_agent(c, node, &address, text, sizeof(text), ip);
-	if (status)
+	if (status) {
 		answer_status(c, status);
-	else
-		begin(c, &address, text, ip, container);
+		return;
+	}
+	struct tunnel *t = begin(c, (const struct sockaddr *)&address, c->g->tunnel->tls, ip, text);
+	t->is_log = str_eq(c->u.sub, "log");
+	write_head(t, container);
 }

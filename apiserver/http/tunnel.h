@@ -16,4 +16,14 @@ SSL_CTX *tunnel_tls(const struct tunnel_config *t); /* borrow: our certificate t
 bool tunnel_wants(const struct call *c); /* the call's subresource is one of ours */
 void tunnel_start(struct call *c);
 
+/* Where a proxied request that switches protocols goes. All borrowed. */
+struct tunnel_backend {
+	const struct sockaddr *address;
+	SSL_CTX *tls;     /* NULL: plain */
+	const char *ip;   /* what the certificate must be for; NULL: as the context verifies */
+	const char *host; /* for messages */
+};
+/* Sends head (moved), then copies bytes both ways once the backend switches protocols; its refusal goes to the client as it is. */
+void tunnel_proxy(struct call *c, const struct tunnel_backend *to, struct strbuf *head);
+
 #endif
