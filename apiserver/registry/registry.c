@@ -7,6 +7,7 @@
 
 #include "apiserver/auth/authz.h"
 #include "apiserver/http/form.h"
+#include "apiserver/validate/validate.h"
 #include "base/log.h"
 
 static void on_changed(enum store_change change, struct store_object *object, struct store_object *old, void *user)
@@ -153,6 +154,8 @@ void registry_handle(struct call *c)
 		return;
 	if (answer_unreadable(c))
 		return;
+	if (api_deprecation(c->r))
+		call_warn(c, "%s", api_deprecation(c->r));
 	if (c->sub)
 		handle_subresource(c);
 	else if (is_review(c->r))

@@ -273,15 +273,30 @@ static bool generate_name(struct registry *g, const struct schema_resource *stor
 	return false;
 }
 
-static json_t *validated(const struct schema_resource *storage, const char *sub, const json_t *object, const json_t *old)
+static json_t *validated(const struct schema_resource *storage, const struct write_options *o, const json_t *object,
+			 const json_t *old)
 {
+	/* Events have rules that go by the version of the request, not by that of the store. */
+	const struct schema_resource *asked = o->call && o->call->storage == storage && str_eq(storage->plural, "events") ?
+		o->call->r : storage;
 	struct field_errors e = { 0 };
 	json_t *status = NULL;
-	validate_object(storage, sub, object, old, &e);
+	validate_object(asked, old ? o->sub : NULL, object, old, &e);
 	if (e.count)
 		status = field_errors_status(&e, storage->group, storage->kind, object_name(object));
 	field_errors_done(&e);
 	return status;
+}
+
+static void warn_client(const struct schema_resource *storage, const struct write_options *o, const json_t *object,
+			const json_t *old)
+{
+	_cleanup_strlist_ struct strlist warnings = { 0 };
+	if (!o->call)
+		return;
+	validate_warnings(storage, old ? o->sub : NULL, object, old, &warnings);
+	for (size_t i = 0; i < warnings.count; i++)
+		call_warn(o->call, "%s", warnings.items[i]);
 }
 
 static json_t *clash(const struct schema_resource *storage, const char *name)
@@ -327,7 +342,7 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	if (storage == g->services)
 		status = service_allocate(g, object, NULL, o->dry_run, &undo);
 	if (!status)
-		status = validated(storage, NULL, object, NULL);
+		status = validated(storage, o, object, NULL);
 	/* A name that exists is told last, as upstream does, but nothing is counted for it. */
 	struct store_object *present = store_latest(g->store, storage->id, key);
 	a.dry_run |= present != NULL;
@@ -339,6 +354,7 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 		service_undo(g, undo);
 		return status;
 	}
+	warn_client(storage, o, object, NULL);
 	void *counted = quota_pending(g->quotas, &done, user);
 	status = put(g, storage, key, NULL, object, false, o->dry_run, undo, done, counted);
 	if (status)
@@ -480,13 +496,14 @@ json_t *registry_update(struct registry *g, const struct schema_resource *storag
 	if (storage == g->services && str_empty(o->sub))
 		status = service_allocate(g, object, old, o->dry_run, &undo);
 	if (!status)
-		status = validated(storage, o->sub, object, old);
+		status = validated(storage, o, object, old);
 	if (!status)
 		status = admit_validate(&a);
 	if (status) {
 		service_undo(g, undo);
 		return status;
 	}
+	warn_client(storage, o, object, old);
 	if (is_gone(g, storage, object))
 		return put(g, storage, latest->key, latest, object, true, o->dry_run, undo, done, user);
 	/* What has no revision yet cannot be the answer: then it is written behind it. What is encrypted by a former key is written by

@@ -329,6 +329,20 @@ int ip_family(const char *s)
 	return ip_parse(address, &ip) ? ip.mapped ? 4 : ip.family : 0;
 }
 
+bool ip_canonical(const char *s, char out[static INET6_ADDRSTRLEN])
+{
+	struct ip ip;
+
+	if (!ip_parse(s, &ip))
+		return false;
+	if (ip.mapped) {
+		ip.family = 4;
+		memmove(ip.bytes, ip.bytes + 12, 4);
+	}
+	ip_write(&ip, out);
+	return true;
+}
+
 void fmt_ip(const char *s, struct strlist *msgs)
 {
 	struct ip ip;

@@ -36,7 +36,8 @@ static const struct strategy strategies[] = {
 	{ "", "namespaces", STATUS, NULL, "{\"phase\":\"Active\"}", strategy_namespace_create,
 	  strategy_namespace_update },
 	{ "", "nodes", STATUS | STATUS_CREATE, NULL, NULL, NULL, NULL },
-	{ "", "persistentvolumes", STATUS, NULL, "{\"phase\":\"Pending\"}", strategy_pv_create, NULL },
+	{ "", "persistentvolumes", STATUS, NULL, "{\"phase\":\"Pending\"}", strategy_pv_create,
+	  strategy_pv_update },
 	{ "", "persistentvolumeclaims", STATUS, NULL, "{\"phase\":\"Pending\"}", NULL, NULL },
 	{ "apps", "deployments", GEN | STATUS | GEN_ANNOTATIONS | STATUS_LABELS, NULL, NULL, NULL, NULL },
 	{ "apps", "replicasets", GEN | STATUS, NULL, "{\"replicas\":0}", NULL, NULL },
@@ -71,6 +72,8 @@ static const struct strategy strategies[] = {
 	{ "flowcontrol.apiserver.k8s.io", "flowschemas", GEN | STATUS, NULL, NULL, NULL, NULL },
 	{ "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN | STATUS, NULL, NULL, NULL, NULL },
 	{ "resource.k8s.io", "resourceclaims", STATUS, NULL, NULL, NULL, NULL },
+	{ "resource.k8s.io", "deviceclasses", GEN, NULL, NULL, NULL, NULL },
+	{ "resource.k8s.io", "resourceslices", GEN, NULL, NULL, NULL, NULL },
 };
 
 static const struct strategy *find(const struct schema_resource *r)

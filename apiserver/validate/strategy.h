@@ -16,6 +16,7 @@ void strategy_service_update(const char *subresource, json_t *service, const jso
 void strategy_namespace_create(json_t *ns);
 void strategy_namespace_update(const char *subresource, json_t *ns, const json_t *old);
 void strategy_pv_create(json_t *pv);
+void strategy_pv_update(const char *subresource, json_t *pv, const json_t *old);
 void strategy_daemon_set_create(json_t *ds);
 void strategy_daemon_set_update(const char *subresource, json_t *ds, const json_t *old);
 void strategy_job_create(json_t *job);

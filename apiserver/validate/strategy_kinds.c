@@ -4,94 +4,12 @@
 
 #include <stdio.h>
 
-#include "apiserver/validate/qos.h"
 #include "apiserver/validate/validate_internal.h"
 #include "base/clock.h"
 
 void strategy_no_generation(json_t *object)
 {
 	json_object_del(strategy_meta(object), "generation");
-}
-
-void strategy_pod_create(json_t *pod)
-{
-	json_t *status = json_pack("{s:s, s:s}", "phase", "Pending", "qosClass", pod_qos_class(pod));
-
-	if (json_array_size(json_at(pod, "spec.schedulingGates")) > 0)
-		json_object_set_new(status, "conditions",
-				    json_pack("[{s:s, s:s, s:s, s:s}]", "type", "PodScheduled", "status", "False",
-					      "reason", "SchedulingGated", "message",
-					      "Scheduling is blocked due to non-empty scheduling gates"));
-	json_object_set_new(pod, "status", status);
-}
-
-/* The pod is old but for spec.ephemeralContainers. */
-static void only_ephemeral_containers(json_t *pod, const json_t *old)
-{
-	json_t *list = json_incref(get(get(pod, "spec"), "ephemeralContainers"));
-
-	strategy_restore(pod, old, "spec");
-	strategy_restore_metadata(pod, old);
-	if (list)
-		json_object_set_new(json_object_get(pod, "spec"), "ephemeralContainers", list);
-	else
-		json_object_del(json_object_get(pod, "spec"), "ephemeralContainers");
-}
-
-static bool same_names(const json_t *a, const json_t *b)
-{
-	json_t *c;
-	size_t i;
-
-	if (json_array_size(a) != json_array_size(b))
-		return false;
-	json_array_foreach(a, i, c) {
-		if (strcmp(get_str(c, "name"), get_str(json_array_get(b, i), "name")) != 0)
-			return false;
-	}
-	return true;
-}
-
-/* The pod is old but for resources and resize policies. Left alone when containers differ: validation has to say so. */
-static void only_resources(json_t *pod, const json_t *old)
-{
-	static const char *const lists[] = { "containers", "initContainers" }, *const keys[] = { "resources",
-												 "resizePolicy" };
-	_cleanup_json_ json_t *wanted = json_incref(get(pod, "spec"));
-	json_t *spec, *c;
-	size_t i;
-
-	for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-		if (!same_names(get(wanted, lists[l]), get(get(old, "spec"), lists[l])))
-			return;
-	strategy_restore(pod, old, "spec");
-	strategy_restore_metadata(pod, old);
-	spec = json_object_get(pod, "spec");
-	strategy_restore(spec, wanted, "resources");
-	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-		json_array_foreach(get(spec, lists[l]), i, c) {
-			for (size_t k = 0; k < ARRAY_SIZE(keys); k++)
-				strategy_restore(c, json_array_get(get(wanted, lists[l]), i), keys[k]);
-		}
-	}
-}
-
-void strategy_pod_update(const char *subresource, json_t *pod, const json_t *old)
-{
-	if (str_eq(subresource, "ephemeralcontainers")) {
-		only_ephemeral_containers(pod, old);
-	} else if (str_eq(subresource, "resize")) {
-		only_resources(pod, old);
-	} else if (str_eq(subresource, "status")) {
-		json_t *status = get(pod, "status");
-
-		strategy_restore(strategy_meta(pod), get(old, "metadata"), "deletionTimestamp");
-		strategy_restore(strategy_meta(pod), get(old, "metadata"), "ownerReferences");
-		if (status && !*get_str(status, "qosClass"))
-			strategy_restore(status, get(old, "status"), "qosClass");
-		if (status && !get_int(status, "observedGeneration"))
-			strategy_restore(status, get(old, "status"), "observedGeneration");
-	}
 }
 
 static bool spec_type(const json_t *spec, const char *a, const char *b)
@@ -165,6 +83,11 @@ void strategy_namespace_create(json_t *ns)
 	json_t *finalizers, *v;
 	size_t i;
 
+	/* A generated name comes behind the defaults. */
+	if (!get(strategy_meta(ns), "labels"))
+		json_object_set_new(strategy_meta(ns), "labels", json_object());
+	json_object_set_new(json_object_get(strategy_meta(ns), "labels"), "kubernetes.io/metadata.name",
+			    json_string(json_str_or(ns, "metadata.name", "")));
 	if (!get(ns, "spec"))
 		json_object_set_new(ns, "spec", json_object());
 	if (!json_at(ns, "spec.finalizers"))
@@ -199,6 +122,24 @@ void strategy_pv_create(json_t *pv)
 	/* The creation is the first change of phase, and its time is known. */
 	if (now)
 		json_object_set_new(json_object_get(pv, "status"), "lastPhaseTransitionTime", json_deep_copy(now));
+}
+
+void strategy_pv_update(const char *subresource, json_t *pv, const json_t *old)
+{
+	static const char key[] = "lastPhaseTransitionTime";
+	json_t *status = get(pv, "status");
+	const json_t *was = get(old, "status");
+	bool same = str_eq(get_str(status, "phase"), get_str(was, "phase"));
+	char now[CLOCK_RFC3339_SIZE];
+
+	if (!str_eq(subresource, "status") || !status)
+		return;
+	if (same && !get(status, key)) {
+		strategy_restore(status, was, key);
+	} else if (!same && (!get(status, key) || json_equal(get(status, key), get(was, key)))) {
+		clock_format_rfc3339(clock_wall_s(), now);
+		json_object_set_new(status, key, json_string(now));
+	}
 }
 
 static const char TEMPLATE_GENERATION[] = "deprecated.daemonset.template.generation";

@@ -40,6 +40,12 @@ void strategy_prepare_update(const struct schema_resource *r, const char *subres
 void validate_object(const struct schema_resource *r, const char *subresource, const json_t *object, const json_t *old,
 		     struct field_errors *e);
 
+/* What is valid but hardly meant: appends the texts of Warning headers. old NULL: create. */
+void validate_warnings(const struct schema_resource *r, const char *subresource, const json_t *object, const json_t *old,
+		       struct strlist *out);
+/* What every request for a deprecated resource is told, or NULL. */
+const char *api_deprecation(const struct schema_resource *r);
+
 /* What the cluster IPs, families and policy of a Service say by themselves, before addresses are given: a 422 Status (own) or NULL. */
 json_t *service_ips_check(const json_t *service);
 

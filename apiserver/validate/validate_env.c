@@ -153,12 +153,16 @@ static void check_file_key_ref(struct pod_check *c, const struct fpath *p, const
 
 static void check_value_from(struct pod_check *c, const struct fpath *p, const json_t *env)
 {
+	static const char *const kinds[] = { "fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef" };
 	const json_t *from = get(env, "valueFrom");
-	const char *key;
-	json_t *ref;
 	size_t n = 0;
 
-	json_object_foreach((json_t *)from, key, ref) {
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+		const json_t *ref = get(from, kinds[k]);
+		const char *key = kinds[k];
+
+		if (!ref)
+			continue;
 		n++;
 		if (strcmp(key, "fieldRef") == 0)
 			check_field_ref(c->e, FP(p, key), ref, env_fields);

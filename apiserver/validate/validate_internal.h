@@ -3,6 +3,8 @@
 #ifndef KEELSON_APISERVER_VALIDATE_INTERNAL_H
 #define KEELSON_APISERVER_VALIDATE_INTERNAL_H
 
+#include <netinet/in.h>
+
 #include "apiserver/validate/validate.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -88,6 +90,8 @@ bool format_ok(format_fn fn, const char *s);
 /* Adds an Invalid error for each message. */
 void check_format(struct field_errors *e, const struct fpath *p, const char *s, format_fn fn);
 bool cidr_strictly_within(const char *inner, const char *outer); /* both valid */
+/* The usual form of an address (of a mapped one that of IPv4); false when it is none. */
+bool ip_canonical(const char *s, char out[static INET6_ADDRSTRLEN]);
 int ip_family(const char *s); /* 4, 6, or 0 when it is no address; "10.0.0.0/8" counts too */
 
 /* Shared pieces. */

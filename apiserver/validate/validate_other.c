@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The small kinds: leases, priority and runtime classes, certificate requests, events, CSI nodes and attachments. */
+/* The small kinds: leases, priority and runtime classes, certificate requests, CSI nodes and attachments. */
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -228,44 +228,6 @@ void validate_csr(const struct validation *v)
 	check_csr_conditions(v);
 	if (v->old)
 		check_csr_certificate(v);
-}
-
-static void check_length(struct field_errors *e, const char *key, const char *s, size_t max)
-{
-	if (!*s)
-		fe_required(e, FP(NULL, key), NULL);
-	else if (strlen(s) > max)
-		fe_invalid(e, FP(NULL, key), "", "can have at most %zu characters", max);
-}
-
-/* The core group's events; those with an eventTime have to follow the rules of the newer group. */
-void validate_event(const struct validation *v)
-{
-	const char *ns = json_str_or(v->object, "metadata.namespace", ""),
-		   *of = json_str_or(v->object, "involvedObject.namespace", "");
-	bool newer = strcmp(v->r->group, "events.k8s.io") == 0;
-	const char *controller = newer ? "reportingController" : "reportingComponent";
-
-	if (newer)
-		of = json_str_or(v->object, "regarding.namespace", of);
-	if (!*of ? strcmp(ns, "default") != 0 && strcmp(ns, "kube-system") != 0 : strcmp(of, ns) != 0)
-		fe_invalid(v->e, FP(FP(NULL, "involvedObject"), "namespace"), of, "does not match event.namespace");
-	if (!get(v->object, "eventTime")) {
-		if (newer && !v->old)
-			fe_required(v->e, FP(NULL, "eventTime"), NULL);
-		return;
-	}
-	if (!*get_str(v->object, controller))
-		fe_required(v->e, FP(NULL, controller), NULL);
-	else
-		check_format(v->e, FP(NULL, controller), get_str(v->object, controller), fmt_qualified_name);
-	check_length(v->e, "reportingInstance", get_str(v->object, "reportingInstance"), 128);
-	check_length(v->e, "action", get_str(v->object, "action"), 128);
-	check_length(v->e, "reason", get_str(v->object, "reason"), 128);
-	if (strlen(get_str(v->object, newer ? "note" : "message")) > 1024)
-		fe_invalid(v->e, FP(NULL, newer ? "note" : "message"), "", "can have at most 1024 characters");
-	if (newer && !v->old && !one_of(get_str(v->object, "type"), WORDS("Normal", "Warning")))
-		fe_invalid(v->e, FP(NULL, "type"), "", "has invalid value: %s", get_str(v->object, "type"));
 }
 
 void validate_volume_attachment(const struct validation *v)

@@ -188,6 +188,35 @@ static void check_match_keys(struct field_errors *e, const struct fpath *p, cons
 	map_free(other);
 }
 
+/* The requirements made of match keys stand at the selector's end; nothing before them may be about the same key. */
+static void check_merged_keys(struct field_errors *e, const struct fpath *p, const json_t *term)
+{
+	static const char *const lists[] = { "matchLabelKeys", "mismatchLabelKeys" };
+	const json_t *selector = get(term, "labelSelector");
+	struct map *keys, *seen;
+	const char *key;
+	json_t *v;
+	size_t i;
+
+	if (json_array_size(get(term, lists[0])) + json_array_size(get(term, lists[1])) == 0)
+		return;
+	keys = map_new(NULL);
+	seen = map_new(NULL);
+	for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+		json_array_foreach(get(term, lists[l]), i, v)
+			map_set(keys, json_string_value(v), (void *)lists[l]);
+	json_object_foreach(get(selector, "matchLabels"), key, v)
+		map_set(seen, key, v);
+	json_array_foreach(get(selector, "matchExpressions"), i, v) {
+		key = get_str(v, "key");
+		if (map_has(keys, key) && map_has(seen, key))
+			fe_invalid(e, FP_INDEX(p, i), key, "exists in both matchLabelKeys and labelSelector");
+		map_set(seen, key, v);
+	}
+	map_free(keys);
+	map_free(seen);
+}
+
 static void check_pod_term(struct field_errors *e, const struct fpath *p, const json_t *term)
 {
 	const char *topology = get_str(term, "topologyKey");
@@ -200,6 +229,7 @@ static void check_pod_term(struct field_errors *e, const struct fpath *p, const 
 		check_format(e, FP(p, "namespace"), json_string_value(ns), fmt_dns_label);
 	check_match_keys(e, p, term, "matchLabelKeys");
 	check_match_keys(e, p, term, "mismatchLabelKeys");
+	check_merged_keys(e, p, term);
 	if (!*topology)
 		fe_required(e, FP(p, "topologyKey"), "can not be empty");
 	check_format(e, FP(p, "topologyKey"), topology, fmt_qualified_name);
@@ -267,6 +297,7 @@ static void check_spread(struct field_errors *e, const struct fpath *p, const js
 		if (*get_str(s, policies[i]) && !one_of(get_str(s, policies[i]), honor))
 			fe_not_supported(e, FP(p, policies[i]), get_str(s, policies[i]), honor);
 	check_match_keys(e, p, s, "matchLabelKeys");
+	check_merged_keys(e, p, s);
 	check_label_selector(e, FP(p, "labelSelector"), get(s, "labelSelector"));
 }
 

@@ -7,6 +7,48 @@
 
 #include <ctype.h>
 
+static const char *const container_lists[] = { "initContainers", "containers", "ephemeralContainers" };
+
+static bool has_container(const json_t *spec, const char *name)
+{
+	json_t *c;
+	size_t i;
+
+	for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
+		json_array_foreach(get(spec, container_lists[l]), i, c) {
+			if (strcmp(get_str(c, "name"), name) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* The annotations that profiles once were. They are still checked, and a new pod's fields have to agree with them. */
+static void check_profile_annotations(struct pod_check *c, const struct fpath *p)
+{
+	static const char seccomp_pod[] = "seccomp.security.alpha.kubernetes.io/pod";
+	const char *key, *container;
+	json_t *v;
+
+	json_object_foreach(get(c->meta, "annotations"), key, v) {
+		const char *profile = json_string_value(v);
+
+		container = str_after(key, APPARMOR_ANNOTATION);
+		if (container) {
+			if (!has_container(c->spec, container))
+				fe_invalid(c->e, FP_KEY(p, key), container, "container not found");
+			if (*profile && !one_of(profile, WORDS("runtime/default", "unconfined")) &&
+			    !str_starts(profile, "localhost/"))
+				fe_invalid(c->e, FP_KEY(p, key), profile, "invalid AppArmor profile name: \"%s\"", profile);
+		} else if (strcmp(key, seccomp_pod) == 0 || str_starts(key, SECCOMP_ANNOTATION)) {
+			if (str_starts(profile, "localhost/"))
+				check_local_path(c->e, FP(p, key), str_after(profile, "localhost/"), false);
+			else if (!one_of(profile, WORDS("runtime/default", "docker/default", "unconfined")))
+				fe_invalid(c->e, FP(p, key), profile, "must be a valid seccomp profile");
+		}
+	}
+}
+
 static void check_annotations_of_pod(struct pod_check *c, const struct fpath *p)
 {
 	const json_t *annotations = get(c->meta, "annotations");
@@ -18,6 +60,7 @@ static void check_annotations_of_pod(struct pod_check *c, const struct fpath *p)
 		fe_invalid(c->e, FP_KEY(p, "kubernetes.io/config.mirror"),
 			   get_str(annotations, "kubernetes.io/config.mirror"),
 			   "must set spec.nodeName if mirror pod annotation is set");
+	check_profile_annotations(c, p);
 	if (!*cost)
 		return;
 	if (str_to_i64(cost, INT32_MIN, INT32_MAX, &n) < 0 || *cost == '+' || (cost[0] == '0' && cost[1]))
@@ -30,6 +73,10 @@ static void check_resource_claims(struct pod_check *c, const struct fpath *p)
 	struct map *seen = map_new(NULL);
 	json_t *claim;
 	size_t i;
+
+	if (json_array_size(get(c->spec, "resourceClaims")) > 0 && !c->template &&
+	    json_object_get(get(c->meta, "annotations"), "kubernetes.io/config.mirror"))
+		fe_forbidden(c->e, NULL, "static pods do not support resource claims");
 
 	json_array_foreach(get(c->spec, "resourceClaims"), i, claim) {
 		const char *name = get_str(claim, "name"), *one = get_str(claim, "resourceClaimName");
@@ -104,12 +151,21 @@ static void check_host_users(struct pod_check *c, const struct fpath *p)
 	static const char *const flags[][2] = { { "hostNetwork", "hostNetwork" },
 						{ "hostPID", "HostPID" },
 						{ "hostIPC", "HostIPC" } };
+	json_t *container;
+	size_t i;
 
 	if (!json_is_false(get(c->spec, "hostUsers")))
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+	for (i = 0; i < ARRAY_SIZE(flags); i++)
 		if (get_bool(c->spec, flags[i][0]))
 			fe_forbidden(c->e, FP(p, flags[i][1]), "when `hostUsers` is false");
+	for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
+		json_array_foreach(get(c->spec, container_lists[l]), i, container) {
+			if (json_array_size(get(container, "volumeDevices")) > 0)
+				fe_forbidden(c->e, FP(FP_INDEX(FP(p, container_lists[l]), i), "volumeDevices"),
+					     "when `hostUsers` is false");
+		}
+	}
 }
 
 static void check_hostname_override(struct pod_check *c, const struct fpath *p)
@@ -187,6 +243,7 @@ static void check_second_half(struct pod_check *c, const struct fpath *p)
 	check_pod_dns(c, p);
 	check_gates(c, p);
 	check_spread_constraints(c->e, FP(p, "topologySpreadConstraints"), get(c->spec, "topologySpreadConstraints"));
+	check_windows_host_process(c, p);
 	check_host_users(c, p);
 	check_hostname_override(c, FP(p, "hostnameOverride"));
 	check_names(c, p);
@@ -262,6 +319,68 @@ static void check_image_blanks(struct field_errors *e, const struct fpath *p, co
 	}
 }
 
+/* Tokens are those of an account. */
+static void check_token_account(struct pod_check *c, const struct fpath *p)
+{
+	json_t *volume, *source;
+	size_t i, k;
+
+	json_array_foreach(*get_str(c->spec, "serviceAccountName") ? NULL : get(c->spec, "volumes"), i, volume) {
+		json_array_foreach(get(get(volume, "projected"), "sources"), k, source) {
+			if (get(source, "serviceAccountToken"))
+				fe_forbidden(c->e,
+					     FP(FP_INDEX(FP(FP(FP_INDEX(p, i), "projected"), "sources"), k),
+						"serviceAccountToken"),
+					     "must not be specified when serviceAccountName is not set");
+		}
+	}
+}
+
+/* One profile said twice, by an annotation and by the field, has to be the same one. */
+static void check_profile_agrees(struct field_errors *e, const struct fpath *p, const char *annotation, const json_t *profile,
+				 const char *what)
+{
+	static const char *const types[][2] = { { "runtime/default", "RuntimeDefault" },
+						{ "docker/default", "RuntimeDefault" },
+						{ "unconfined", "Unconfined" } };
+	const char *local = str_after(annotation, "localhost/"), *want = local ? "Localhost" : NULL;
+
+	if (!*annotation || !profile)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strcmp(annotation, types[i][0]) == 0)
+			want = types[i][1];
+	if (!want)
+		return;
+	if (strcmp(get_str(profile, "type"), want) != 0)
+		fe_forbidden(e, FP(p, "type"), "%s type in annotation and field must match", what);
+	else if (local && strcmp(get_str(profile, "localhostProfile"), local) != 0)
+		fe_forbidden(e, FP(p, "localhostProfile"), "%s profile in annotation and field must match", what);
+}
+
+static void check_profiles_agree(const struct validation *v, const json_t *spec, const struct fpath *p)
+{
+	const json_t *annotations = json_at(v->object, "metadata.annotations");
+	json_t *c;
+	size_t i;
+
+	check_profile_agrees(v->e, FP(FP(p, "securityContext"), "seccompProfile"),
+			     get_str(annotations, "seccomp.security.alpha.kubernetes.io/pod"),
+			     json_at(spec, "securityContext.seccompProfile"), "seccomp");
+	for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
+		json_array_foreach(get(spec, container_lists[l]), i, c) {
+			const struct fpath *at = FP(FP_INDEX(FP(p, container_lists[l]), i), "securityContext");
+			_cleanup_free_ char *seccomp = str_printf("%s%s", SECCOMP_ANNOTATION, get_str(c, "name"));
+			_cleanup_free_ char *armor = str_printf("%s%s", APPARMOR_ANNOTATION, get_str(c, "name"));
+
+			check_profile_agrees(v->e, FP(at, "seccompProfile"), get_str(annotations, seccomp),
+					     json_at(c, "securityContext.seccompProfile"), "seccomp");
+			check_profile_agrees(v->e, FP(at, "appArmorProfile"), get_str(annotations, armor),
+					     json_at(c, "securityContext.appArmorProfile"), "apparmor");
+		}
+	}
+}
+
 /* All that a new pod, and the pod that an update would make, has to meet. */
 static void check_pod(const struct validation *v)
 {
@@ -274,6 +393,7 @@ static void check_pod(const struct validation *v)
 
 	check_annotations_of_pod(&c, FP(FP(NULL, "metadata"), "annotations"));
 	check_pod_spec(&c, p);
+	check_token_account(&c, FP(p, "volumes"));
 	check_image_blanks(v->e, FP(p, "containers"), get(c.spec, "containers"));
 	check_image_blanks(v->e, FP(p, "initContainers"), get(c.spec, "initContainers"));
 }
@@ -293,4 +413,5 @@ void validate_pod(const struct validation *v)
 		fe_forbidden(v->e, FP(p, "ephemeralContainers"), "cannot be set on create");
 	if (*get_str(spec, "nodeName") && json_array_size(get(spec, "schedulingGates")) > 0)
 		fe_forbidden(v->e, FP(p, "nodeName"), "cannot be set until all schedulingGates have been cleared");
+	check_profiles_agree(v, spec, p);
 }

@@ -5,6 +5,9 @@
 
 #include "apiserver/validate/validate_internal.h"
 
+#define APPARMOR_ANNOTATION "container.apparmor.security.beta.kubernetes.io/"
+#define SECCOMP_ANNOTATION "container.seccomp.security.alpha.kubernetes.io/"
+
 struct pod_check {
 	struct field_errors *e;
 	const json_t *meta;   /* of the pod or the template */
@@ -18,8 +21,7 @@ struct pod_check {
 
 /* All of a pod's spec at p, with c->spec and the flags set. */
 void check_pod_spec(struct pod_check *c, const struct fpath *p);
-/* A pod template at p (metadata and spec). restart_policies: those allowed, NULL: any. kind_name: as in the message
- * about activeDeadlineSeconds, NULL: allowed. */
+/* A pod template at p (metadata and spec). claim_templates: a StatefulSet's, or NULL. */
 void check_pod_template(struct field_errors *e, const struct fpath *p, const json_t *template,
 			const json_t *claim_templates);
 
@@ -39,6 +41,10 @@ void check_pod_resources(struct pod_check *c, const struct fpath *p);
 void check_os_fields(struct pod_check *c, const struct fpath *p);
 void check_pod_security(struct pod_check *c, const struct fpath *p);
 void check_container_security(struct pod_check *c, const struct fpath *p, const json_t *security);
+/* windowsOptions of a pod or a container. */
+void check_windows(struct field_errors *e, const struct fpath *p, const json_t *options);
+/* All containers of a Windows pod run as processes of the host, or none. */
+void check_windows_host_process(struct pod_check *c, const struct fpath *p);
 void check_pod_dns(struct pod_check *c, const struct fpath *p);
 void check_tolerations(struct field_errors *e, const struct fpath *p, const json_t *tolerations);
 void check_affinity(struct field_errors *e, const struct fpath *p, const json_t *affinity);
@@ -48,6 +54,7 @@ void check_pvc_spec(struct field_errors *e, const struct fpath *p, const json_t 
 /* A path relative to a volume: not absolute, no "..". within: it may not begin with "..". */
 void check_local_path(struct field_errors *e, const struct fpath *p, const char *path, bool within);
 
+void check_fixed_annotations(const struct validation *v); /* that no update may touch */
 void validate_pod_update(const struct validation *v); /* what an update may change */
 
 #endif

@@ -7,7 +7,7 @@
 #include "apiserver/validate/qos.h"
 #include "apiserver/validate/validate_pod.h"
 
-static void check_fixed_annotations(const struct validation *v)
+void check_fixed_annotations(const struct validation *v)
 {
 	static const struct {
 		const char *prefix, *add, *change;
@@ -340,6 +340,19 @@ static bool check_container_resize(const struct validation *v, const struct fpat
 	return true;
 }
 
+/* A kubelet that can resize says what a running container has. */
+static bool supports_resize(const json_t *pod)
+{
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(json_at(pod, "status.containerStatuses"), i, c) {
+		if (json_at(c, "state.running") && !get(c, "resources"))
+			return false;
+	}
+	return true;
+}
+
 static void check_resize(const struct validation *v)
 {
 	const struct fpath *p = FP(NULL, "spec"), *at = FP(p, "resources");
@@ -356,6 +369,8 @@ static void check_resize(const struct validation *v)
 	}
 	if (!check_container_resize(v, p, "containers", false) || !check_container_resize(v, p, "initContainers", true))
 		return;
+	if (!supports_resize(v->old))
+		fe_forbidden(v->e, p, "Pod running on node without support for resize");
 	if (strcmp(pod_qos_class(v->object), was) != 0)
 		fe_invalid(v->e, p, pod_qos_class(v->object), "Pod QOS Class may not change as a result of resizing");
 	if (old && !now) {
@@ -377,99 +392,4 @@ void validate_pod_update(const struct validation *v)
 		check_resize(v);
 	else if (!v->sub)
 		check_main_update(v);
-}
-
-/* May a container of this pod run again after it has ended? */
-static bool may_restart(const json_t *pod, const json_t *container)
-{
-	const char *policy = get_str(get(pod, "spec"), "restartPolicy");
-
-	if (*get_str(container, "restartPolicy"))
-		policy = get_str(container, "restartPolicy");
-	return json_array_size(get(container, "restartPolicyRules")) > 0 || strcmp(policy, "Never") != 0;
-}
-
-static void check_container_states(const struct validation *v, const char *statuses, const char *list)
-{
-	const json_t *now = get(get(v->object, "status"), statuses), *old = get(get(v->old, "status"), statuses);
-	const struct fpath *p = FP(FP(NULL, "status"), statuses);
-	struct map *statuses_now = list_index(now, "name"),
-		   *containers = list_index(get(get(v->object, "spec"), list), "name");
-	json_t *was;
-	size_t i;
-
-	json_array_foreach(old, i, was) {
-		const json_t *ended = json_at(was, "state.terminated"),
-			     *is = map_get(statuses_now, get_str(was, "name"));
-
-		if (!ended || !is || json_at(is, "state.terminated") ||
-		    may_restart(v->object, map_get(containers, get_str(was, "name"))))
-			continue;
-		if (get_int(ended, "exitCode") != 0 &&
-		    strcmp(json_str_or(v->object, "spec.restartPolicy", ""), "OnFailure") == 0)
-			continue;
-		fe_forbidden(v->e, FP(FP_INDEX(p, i), "state"), "may not be transitioned to non-terminated state");
-	}
-	map_free(statuses_now);
-	map_free(containers);
-}
-
-static void check_status_ips(const struct validation *v, const char *key)
-{
-	const json_t *ips = get(get(v->object, "status"), key);
-	const struct fpath *p = FP(FP(NULL, "status"), key);
-	unsigned count[7] = {0};
-	json_t *ip;
-	size_t i;
-
-	json_array_foreach(ips, i, ip) {
-		check_format(v->e, FP_INDEX(p, i), get_str(ip, "ip"), fmt_ip);
-		count[ip_family(get_str(ip, "ip"))]++;
-	}
-	if (count[4] > 1 || count[6] > 1 || json_array_size(ips) > 2)
-		fe_invalid_json(v->e, p, ips, "may specify no more than one IP for each IP family");
-}
-
-static bool system_condition(const char *type)
-{
-	static const char *const types[] = { "PodScheduled",
-					     "Ready",
-					     "Initialized",
-					     "ContainersReady",
-					     "DisruptionTarget",
-					     "PodReadyToStartContainers",
-					     "PodResizePending",
-					     "PodResizeInProgress",
-					     "AllContainersRestarting",
-					     NULL };
-
-	return one_of(type, types);
-}
-
-void validate_pod_status(const struct validation *v)
-{
-	const json_t *status = get(v->object, "status"), *old = get(v->old, "status");
-	const struct fpath *p = FP(NULL, "status");
-	json_t *c;
-	size_t i;
-
-	if (v->old)
-		check_fixed_annotations(v);
-	json_array_foreach(get(status, "conditions"), i, c) {
-		const struct fpath *at = FP_INDEX(FP(p, "conditions"), i);
-
-		if (!system_condition(get_str(c, "type")))
-			check_format(v->e, FP(at, "Type"), get_str(c, "type"), fmt_qualified_name);
-		if (get_int(c, "observedGeneration") < 0)
-			fe_invalid_int(v->e, FP(at, "observedGeneration"), get_int(c, "observedGeneration"),
-				       "must be a non-negative integer");
-	}
-	if (*get_str(status, "nominatedNodeName"))
-		check_format(v->e, FP(p, "nominatedNodeName"), get_str(status, "nominatedNodeName"), fmt_dns_subdomain);
-	if (*get_str(old, "qosClass"))
-		check_immutable(v->e, FP(p, "qosClass"), get(status, "qosClass"), get(old, "qosClass"));
-	check_container_states(v, "containerStatuses", "containers");
-	check_container_states(v, "initContainerStatuses", "initContainers");
-	check_status_ips(v, "podIPs");
-	check_status_ips(v, "hostIPs");
 }

@@ -63,32 +63,6 @@ static void check_app_armor(struct field_errors *e, const struct fpath *p, const
 		fe_too_long(e, FP(p, "localhostProfile"), 4095);
 }
 
-static void check_windows(struct field_errors *e, const struct fpath *p, const json_t *options)
-{
-	const char *spec_name = get_str(options, "gmsaCredentialSpecName"), *user = get_str(options, "runAsUserName");
-	const json_t *spec = get(options, "gmsaCredentialSpec");
-
-	if (!options)
-		return;
-	if (*spec_name)
-		check_format(e, FP(p, "gmsaCredentialSpecName"), spec_name, fmt_dns_subdomain);
-	if (spec && json_string_length(spec) == 0)
-		fe_invalid(e, FP(p, "gmsaCredentialSpec"), "", "gmsaCredentialSpec cannot be an empty string");
-	if (json_string_length(spec) > 64 * 1024)
-		fe_invalid(e, FP(p, "gmsaCredentialSpec"), json_string_value(spec),
-			   "gmsaCredentialSpec size must be under 64 KiB");
-	if (get(options, "runAsUserName") && !*user)
-		fe_invalid(e, FP(p, "runAsUserName"), "", "runAsUserName cannot be an empty string");
-	for (const char *c = user; *c; c++) {
-		if (iscntrl((unsigned char)*c)) {
-			fe_invalid(e, FP(p, "runAsUserName"), user, "runAsUserName cannot contain control characters");
-			return;
-		}
-	}
-	if (strchr(user, '\\') != strrchr(user, '\\'))
-		fe_invalid(e, FP(p, "runAsUserName"), user, "runAsUserName cannot contain more than one backslash");
-}
-
 /* ([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])? */
 static bool sysctl_shape(const char *s)
 {
@@ -210,7 +184,7 @@ static void forbid(struct field_errors *e, const struct fpath *p, const json_t *
 		   const char *text)
 {
 	for (; *keys; keys++)
-		if (get(o, *keys))
+		if (get(o, *keys) && !(one_of(*keys, WORDS("hostPID", "hostIPC")) && !get_bool(o, *keys)))
 			fe_forbidden(e, FP(p, *keys), "%s", text);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Volumes of a pod, mounts and block devices of its containers, and the spec of a claim. */
 #include "apiserver/validate/validate_pod.h"
+#include "apiserver/validate/validate_volume.h"
 
 #include "kube/quantity.h"
 
@@ -77,22 +78,6 @@ static void source_empty_dir(struct pod_check *c, const struct fpath *p, const j
 		fe_forbidden(c->e, FP(p, "sizeLimit"), "SizeLimit field must be a valid resource quantity");
 }
 
-static void source_host_path(struct pod_check *c, const struct fpath *p, const json_t *source)
-{
-	static const char *const types[] = { "",     "BlockDevice",  "CharDevice", "Directory", "DirectoryOrCreate",
-					     "File", "FileOrCreate", "Socket",     NULL };
-	_cleanup_strlist_ struct strlist parts = {0};
-	const char *path = get_str(source, "path");
-
-	if (!*path)
-		fe_required(c->e, FP(p, "path"), NULL);
-	strlist_split(&parts, path, '/');
-	if (strlist_has(&parts, ".."))
-		fe_invalid(c->e, FP(p, "path"), path, "must not contain '..'");
-	if (!one_of(get_str(source, "type"), types))
-		fe_not_supported(c->e, FP(p, "type"), get_str(source, "type"), types);
-}
-
 static void source_secret(struct pod_check *c, const struct fpath *p, const json_t *source)
 {
 	if (!*get_str(source, "secretName"))
@@ -121,37 +106,28 @@ static void source_claim(struct pod_check *c, const struct fpath *p, const json_
 		fe_required(c->e, FP(p, "claimName"), NULL);
 }
 
-static void source_nfs(struct pod_check *c, const struct fpath *p, const json_t *source)
-{
-	if (!*get_str(source, "server"))
-		fe_required(c->e, FP(p, "server"), NULL);
-	if (!*get_str(source, "path"))
-		fe_required(c->e, FP(p, "path"), NULL);
-	else if (*get_str(source, "path") != '/')
-		fe_invalid(c->e, FP(p, "path"), get_str(source, "path"), "must be an absolute path");
-}
-
 static void source_csi(struct pod_check *c, const struct fpath *p, const json_t *source)
 {
-	const char *driver = get_str(source, "driver");
 	const json_t *secret = get(source, "nodePublishSecretRef");
-	_cleanup_free_ char *lower = mem_strdup(driver);
-	_cleanup_strlist_ struct strlist msgs = {0};
 
-	for (char *s = lower; *s; s++)
-		*s = *s >= 'A' && *s <= 'Z' ? (char)(*s + 32) : *s;
-	if (!*driver)
-		fe_required(c->e, FP(p, "driver"), NULL);
-	else
-		fmt_dns_subdomain(lower, &msgs);
-	if (strlen(driver) > 63)
-		fe_too_long(c->e, FP(p, "driver"), 63);
-	for (size_t i = 0; i < msgs.count; i++)
-		fe_invalid(c->e, FP(p, "driver"), driver, "%s", msgs.items[i]);
+	check_csi_driver_name(c->e, FP(p, "driver"), get_str(source, "driver"));
 	if (secret && !*get_str(secret, "name"))
 		fe_required(c->e, FP(FP(p, "nodePublishSecretRef"), "name"), NULL);
 	else if (secret)
 		check_format(c->e, FP(p, "name"), get_str(secret, "name"), fmt_dns_subdomain);
+}
+
+static void source_host_path(struct pod_check *c, const struct fpath *p, const json_t *source)
+{
+	check_host_path(c->e, p, source);
+}
+
+static void source_git_repo(struct pod_check *c, const struct fpath *p, const json_t *source)
+{
+	if (!*get_str(source, "repository"))
+		fe_required(c->e, FP(p, "repository"), NULL);
+	if (*get_str(source, "directory"))
+		check_local_path(c->e, FP(p, "directory"), get_str(source, "directory"), true);
 }
 
 static void source_image(struct pod_check *c, const struct fpath *p, const json_t *source)
@@ -198,8 +174,6 @@ static void source_token(struct pod_check *c, const struct fpath *projected, con
 		fe_required(c->e, FP(projected, "path"), NULL);
 	else
 		check_local_path(c->e, FP(projected, "path"), get_str(token, "path"), true);
-	if (!c->template && !*get_str(c->spec, "serviceAccountName"))
-		fe_forbidden(c->e, p, "must not be specified when serviceAccountName is not set");
 }
 
 static void note_path(struct pod_check *c, const struct fpath *p, struct map *paths, const char *path,
@@ -214,13 +188,17 @@ static void note_path(struct pod_check *c, const struct fpath *p, struct map *pa
 static void check_projection(struct pod_check *c, const struct fpath *projected, const struct fpath *p,
 			     const json_t *source, struct map *paths)
 {
-	json_t *value, *item;
-	const char *key;
+	static const char *const kinds[] = { "secret", "configMap", "downwardAPI", "serviceAccountToken" };
+	json_t *item;
 	size_t n = 0, i;
 
-	json_object_foreach((json_t *)source, key, value) {
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+		const json_t *value = get(source, kinds[k]);
+		const char *key = kinds[k];
 		const struct fpath *at = FP(p, key);
 
+		if (!value)
+			continue;
 		if (n++) {
 			fe_forbidden(c->e, at, "may not specify more than 1 volume type per source");
 			continue;
@@ -238,12 +216,6 @@ static void check_projection(struct pod_check *c, const struct fpath *projected,
 		} else if (strcmp(key, "serviceAccountToken") == 0) {
 			source_token(c, projected, at, value);
 			note_path(c, projected, paths, get_str(value, "path"), get_str(value, "path"));
-		} else if (strcmp(key, "clusterTrustBundle") == 0) {
-			if (get(value, "name") && get(value, "signerName"))
-				fe_invalid(c->e, at, get_str(value, "signerName"),
-					   "only one of name and signerName may be used");
-			else if (!get(value, "name") && !get(value, "signerName"))
-				fe_required(c->e, at, "either name or signerName must be specified");
 		}
 	}
 }
@@ -260,41 +232,30 @@ static void source_projected(struct pod_check *c, const struct fpath *p, const j
 	map_free(paths);
 }
 
-/* Kinds whose check is a list of required members. */
 static const struct {
-	const char *kind, *path; /* path: the name in error paths where it differs */
-	const char *required[4];
+	const char *kind;
 	void (*check)(struct pod_check *c, const struct fpath *p, const json_t *source);
 } sources[] = {
-	{ "emptyDir", NULL, { NULL }, source_empty_dir },
-	{ "hostPath", NULL, { NULL }, source_host_path },
-	{ "secret", NULL, { NULL }, source_secret },
-	{ "configMap", NULL, { NULL }, source_config_map },
-	{ "downwardAPI", NULL, { NULL }, source_downward },
-	{ "projected", NULL, { NULL }, source_projected },
-	{ "persistentVolumeClaim", NULL, { NULL }, source_claim },
-	{ "nfs", NULL, { NULL }, source_nfs },
-	{ "csi", NULL, { NULL }, source_csi },
-	{ "image", NULL, { NULL }, source_image },
-	{ "ephemeral", NULL, { NULL }, source_ephemeral },
-	{ "gcePersistentDisk", "persistentDisk", { "pdName" }, NULL },
-	{ "awsElasticBlockStore", NULL, { "volumeID" }, NULL },
-	{ "iscsi", NULL, { "targetPortal", "iqn" }, NULL },
-	{ "azureDisk", NULL, { "diskName", "diskURI" }, NULL },
-	{ "azureFile", NULL, { "secretName", "shareName" }, NULL },
-	{ "cephfs", NULL, { "monitors" }, NULL },
-	{ "rbd", NULL, { "monitors", "image" }, NULL },
-	{ "cinder", NULL, { "volumeID" }, NULL },
-	{ "glusterfs", NULL, { "endpoints", "path" }, NULL },
-	{ "gitRepo", NULL, { "repository" }, NULL },
-	{ "vsphereVolume", NULL, { "volumePath" }, NULL },
-	{ "portworxVolume", NULL, { "volumeID" }, NULL },
-	{ "scaleIO", NULL, { "gateway", "system", "volumeName" }, NULL },
-	{ "quobyte", NULL, { "registry", "volume" }, NULL },
-	{ "flexVolume", NULL, { "driver" }, NULL },
-	{ "fc", NULL, { NULL }, NULL },
-	{ "flocker", NULL, { NULL }, NULL },
+	{ "emptyDir", source_empty_dir },
+	{ "hostPath", source_host_path },
+	{ "secret", source_secret },
+	{ "configMap", source_config_map },
+	{ "downwardAPI", source_downward },
+	{ "projected", source_projected },
+	{ "persistentVolumeClaim", source_claim },
+	{ "csi", source_csi },
+	{ "image", source_image },
+	{ "ephemeral", source_ephemeral },
+	{ "gitRepo", source_git_repo },
 };
+
+/* The second source and those behind it are only counted. */
+static bool first_source(struct field_errors *e, const struct fpath *p, const char *name, size_t *n)
+{
+	if ((*n)++)
+		fe_forbidden(e, FP(p, name), "may not specify more than 1 volume type");
+	return *n == 1;
+}
 
 static void check_source(struct pod_check *c, const struct fpath *p, const json_t *volume)
 {
@@ -302,36 +263,62 @@ static void check_source(struct pod_check *c, const struct fpath *p, const json_
 
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
 		const json_t *source = get(volume, sources[i].kind);
-		const struct fpath *at = FP(p, sources[i].path ? sources[i].path : sources[i].kind);
 
-		if (!source)
-			continue;
-		if (n++) {
-			fe_forbidden(c->e, at, "may not specify more than 1 volume type");
-			continue;
-		}
-		for (size_t k = 0; k < ARRAY_SIZE(sources[i].required) && sources[i].required[k]; k++) {
-			const json_t *v = get(source, sources[i].required[k]);
+		if (source && first_source(c->e, p, sources[i].kind, &n))
+			sources[i].check(c, FP(p, sources[i].kind), source);
+	}
+	for (size_t i = 0; i < volume_source_count; i++) {
+		const struct volume_source *s = &volume_sources[i];
+		const json_t *source = get(volume, s->kind);
 
-			if (!v || (json_is_string(v) && json_string_length(v) == 0) ||
-			    (json_is_array(v) && json_array_size(v) == 0))
-				fe_required(c->e, FP(at, sources[i].required[k]), NULL);
-		}
-		if (sources[i].check)
-			sources[i].check(c, at, source);
-		else if (strcmp(sources[i].kind, "fc") == 0 && !get(source, "targetWWNs") && !get(source, "wwids"))
-			fe_required(c->e, FP(at, "targetWWNs"),
-				    "must specify either targetWWNs or wwids, but not both");
-		else if (strcmp(sources[i].kind, "flocker") == 0 && !*get_str(source, "datasetName") &&
-			 !*get_str(source, "datasetUUID"))
-			fe_required(c->e, at, "one of datasetName and datasetUUID is required");
+		if (source && first_source(c->e, p, s->path ? s->path : s->kind, &n))
+			check_volume_source(c->e, p, s, source);
 	}
 	if (n == 0)
 		fe_required(c->e, p, "must specify a volume type");
 }
 
+/* The claim of an ephemeral volume is named after the pod, which a template does not know yet. */
+static void check_claim_name(struct pod_check *c, const struct fpath *p, const char *volume)
+{
+	const char *pod = get_str(c->meta, "name");
+	_cleanup_free_ char *claim = str_printf("%s-%s", pod, volume);
+	_cleanup_strlist_ struct strlist msgs = {0};
+
+	if (!*pod)
+		return;
+	fmt_dns_subdomain(claim, &msgs);
+	for (size_t i = 0; i < msgs.count; i++)
+		fe_invalid(c->e, p, volume, "PVC name \"%s\": %s", claim, msgs.items[i]);
+}
+
+/* No volume may use a claim that another one of the pod makes. */
+static void check_own_claims(struct pod_check *c, const struct fpath *p, const json_t *volumes)
+{
+	const char *pod = get_str(c->meta, "name");
+	struct map *made = map_new(NULL);
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(*pod ? volumes : NULL, i, v) {
+		_cleanup_free_ char *claim = str_printf("%s-%s", pod, get_str(v, "name"));
+
+		if (get(v, "ephemeral"))
+			map_set(made, claim, v);
+	}
+	json_array_foreach(map_count(made) ? volumes : NULL, i, v) {
+		const char *claim = json_str_or(v, "persistentVolumeClaim.claimName", "");
+
+		if (*claim && map_has(made, claim))
+			fe_invalid(c->e, FP(FP(FP_INDEX(p, i), "persistentVolumeClaim"), "claimName"), claim,
+				   "must not reference a PVC that gets created for an ephemeral volume");
+	}
+	map_free(made);
+}
+
 void check_volumes(struct pod_check *c, const struct fpath *p)
 {
+	struct map *names = map_new(NULL);
 	json_t *v;
 	size_t i;
 
@@ -347,11 +334,17 @@ void check_volumes(struct pod_check *c, const struct fpath *p)
 			fe_required(c->e, FP(at, "name"), NULL);
 		else
 			check_format(c->e, FP(at, "name"), name, fmt_dns_label);
-		if (*name && map_has(c->volumes, name) && !c->claim_templates)
+		if (*name && map_has(names, name))
 			fe_duplicate(c->e, FP(at, "name"), name);
-		if (c->e->count == before)
-			map_set(c->volumes, name, v);
+		if (get(v, "ephemeral") && *name)
+			check_claim_name(c, FP(at, "name"), name);
+		if (c->e->count > before)
+			continue;
+		map_set(names, name, v);
+		map_set(c->volumes, name, v);
 	}
+	map_free(names);
+	check_own_claims(c, p, get(c->spec, "volumes"));
 }
 
 static void check_propagation(struct pod_check *c, const struct fpath *p, const json_t *container, const json_t *mount)
