@@ -15,6 +15,7 @@
 #include "apiserver/auth/token.h"
 #include "apiserver/http/handler.h"
 #include "apiserver/http/tunnel.h"
+#include "apiserver/metrics/measure.h"
 #include "apiserver/openapi/openapi.h"
 #include "apiserver/version.h"
 #include "base/file.h"
@@ -463,6 +464,7 @@ static void finish(struct server *s)
 	free(s->issuer);
 	free(s->cluster_dns);
 	strbuf_done(&s->ca_pem);
+	measure_stop();
 	metrics_reset();
 }
 

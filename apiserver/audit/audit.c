@@ -209,7 +209,7 @@ static void emit(struct call *c, enum audit_stage stage)
 	}
 	strbuf_adds(&b, "}\n");
 	if (audit_log_add(c->g->audit->log, b.data, b.len))
-		metrics_counter_add("apiserver_audit_event_total", "Audit events handed to the log.", NULL, 1);
+		metrics_counter_add("apiserver_audit_event_total", "[ALPHA] Counter of audit events generated and sent to the audit backend.", NULL, 1);
 }
 
 /* The steps */

@@ -202,7 +202,7 @@ static void on_work(uv_work_t *work)
 
 static void lost(unsigned lines)
 {
-	metrics_counter_add("apiserver_audit_error_total", "Audit events that could not be written.", "plugin=\"log\"", lines);
+	metrics_counter_add("apiserver_audit_error_total", "[ALPHA] Counter of audit events that failed to be audited properly. Plugin identifies the plugin affected by the error.", "plugin=\"log\"", lines);
 }
 
 static void batch_done(struct audit_log *l)

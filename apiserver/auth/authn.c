@@ -15,8 +15,8 @@
 #include "apiserver/auth/bootstrap_token.h"
 #include "apiserver/auth/oidc.h"
 #include "apiserver/auth/token.h"
+#include "apiserver/metrics/measure.h"
 #include "base/clock.h"
-#include "base/metrics.h"
 #include "kube/object.h"
 
 #define AUTHENTICATED "system:authenticated"
@@ -180,7 +180,6 @@ int authn_token(struct registry *g, struct arena *a, const char *token, const ch
 
 static json_t *unauthorized(void)
 {
-	metrics_counter_add("authentication_attempts", "Requests with credentials, by outcome.", "result=\"failure\"", 1);
 	return status_new(401, "Unauthorized", "Unauthorized");
 }
 
@@ -223,6 +222,7 @@ json_t *authn_request(struct call *c)
 		return c->g->options.no_anonymous ? unauthorized() : NULL;
 	if (http_peer_verify_result(c->req) != X509_V_OK || !identity_of_cert(c->arena, cert, &c->user))
 		return unauthorized();
+	measure_certificate(X509_get0_notAfter(cert));
 	return NULL;
 }
 

@@ -11,10 +11,10 @@
 #include "apiserver/audit/audit.h"
 #include "apiserver/http/call.h"
 #include "apiserver/http/form.h"
+#include "apiserver/http/inflight.h"
 #include "apiserver/http/status.h"
+#include "apiserver/metrics/measure.h"
 #include "apiserver/registry/registry.h"
-#include "base/clock.h"
-#include "base/metrics.h"
 
 enum { GZIP_MIN_BYTES = 128 * 1024, LIST_PIECE_BYTES = 256 * 1024 };
 
@@ -28,6 +28,8 @@ void call_unref(struct call *c)
 {
 	if (--c->refs)
 		return;
+	inflight_end(c);
+	measure_longrunning_end(c);
 	audit_end(c);
 	strlist_done(&c->warnings);
 	arena_free(c->arena);
@@ -88,36 +90,23 @@ size_t answer_fields(struct call *c, const char *content_type, struct http_field
 	return n;
 }
 
-void answer_count(struct call *c, int code)
+void answer_count_sized(struct call *c, int code, int64_t bytes)
 {
-	static const double buckets[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20,
-		30, 45, 60 };
-	char labels[640];
-	const char *verb = c->r && c->u.is_resource ? api_verb_name(c->u.verb) : c->method;
-	char upper[32];
-	size_t i;
-	for (i = 0; verb[i] && i < sizeof(upper) - 1; i++)
-		upper[i] = (char)(verb[i] >= 'a' && verb[i] <= 'z' ? verb[i] - 32 : verb[i]);
-	upper[i] = '\0';
-	/* Only names of the schema become labels: a client cannot make series up. */
-	snprintf(labels, sizeof(labels), "verb=\"%s\",group=\"%s\",version=\"%s\",resource=\"%s\",subresource=\"%s\"",
-		 c->r ? upper : "other", c->r ? c->r->group : "", c->r ? c->r->version : "", c->r ? c->r->plural : "",
-		 c->sub ? c->sub->name : "");
-	size_t len = strlen(labels);
-	if (c->u.verb != API_WATCH || !c->r)
-		metrics_histogram_observe("apiserver_request_duration_seconds", "Response latency by verb and resource.", labels,
-					  buckets, ARRAY_SIZE(buckets), (double)(clock_mono_ns() - c->start_ns) / 1e9);
-	snprintf(labels + len, sizeof(labels) - len, ",code=\"%d\"", code);
-	metrics_counter_add("apiserver_request_total", "Requests by verb, resource and code.", labels, 1);
+	measure_request(c, code, bytes);
 	audit_answered(c, code);
 }
 
-/* The request is handed out for its answer; the call forgets it. NULL: nobody waits any more. */
-static struct http_request *take_request(struct call *c, int code)
+void answer_count(struct call *c, int code)
+{
+	answer_count_sized(c, code, -1);
+}
+
+/* The request is handed out for its answer of so many bytes; the call forgets it. NULL: nobody waits any more. */
+static struct http_request *take_request(struct call *c, int code, int64_t bytes)
 {
 	struct http_request *req = TAKE(c->req);
 	if (req)
-		answer_count(c, code);
+		answer_count_sized(c, code, bytes);
 	else
 		audit_answered(c, code); /* what was done is noted although nobody hears of it */
 	return req;
@@ -183,7 +172,7 @@ static void send_bytes(struct call *c, struct http_request *req, int code, const
 static void gzip_done(uv_work_t *work, int status)
 {
 	struct gzip_job *j = work->data;
-	struct http_request *req = take_request(j->call, j->code);
+	struct http_request *req = take_request(j->call, j->code, j->out ? j->out->len : j->in->len);
 	(void)status;
 	if (req)
 		send_bytes(j->call, req, j->code, j->content_type, j->out != NULL, j->out ? j->out : j->in);
@@ -205,7 +194,7 @@ static void answer_bytes(struct call *c, int code, const char *content_type, str
 		call_unref(c);
 		free(j);
 	}
-	struct http_request *req = take_request(c, code);
+	struct http_request *req = take_request(c, code, body->len);
 	if (req)
 		send_bytes(c, req, code, content_type, false, body);
 	bytes_unref(body);
@@ -237,13 +226,13 @@ void answer_status(struct call *c, json_t *status)
 		audit_response_value(c, status);
 		_cleanup_strbuf_ struct strbuf text = { 0 };
 		struct http_field fields[ANSWER_MAX_FIELDS];
-		struct http_request *req = take_request(c, code);
+		json_write(&text, status);
+		json_decref(status);
+		struct http_request *req = take_request(c, code, (int64_t)text.len);
 		char seconds[24];
 		size_t n = answer_fields(c, "application/json", fields);
 		snprintf(seconds, sizeof(seconds), "%" JSON_INTEGER_FORMAT, retry);
 		fields[n++] = (struct http_field){ "Retry-After", seconds };
-		json_write(&text, status);
-		json_decref(status);
 		http_respond(req, code, fields, n, text.data, text.len);
 		return;
 	}
@@ -320,7 +309,7 @@ void answer_list(struct call *c, struct store_object **objects, size_t count, ui
 	if (c->req && form_is_sliced(&form) && total > LIST_PIECE_BYTES && !accepts_gzip(c->req)) {
 		_cleanup_strbuf_ struct strbuf head = { 0 };
 		struct http_field fields[ANSWER_MAX_FIELDS];
-		struct http_request *req = take_request(c, 200);
+		struct http_request *req = take_request(c, 200, (int64_t)total);
 		form_list_head(&form, revision, token, remaining, &head);
 		http_stream_begin(req, 200, fields, answer_fields(c, "application/json", fields));
 		http_stream_write(req, head.data, head.len);

@@ -12,6 +12,7 @@
 #include "io/http_server.h"
 
 struct audit_entry;
+struct metric;
 struct registry;
 
 enum field_validation { FIELD_VALIDATION_WARN, FIELD_VALIDATION_STRICT, FIELD_VALIDATION_IGNORE };
@@ -42,6 +43,8 @@ struct call {
 	char audit_id[37];
 	struct audit_entry *audit;              /* NULL: the request is not audited */
 	int64_t start_ns;
+	uint8_t inflight;                       /* 1 + enum measure_kind while it counts as a request in work */
+	struct metric *longrunning;             /* the gauge it counts in, NULL: not a long-running request */
 };
 
 struct call *call_ref(struct call *c);
@@ -64,5 +67,7 @@ enum { ANSWER_MAX_FIELDS = 24 };
 size_t answer_fields(struct call *c, const char *content_type, struct http_field *fields);
 /* Counts the request in the metrics and completes it in the audit log; for answers not made by the functions above. */
 void answer_count(struct call *c, int code);
+/* The same, for an answer whose body has so many bytes. */
+void answer_count_sized(struct call *c, int code, int64_t bytes);
 
 #endif

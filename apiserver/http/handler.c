@@ -8,20 +8,23 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/authz.h"
 #include "apiserver/auth/token.h"
+#include "apiserver/http/health.h"
+#include "apiserver/http/inflight.h"
 #include "apiserver/http/proxy.h"
 #include "apiserver/http/tunnel.h"
+#include "apiserver/metrics/measure.h"
 #include "apiserver/openapi/openapi.h"
 #include "apiserver/validate/validate.h"
 #include "apiserver/version.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 
 void handler_refused(int status, const char *why, struct strbuf *body, const char **content_type, void *user)
 {
@@ -205,32 +208,11 @@ static bool serve_openapi(struct call *c)
 	return d != NULL;
 }
 
-static void serve_health(struct call *c, const char *what)
-{
-	static const char *const checks[] = { "ping", "log", "store", "poststarthook/bootstrap-objects" };
-	_cleanup_strbuf_ struct strbuf b = { 0 };
-	/* A new store is ready when the first objects are durable. */
-	bool ready = c->g->ready && !c->g->stopping && store_revision(c->g->store) > 1 && store_answers(c->g->store), ok = str_eq(what, "readyz") ? ready : true;
-	if (!query_get(&c->q, "verbose") && ok) {
-		answer_text(c, 200, "text/plain; charset=utf-8", "ok");
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-		strbuf_addf(&b, "[%c]%s %s\n", i < 2 || ok ? '+' : '-', checks[i], i < 2 || ok ? "ok" : "failed: not ready");
-	strbuf_addf(&b, "%s check %s\n", what, ok ? "passed" : "failed");
-	answer_text(c, ok ? 200 : 500, "text/plain; charset=utf-8", b.data);
-}
-
 static void serve_metrics(struct call *c)
 {
 	_cleanup_strbuf_ struct strbuf b = { 0 };
-	metrics_gauge_set("apiserver_longrunning_requests", "Watches open.", "verb=\"WATCH\"",
-			  (double)watch_hub_watchers(c->g->hub));
-	metrics_gauge_set("apiserver_storage_revision", "Revision of the last durable write.", NULL,
-			  (double)store_revision(c->g->store));
-	store_tell_encryption(c->g->store);
-	metrics_write(&b);
-	answer_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", b.data ? b.data : "");
+	measure_write(c->g, &b);
+	answer_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", b.data);
 }
 
 static void serve_version(struct call *c)
@@ -238,13 +220,22 @@ static void serve_version(struct call *c)
 	answer_text(c, 200, "application/json", VERSION_JSON);
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 static void serve_index(struct call *c)
 {
-	static const char *const paths[] = { "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
-		"/openapi/v3", "/openid/v1/jwks", "/readyz", "/version" };
-	json_t *list = json_array();
+	static const char *const paths[] = { "/api", "/api/v1", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version" };
+	_cleanup_strlist_ struct strlist all = { 0 };
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-		json_array_append_new(list, json_string(paths[i]));
+		strlist_add(&all, paths[i]);
+	health_paths(&all);
+	qsort(all.items, all.count, sizeof(*all.items), by_text);
+	json_t *list = json_array();
+	for (size_t i = 0; i < all.count; i++)
+		json_array_append_new(list, json_string(all.items[i]));
 	_cleanup_strbuf_ struct strbuf b = { 0 };
 	_cleanup_json_ json_t *v = json_pack("{s:o}", "paths", list);
 	json_write(&b, v);
@@ -258,9 +249,9 @@ static void serve_path(struct call *c)
 		answer_status(c, status_method_not_allowed(NULL));
 		return;
 	}
-	if (str_eq(path, "/healthz") || str_eq(path, "/livez") || str_eq(path, "/readyz"))
-		serve_health(c, path + 1);
-	else if (str_eq(path, "/version"))
+	if (health_serve(c))
+		return;
+	if (str_eq(path, "/version"))
 		serve_version(c);
 	else if (str_eq(path, "/metrics"))
 		serve_metrics(c);
@@ -449,8 +440,12 @@ static json_t *negotiate(struct call *c)
 /* Who asks, and in whose name. */
 static json_t *identify(struct call *c)
 {
+	int64_t began_ns = clock_mono_ns();
 	json_t *refused = authn_request(c);
 	const char *asking = c->user.name;
+	measure_authentication(refused ? MEASURE_AUTHN_FAILURE : MEASURE_AUTHN_SUCCESS, clock_mono_ns() - began_ns);
+	if (!refused)
+		measure_user(asking);
 	audit_begin(c, !refused);
 	if (!refused)
 		refused = authn_impersonate(c);
@@ -491,6 +486,8 @@ static void dispatch(struct call *c)
 	}
 	json_t *refused = identify(c);
 	if (!refused)
+		refused = inflight_begin(c);
+	if (!refused)
 		refused = authorize(c);
 	if (refused) {
 		json_decref(status);
@@ -504,6 +501,8 @@ static void dispatch(struct call *c)
 		status = read_options(c);
 	if (!status)
 		audit_request(c);
+	if (!status && inflight_is_longrunning(c))
+		measure_longrunning_begin(c);
 	if (status)
 		answer_status(c, status);
 	else if (!c->u.is_resource)

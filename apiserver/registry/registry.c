@@ -7,6 +7,7 @@
 
 #include "apiserver/auth/authz.h"
 #include "apiserver/http/form.h"
+#include "apiserver/metrics/measure.h"
 #include "apiserver/validate/validate.h"
 #include "base/log.h"
 
@@ -59,7 +60,7 @@ static void find_resources(struct registry *g)
 int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const struct registry_options *o, struct err *err)
 {
 	struct store_hooks hooks = { entry_place_name, entry_place_find, entry_restore, on_changed, on_committed, on_broken, g,
-		entry_read, entry_at, entry_value, service_claims, g->crypt };
+		entry_read, entry_at, entry_value, service_claims, g->crypt, measure_storage };
 	size_t n;
 	g->loop = loop;
 	g->options = *o;

@@ -40,6 +40,8 @@ struct registry_options {
 	const char *cluster_dns, *pod_network;
 	unsigned node_cidr_mask, node_cidr_mask_ipv6;
 	const struct etcd_options *etcd; /* the store is this etcd; NULL: it is in the directory */
+	unsigned max_inflight[2];        /* requests in work by enum measure_kind; 0: no limit */
+	double goaway_chance;            /* of a request on HTTP/2 to be the last of its connection */
 };
 
 enum { EVENTS_TTL_MINUTES = 60 };
@@ -64,7 +66,11 @@ struct registry {
 	unsigned waiter_count;
 	uint64_t last_put;       /* revision of the newest write handed to the store */
 	struct write *unsettled; /* writes that store nothing, until what they are based on is durable */
-	bool ready, stopping;
+	bool ready;
+	unsigned started;        /* checks of the start that have passed, a bit each */
+	bool draining;           /* the end was asked for: not ready, but everything is served */
+	bool stopping;           /* nothing new is begun */
+	unsigned inflight[2];    /* requests in work by enum measure_kind */
 	void (*fatal)(const char *why);
 };
 

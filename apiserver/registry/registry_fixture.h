@@ -87,6 +87,9 @@ static _unused_ void start(struct fixture *f)
 	snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%d", port);
 	bootstrap_objects(&f->g);
 	f->g.ready = true;
+	/* What is made at the start is made in one transaction, or a few: the last of it is there. */
+	while (!store_get(f->g.store, f->g.services->id, "default/kubernetes"))
+		uv_run(&f->loop, UV_RUN_ONCE);
 	f->admin = client(f, "admin");
 	f->bob = client(f, "bob");
 	f->nobody = client(f, NULL);

@@ -55,11 +55,12 @@ static void take_out(struct shared *h, struct pending *p, struct pending ***tail
 	map_set(h->firsts, after->key, after);
 }
 
-static void end_writes(struct pending *list, int status, const char *why)
+static void end_writes(const struct store *s, struct pending *list, int status, const char *why)
 {
 	while (list) {
 		struct pending *p = list;
 		list = p->next;
+		store_pending_measure(s, p);
 		if (p->done)
 			p->done(status, why, !status && p->real ? p->real : p->object, p->user);
 		store_pending_free(p);
@@ -70,7 +71,7 @@ void shared_end_write(struct shared *h, struct pending *p, int status, const cha
 {
 	struct pending *list = NULL, **tail = &list;
 	take_out(h, p, &tail, status);
-	end_writes(list, status, why);
+	end_writes(h->s, list, status, why);
 }
 
 /* Sends what has no answer yet. */
@@ -113,8 +114,8 @@ void shared_settle(struct shared *h)
 		q->next = ready;
 		ready = q;
 	}
-	end_writes(written, 0, NULL);
-	end_writes(stale, -ESTALE, "another API server has changed it first");
+	end_writes(h->s, written, 0, NULL);
+	end_writes(h->s, stale, -ESTALE, "another API server has changed it first");
 	while (ready) {
 		struct sync *q = ready;
 		ready = q->next;

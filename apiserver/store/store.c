@@ -9,8 +9,10 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -178,6 +180,7 @@ int store_open(uv_loop_t *loop, const char *dir, const struct store_hooks *hooks
 		if (rc)
 			err_set(err, -rc, rc == -EWOULDBLOCK ? "another API server uses the store in %s" : "lock the store in %s", dir);
 	}
+	s->dir = mem_strdup(dir);
 	if (!rc)
 		rc = engine_open(dir, &s->engine, err);
 	if (!rc)
@@ -283,6 +286,19 @@ void store_sync(struct store *s, store_sync_fn done, void *user)
 	shared_sync(s->shared, done, user);
 }
 
+int64_t store_size_bytes(const struct store *s)
+{
+	static const char *const files[] = { "objects.db", "objects.db-wal", "objects.db-shm" };
+	int64_t bytes = 0;
+	for (size_t i = 0; s->dir && i < ARRAY_SIZE(files); i++) {
+		_cleanup_free_ char *path = str_printf("%s/%s", s->dir, files[i]);
+		struct stat st;
+		if (stat(path, &st) == 0)
+			bytes += (int64_t)st.st_blocks * 512;
+	}
+	return s->dir ? bytes : -1;
+}
+
 bool store_is_provisional(const struct store *s, uint64_t revision)
 {
 	return s->shared && revision > PROVISIONAL;
@@ -293,6 +309,13 @@ bool store_is_provisional(const struct store *s, uint64_t revision)
 uint64_t store_reserve(struct store *s)
 {
 	return ++s->assigned;
+}
+
+void store_pending_measure(const struct store *s, const struct pending *p)
+{
+	if (s->hooks.measured)
+		s->hooks.measured(p->deleted ? "delete" : p->creates ? "create" : "update", p->object->resource,
+				  clock_mono_ns() - p->began_ns);
 }
 
 void store_pending_free(struct pending *p)
@@ -321,7 +344,8 @@ static int enqueue(struct store *s, struct store_object *object, bool deleted, u
 		return latest && !expected ? -EEXIST : -ESTALE;
 	}
 	p = mem_new(struct pending);
-	*p = (struct pending){ .object = object, .deleted = deleted, .done = done, .user = user };
+	*p = (struct pending){ .object = object, .deleted = deleted, .done = done, .user = user, .began_ns = clock_mono_ns(),
+		.creates = !latest };
 	p->key = TAKE(key);
 	p->head = (struct value_head){ object->revision, object->head_len, object->meta_off, object->meta_len, 0 };
 	if (strlen(p->key) > ENGINE_MAX_KEY) {
@@ -436,6 +460,7 @@ static void finish_list(struct store *s, struct pending *list, int status, const
 	while (list) {
 		struct pending *p = list;
 		list = p->next;
+		store_pending_measure(s, p);
 		if (p->done)
 			p->done(status, why, p->object, p->user);
 		store_pending_free(p);
@@ -531,6 +556,7 @@ void store_close(struct store *s)
 	}
 	s->unreadable = map_free(s->unreadable);
 	s->latest = map_free(s->latest);
+	free(TAKE(s->dir));
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	s->open_handles = 2;

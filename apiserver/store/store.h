@@ -70,6 +70,8 @@ struct store_hooks {
 	void (*claims)(const struct store_object *object, struct strlist *names);
 	/* Encrypts what is stored. NULL: nothing is encrypted. Borrow, for the store's life. */
 	struct crypt *crypt;
+	/* For any store; may be NULL. A write ended, so long after it was handed in: "create", "update" or "delete". */
+	void (*measured)(const char *operation, uint16_t resource, int64_t duration_ns);
 };
 
 /* Takes the directory's lock (-EWOULDBLOCK: another server has it) and loads everything. hooks are copied. -ENOKEY: values are
@@ -106,6 +108,9 @@ int store_check_encryption(const struct store *s, const struct encryption_config
 void store_encryption_taken(struct store *s);
 /* Sets gauges: how many objects are stored under which key. */
 void store_tell_encryption(const struct store *s);
+
+/* What the store takes on disk, its journal included; -1 when that is not known (an etcd). */
+int64_t store_size_bytes(const struct store *s);
 
 /* Other API servers write to it, too. */
 bool store_is_shared(const struct store *s);

@@ -27,6 +27,8 @@ struct pending {
 	char *key; /* "place/key", as on disk and in `latest` */
 	struct value_head head;
 	struct bytes *value; /* as it is stored; NULL: as object has it */
+	int64_t began_ns;
+	bool creates;
 
 	/* Of a shared store only. */
 	struct pending *prev;
@@ -63,6 +65,7 @@ struct store {
 	struct store_hooks hooks;
 	struct engine *engine; /* NULL: shared */
 	struct shared *shared; /* NULL: the engine's */
+	char *dir;             /* NULL: shared */
 	int lock_fd;
 	struct place places[STORE_MAX_RESOURCES];
 	uint64_t revision, assigned, loaded;
@@ -91,6 +94,7 @@ void store_forget_all(struct store *s);
 /* "apps/deployments:default/web". Own. */
 char *store_full_key(const struct store *s, uint16_t resource, const char *key);
 void store_pending_free(struct pending *p);
+void store_pending_measure(const struct store *s, const struct pending *p); /* it ends now */
 /* The write is no longer what store_latest() shows. */
 void store_forget_latest(struct store *s, const struct pending *p);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "apiserver/http/status.h"
+#include "apiserver/metrics/measure.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 
@@ -224,13 +225,13 @@ static void watcher_end(struct watcher *w)
 static void watcher_cut(struct watcher *w)
 {
 	w->phase = WATCHER_ENDING;
-	metrics_counter_add("apiserver_terminated_watchers_total", "Watchers cut because they did not read fast enough.", NULL,
-			    1);
+	metrics_counter_add("apiserver_terminated_watchers_total", "[ALPHA] Counter of watchers closed due to unresponsiveness broken by resource type.", NULL, 1);
 	http_abort(w->req);
 }
 
 static void watcher_send(struct watcher *w, struct bytes *frame)
 {
+	measure_watch_event(w->form.view, frame->len);
 	http_stream_write_bytes(w->req, frame, 0, frame->len);
 }
 

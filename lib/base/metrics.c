@@ -2,7 +2,10 @@
 /* The process's metrics: families in order of first use, series in order of first use within them. */
 #include "base/metrics.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -11,12 +14,14 @@
 
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-struct series {
-	struct series *next;
+struct family;
+struct metric {
+	struct metric *next;
+	const struct family *family;
 	char *labels;
 	double value; /* histogram: sum */
 	uint64_t count;
-	uint64_t *bucket_counts;
+	uint64_t *bucket_counts; /* each bucket's own; cumulative only when written */
 };
 
 struct family {
@@ -25,7 +30,7 @@ struct family {
 	enum metric_type type;
 	const double *buckets;
 	size_t bucket_count;
-	struct series *first, **tail;
+	struct metric *first, **tail;
 	struct map *by_labels; /* borrowed values */
 };
 
@@ -56,76 +61,187 @@ static struct family *family_get(const char *name, const char *help, enum metric
 	return f;
 }
 
-static struct series *series_get(struct family *f, const char *labels)
+static struct metric *series_get(struct family *f, const char *labels)
 {
 	labels = labels ? labels : "";
-	struct series *s = map_get(f->by_labels, labels);
+	struct metric *m = map_get(f->by_labels, labels);
 
-	if (!s) {
-		s = mem_new(struct series);
-		s->labels = mem_strdup(labels);
+	if (!m) {
+		m = mem_new(struct metric);
+		m->family = f;
+		m->labels = mem_strdup(labels);
 		if (f->bucket_count)
-			s->bucket_counts = mem_new_n(uint64_t, f->bucket_count);
-		*f->tail = s;
-		f->tail = &s->next;
-		map_set(f->by_labels, labels, s);
+			m->bucket_counts = mem_new_n(uint64_t, f->bucket_count);
+		*f->tail = m;
+		f->tail = &m->next;
+		map_set(f->by_labels, labels, m);
 	}
-	return s;
+	return m;
 }
 
-void metrics_counter_add(const char *name, const char *help, const char *labels, double value)
+struct metric *metrics_counter(const char *name, const char *help, const char *labels)
 {
-	series_get(family_get(name, help, METRIC_COUNTER), labels)->value += value;
+	return series_get(family_get(name, help, METRIC_COUNTER), labels);
 }
 
-void metrics_gauge_set(const char *name, const char *help, const char *labels, double value)
+struct metric *metrics_gauge(const char *name, const char *help, const char *labels)
 {
-	series_get(family_get(name, help, METRIC_GAUGE), labels)->value = value;
+	return series_get(family_get(name, help, METRIC_GAUGE), labels);
 }
 
-void metrics_histogram_observe(const char *name, const char *help, const char *labels, const double *buckets,
-			       size_t bucket_count, double value)
+struct metric *metrics_histogram(const char *name, const char *help, const char *labels, const double *buckets, size_t bucket_count)
 {
 	struct family *f = family_get(name, help, METRIC_HISTOGRAM);
 
 	f->buckets = buckets;
 	f->bucket_count = bucket_count;
-	struct series *s = series_get(f, labels);
-
-	s->value += value;
-	s->count++;
-	for (size_t i = 0; i < bucket_count; i++)
-		if (value <= buckets[i])
-			s->bucket_counts[i]++;
+	return series_get(f, labels);
 }
 
-static void write_series(struct strbuf *out, const struct family *f, const struct series *s)
+void metric_add(struct metric *m, double value)
 {
-	const char *comma = *s->labels ? "," : "", *open = *s->labels ? "{" : "", *close = *s->labels ? "}" : "";
+	BUG_ON(m->family->type == METRIC_HISTOGRAM);
+	m->value += value;
+}
+
+void metric_set(struct metric *m, double value)
+{
+	BUG_ON(m->family->type != METRIC_GAUGE);
+	m->value = value;
+}
+
+void metric_observe(struct metric *m, double value)
+{
+	const struct family *f = m->family;
+
+	BUG_ON(f->type != METRIC_HISTOGRAM);
+	m->value += value;
+	m->count++;
+	/* From below: latencies are mostly in the first. */
+	for (size_t i = 0; i < f->bucket_count; i++)
+		if (value <= f->buckets[i]) {
+			m->bucket_counts[i]++;
+			return;
+		}
+}
+
+double metric_value(const struct metric *m)
+{
+	return m->value;
+}
+
+void metrics_counter_add(const char *name, const char *help, const char *labels, double value)
+{
+	metric_add(metrics_counter(name, help, labels), value);
+}
+
+void metrics_gauge_set(const char *name, const char *help, const char *labels, double value)
+{
+	metric_set(metrics_gauge(name, help, labels), value);
+}
+
+void metrics_histogram_observe(const char *name, const char *help, const char *labels, const double *buckets,
+			       size_t bucket_count, double value)
+{
+	metric_observe(metrics_histogram(name, help, labels, buckets, bucket_count), value);
+}
+
+void metrics_label(struct strbuf *out, const char *name, const char *value)
+{
+	strbuf_addf(out, "%s%s=\"", out->len ? "," : "", name);
+	for (; *value; value++) {
+		if (*value == '\\' || *value == '"')
+			strbuf_addc(out, '\\');
+		if (*value == '\n')
+			strbuf_adds(out, "\\n");
+		else
+			strbuf_addc(out, *value);
+	}
+	strbuf_addc(out, '"');
+}
+
+/* The shortest text that reads back as the same value. */
+static void add_value(struct strbuf *out, double value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.15g", value);
+	if (strtod(text, NULL) != value)
+		snprintf(text, sizeof(text), "%.17g", value);
+	strbuf_adds(out, text);
+}
+
+static void write_line(struct strbuf *out, const struct metric *m, const char *suffix, double value)
+{
+	bool labels = *m->labels != '\0';
+
+	strbuf_addf(out, "%s%s%s%s%s ", m->family->name, suffix, labels ? "{" : "", m->labels, labels ? "}" : "");
+	add_value(out, value);
+	strbuf_addc(out, '\n');
+}
+
+static void write_series(struct strbuf *out, const struct metric *m)
+{
+	const struct family *f = m->family;
+	const char *comma = *m->labels ? "," : "";
+	uint64_t below = 0;
 
 	if (f->type != METRIC_HISTOGRAM) {
-		strbuf_addf(out, "%s%s%s%s %.17g\n", f->name, open, s->labels, close, s->value);
+		write_line(out, m, "", m->value);
 		return;
 	}
-	for (size_t i = 0; i < f->bucket_count; i++)
-		strbuf_addf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", f->name, s->labels, comma, f->buckets[i],
-			    (unsigned long long)s->bucket_counts[i]);
-	strbuf_addf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", f->name, s->labels, comma, (unsigned long long)s->count);
-	strbuf_addf(out, "%s_sum%s%s%s %.17g\n", f->name, open, s->labels, close, s->value);
-	strbuf_addf(out, "%s_count%s%s%s %llu\n", f->name, open, s->labels, close, (unsigned long long)s->count);
+	for (size_t i = 0; i < f->bucket_count; i++) {
+		below += m->bucket_counts[i];
+		strbuf_addf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", f->name, m->labels, comma, f->buckets[i],
+			    (unsigned long long)below);
+	}
+	strbuf_addf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", f->name, m->labels, comma, (unsigned long long)m->count);
+	write_line(out, m, "_sum", m->value);
+	write_line(out, m, "_count", (double)m->count);
 }
 
-static long rss_bytes(void)
+static void write_plain(struct strbuf *out, const char *name, const char *help, const char *type, double value)
 {
-	long total = 0, resident = 0;
+	strbuf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s ", name, help, name, type, name);
+	add_value(out, value);
+	strbuf_addc(out, '\n');
+}
+
+static double open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = -3; /* . and .. and the directory's own */
+
+	if (!d)
+		return 0;
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void write_process(struct strbuf *out)
+{
+	struct rlimit fds = { 0 };
+	struct rusage use = { 0 };
+	long size = 0, resident = 0, page = sysconf(_SC_PAGESIZE);
 	FILE *f = fopen("/proc/self/statm", "re");
 
 	if (f) {
-		if (fscanf(f, "%ld %ld", &total, &resident) != 2)
-			resident = 0;
+		if (fscanf(f, "%ld %ld", &size, &resident) != 2)
+			size = resident = 0;
 		fclose(f);
 	}
-	return resident * sysconf(_SC_PAGESIZE);
+	getrlimit(RLIMIT_NOFILE, &fds);
+	getrusage(RUSAGE_SELF, &use);
+	write_plain(out, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", "counter",
+		    (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
+	write_plain(out, "process_max_fds", "Maximum number of open file descriptors.", "gauge", (double)fds.rlim_cur);
+	write_plain(out, "process_open_fds", "Number of open file descriptors.", "gauge", open_fds());
+	write_plain(out, "process_resident_memory_bytes", "Resident memory size in bytes.", "gauge", (double)resident * (double)page);
+	write_plain(out, "process_start_time_seconds", "Start time of the process since unix epoch in seconds.", "gauge",
+		    (double)(start_s ? start_s : clock_wall_s()));
+	write_plain(out, "process_virtual_memory_bytes", "Virtual memory size in bytes.", "gauge", (double)size * (double)page);
 }
 
 void metrics_write(struct strbuf *out)
@@ -134,15 +250,10 @@ void metrics_write(struct strbuf *out)
 
 	for (struct family *f = families; f; f = f->next) {
 		strbuf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", f->name, f->help, f->name, types[f->type]);
-		for (struct series *s = f->first; s; s = s->next)
-			write_series(out, f, s);
+		for (struct metric *m = f->first; m; m = m->next)
+			write_series(out, m);
 	}
-	strbuf_addf(out,
-		    "# HELP process_resident_memory_bytes Resident memory size in bytes.\n"
-		    "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %ld\n"
-		    "# HELP process_start_time_seconds Start time of the process since unix epoch in seconds.\n"
-		    "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lld\n",
-		    rss_bytes(), (long long)(start_s ? start_s : clock_wall_s()));
+	write_process(out);
 }
 
 void metrics_reset(void)
@@ -152,12 +263,12 @@ void metrics_reset(void)
 
 		families = f->next;
 		while (f->first) {
-			struct series *s = f->first;
+			struct metric *m = f->first;
 
-			f->first = s->next;
-			free(s->labels);
-			free(s->bucket_counts);
-			free(s);
+			f->first = m->next;
+			free(m->labels);
+			free(m->bucket_counts);
+			free(m);
 		}
 		map_free(f->by_labels);
 		free(f);

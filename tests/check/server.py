@@ -19,25 +19,37 @@ def openssl(*args, text=None):
 
 
 def make_certificates(d):
-    for name in ("ca", "server", "admin", "sa"):
+    for name in ("ca", "sa"):
         openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", f"{d}/{name}.key")
     openssl("req", "-x509", "-new", "-key", f"{d}/ca.key", "-subj", "/CN=check-ca", "-days", "2", "-out", f"{d}/ca.crt")
     openssl("ec", "-in", f"{d}/sa.key", "-pubout", "-out", f"{d}/sa.pub")
     with open(f"{d}/ext", "w", encoding="ascii") as f:
         f.write("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
-    for name, subject in (("server", "/CN=kube-apiserver"), ("admin", "/O=system:masters/CN=kubernetes-admin")):
-        openssl("req", "-new", "-key", f"{d}/{name}.key", "-subj", subject, "-out", f"{d}/{name}.csr")
-        openssl("x509", "-req", "-in", f"{d}/{name}.csr", "-CA", f"{d}/ca.crt", "-CAkey", f"{d}/ca.key", "-CAcreateserial",
-                "-days", "2", "-extfile", f"{d}/ext", "-out", f"{d}/{name}.crt")
+    issue(d, "server", "/CN=kube-apiserver")
+    issue(d, "admin", "/O=system:masters/CN=kubernetes-admin")
+
+
+def issue(d, name, subject):
+    """A certificate of the CA in d, for a server on 127.0.0.1 or a client."""
+    openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", f"{d}/{name}.key")
+    openssl("req", "-new", "-key", f"{d}/{name}.key", "-subj", subject, "-out", f"{d}/{name}.csr")
+    openssl("x509", "-req", "-in", f"{d}/{name}.csr", "-CA", f"{d}/ca.crt", "-CAkey", f"{d}/ca.key", "-CAcreateserial",
+            "-days", "2", "-extfile", f"{d}/ext", "-out", f"{d}/{name}.crt")
 
 
 class Server:
     """One data directory and the process that serves it."""
 
-    def __init__(self, binary, pki, data):
-        self.binary, self.pki, self.data, self.process, self.port = binary, pki, data, None, 0
-        self.context = ssl.create_default_context(cafile=f"{pki}/ca.crt")
-        self.context.load_cert_chain(f"{pki}/admin.crt", f"{pki}/admin.key")
+    def __init__(self, binary, pki, data, options=()):
+        self.binary, self.pki, self.data, self.options, self.process, self.port = binary, pki, data, options, None, 0
+        self.context = self.context_of("admin")
+
+    def context_of(self, name):
+        """TLS of a client with this certificate; None: without one."""
+        context = ssl.create_default_context(cafile=f"{self.pki}/ca.crt")
+        if name:
+            context.load_cert_chain(f"{self.pki}/{name}.crt", f"{self.pki}/{name}.key")
+        return context
 
     def start(self):
         port_file, p = f"{self.data}.port", self.pki
@@ -47,7 +59,8 @@ class Server:
             self.process = subprocess.Popen(
                 [self.binary, "--data-dir", self.data, "--listen", "127.0.0.1:0", "--port-file", port_file,
                  "--advertise-address", "192.0.2.1", "--tls-cert", f"{p}/server.crt", "--tls-key", f"{p}/server.key",
-                 "--client-ca", f"{p}/ca.crt", "--sa-key", f"{p}/sa.key", "--sa-public", f"{p}/sa.pub"],
+                 "--client-ca", f"{p}/ca.crt", "--sa-key", f"{p}/sa.key", "--sa-public", f"{p}/sa.pub",
+                 *self.options],
                 stderr=log, stdout=log)
         for _ in range(3000):
             if os.path.exists(port_file):
@@ -92,11 +105,11 @@ class Server:
 class Client:
     """Requests over one kept connection; for one thread."""
 
-    def __init__(self, server):
-        self.server, self.connection = server, None
+    def __init__(self, server, context=None):
+        self.server, self.context, self.connection = server, context or server.context, None
 
     def connect(self, timeout=READ_TIMEOUT_S):
-        return http.client.HTTPSConnection("127.0.0.1", self.server.port, context=self.server.context, timeout=timeout)
+        return http.client.HTTPSConnection("127.0.0.1", self.server.port, context=self.context, timeout=timeout)
 
     def request(self, method, path, body=None, media="application/json", query=None, raw=False):
         if query:
