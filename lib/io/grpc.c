@@ -400,6 +400,21 @@ static void tls_drain(struct grpc_conn *conn)
 		wire_write(conn, buf, (size_t)n);
 }
 
+/* A memory BIO takes all, but one record holds 16 KiB: a full frame with its head is more. */
+static void tls_write(struct grpc_conn *conn, const uint8_t *data, size_t len)
+{
+	while (len) {
+		int n = SSL_write(conn->ssl, data, (int)len);
+
+		if (n <= 0) {
+			conn_die(conn, "the TLS session failed");
+			return;
+		}
+		data += n;
+		len -= (size_t)n;
+	}
+}
+
 static void conn_flush(struct grpc_conn *conn)
 {
 	const uint8_t *data;
@@ -410,8 +425,8 @@ static void conn_flush(struct grpc_conn *conn)
 	while (!conn->dead && (n = nghttp2_session_mem_send(conn->session, &data)) > 0) {
 		if (!conn->ssl)
 			wire_write(conn, data, (size_t)n);
-		else if (SSL_write(conn->ssl, data, (int)n) != n) /* a memory BIO takes all */
-			conn_die(conn, "the TLS session failed");
+		else
+			tls_write(conn, data, (size_t)n);
 	}
 	if (n < 0)
 		conn_die(conn, "the HTTP/2 session failed");
