@@ -85,7 +85,8 @@ static const char usage_text[] =
 	"                              how values are encrypted in the store (apiserver.config.k8s.io/v1 EncryptionConfiguration);\n"
 	"                              whether changes of the file are taken while the server runs (false)\n"
 	"  --etcd-servers https://IP:PORT,... --etcd-cafile F --etcd-certfile F --etcd-keyfile F --etcd-prefix /registry\n"
-	"                              the store is this etcd, which other API servers may use at the same time\n"
+	"                              the store is this etcd, which other API servers may use at the same time;\n"
+	"                              --etcd-compaction-interval 5m0s: how often they let it forget its history (0: never)\n"
 	"  --help, --version\n";
 
 _noreturn_ static void usage(const char *why)
@@ -137,6 +138,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "etcd-keyfile", &o->etcd.key_file, false }, { "etcd-prefix", &o->etcd.prefix, false },
 		{ "encryption-provider-config", &o->encryption_config, false },
 		{ "encryption-provider-config-automatic-reload", &o->encryption_reload, false },
+		{ "etcd-compaction-interval", &o->etcd.compaction_interval, false },
 	};
 	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
 	int c;
@@ -145,7 +147,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 	*o = (struct options){ .listen = "0.0.0.0:6443", .service_cidr = "10.96.0.0/12", .node_port_range = "30000-32767",
 		.cluster_domain = "cluster.local", .authorization_mode = "RBAC", .pod_network = "auto", .node_cidr_mask = "24",
 		.node_cidr_mask_ipv6 = "64", .anonymous_auth = "true", .audit_maxsize = "100", .audit_maxbackup = "0", .audit_maxage = "0",
-		.etcd.prefix = "/registry", .encryption_reload = "false" };
+		.etcd.prefix = "/registry", .etcd.compaction_interval = "5m0s", .encryption_reload = "false" };
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage_text, stdout);

@@ -538,6 +538,42 @@ static void answer_written(struct write_result *r, struct call *c, int code)
 	call_unref(c);
 }
 
+/* A refusal that waits for what becomes of the writes it may have come from. */
+struct refusal {
+	struct call *call;
+	json_t *status;
+};
+
+static void on_outcomes(int failed, void *user)
+{
+	struct refusal *r = user;
+	struct call *c = r->call;
+	/* What refused it may not be there: it is decided anew. */
+	if (failed && c->req && !c->g->stopping && c->retries < MAX_RETRIES) {
+		c->retries++;
+		json_decref(r->status);
+		registry_handle(c);
+	} else {
+		answer_status(c, r->status);
+	}
+	call_unref(c);
+	free(r);
+}
+
+/* Takes the status and the reference to the call when it returns true. */
+static bool refuse_later(struct call *c, json_t *status)
+{
+	struct refusal *r;
+	if (!store_is_shared(c->g->store))
+		return false;
+	r = mem_new(struct refusal);
+	*r = (struct refusal){ c, status };
+	if (store_outcomes(c->g->store, on_outcomes, r))
+		return true;
+	free(r);
+	return false;
+}
+
 /* That something exists, or does not, or is another version may come from a write that is not durable yet: it is waited for. */
 void write_refused(struct call *c, json_t *status)
 {
@@ -556,6 +592,8 @@ void write_refused(struct call *c, json_t *status)
 		answer_later(w, c->g->last_put);
 		return;
 	}
+	if (refuse_later(c, status))
+		return;
 	answer_status(c, status);
 	call_unref(c);
 }

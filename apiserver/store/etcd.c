@@ -18,6 +18,7 @@ struct etcd {
 	struct strlist members; /* "tcp://IP:PORT" */
 	size_t current;
 	SSL_CTX *tls; /* NULL: cleartext */
+	int64_t compaction_ms;
 	struct grpc_client *client;
 };
 
@@ -68,6 +69,27 @@ static int add_member(struct etcd *e, const char *url, bool *tls, struct err *er
 	return 0;
 }
 
+/* As Go writes a time.Duration of hours, minutes and seconds: "5m0s", "30s", "0". */
+static int parse_interval(const char *text, int64_t *ret_ms, struct err *err)
+{
+	int64_t total = 0;
+	const char *p = text;
+	while (*p && !str_eq(text, "0")) {
+		size_t digits = strspn(p, "0123456789");
+		int64_t n = 0, unit = p[digits] == 's' ? 1 : p[digits] == 'm' ? 60 : p[digits] == 'h' ? 3600 : 0;
+		if (!digits || digits > 6 || !unit)
+			break;
+		for (size_t i = 0; i < digits; i++)
+			n = n * 10 + (p[i] - '0');
+		total += n * unit;
+		p += digits + 1;
+	}
+	if (p == text ? !str_eq(text, "0") : *p)
+		return err_set(err, EINVAL, "--etcd-compaction-interval: \"%s\" is not a time such as 5m0s or 30s; 0: never", text);
+	*ret_ms = total * 1000;
+	return 0;
+}
+
 struct etcd *etcd_new(uv_loop_t *loop, const struct etcd_options *o, struct err *err)
 {
 	struct etcd *e = mem_new(struct etcd);
@@ -83,6 +105,8 @@ struct etcd *etcd_new(uv_loop_t *loop, const struct etcd_options *o, struct err 
 	}
 	if (!rc && !!o->cert_file != !!o->key_file)
 		rc = err_set(err, EINVAL, "--etcd-certfile and --etcd-keyfile go together");
+	if (!rc)
+		rc = parse_interval(o->compaction_interval, &e->compaction_ms, err);
 	if (!rc && tls)
 		rc = load_tls(e, o, err);
 	if (!rc)
@@ -110,6 +134,11 @@ void etcd_next_member(struct etcd *e)
 const char *etcd_member(const struct etcd *e)
 {
 	return str_after(e->members.items[e->current], "tcp://");
+}
+
+int64_t etcd_compaction_ms(const struct etcd *e)
+{
+	return e->compaction_ms;
 }
 
 size_t etcd_member_count(const struct etcd *e)

@@ -62,11 +62,27 @@ static void leave_member(struct shared *h)
 
 /* --- asking for the revision -------------------------------------------------------------------------------------------- */
 
+/*
+ * What is confirmed by a majority is never taken back; an etcd that was emptied, or restored from a backup, is another one. The index
+ * and every watcher have seen what is not there any more: only a new start helps.
+ */
+static void look_back(struct shared *h, uint64_t cluster_id)
+{
+	if (!h->cluster_id)
+		h->cluster_id = cluster_id;
+	if (h->s->broken || (h->cluster_id == cluster_id && h->reply >= h->asked_at))
+		return;
+	h->s->broken = true;
+	h->s->hooks.broken("etcd is not what it was: it was emptied or restored", h->s->hooks.user);
+}
+
 static void on_asked(const void *data, size_t len, void *user)
 {
 	struct shared *h = user;
 	Etcd__RangeResponse *r = etcd__range_response__unpack(NULL, len, data);
 	h->reply = r ? shared_revision_of(r->header) : 0;
+	if (h->reply)
+		look_back(h, r->header->cluster_id);
 	if (r)
 		etcd__range_response__free_unpacked(r, NULL);
 }
@@ -78,6 +94,8 @@ static void on_ask_done(enum grpc_status status, const char *text, void *user)
 	struct shared *h = user;
 	bool more = false;
 	h->ask = NULL;
+	if (h->s->broken)
+		return;
 	if (status != GRPC_OK || !h->reply) {
 		shared_lose(h, "it does not answer", text);
 		return;
@@ -108,6 +126,7 @@ static void ask(struct shared *h)
 	r.limit = 1;
 	r.count_only = true;
 	h->reply = 0;
+	h->asked_at = h->s->revision;
 	h->asked_ms = clock_mono_ms();
 	h->ask = etcd_call(h->etcd, "/etcdserverpb.KV/Range", &r.base, SHARED_CALL_MS, on_asked, on_ask_done, h);
 }
@@ -364,7 +383,7 @@ static void on_tick(uv_timer_t *timer)
 	watch_lag(h, now);
 	if (now - h->asked_ms >= ASK_EVERY_MS)
 		ask(h);
-	if (h->up && !h->lost && !h->compact && now >= h->compact_at_ms)
+	if (h->up && !h->lost && !h->compact && etcd_compaction_ms(h->etcd) && now >= h->compact_at_ms)
 		shared_take_turn(h);
 }
 
@@ -386,6 +405,7 @@ int shared_open(struct store *s, const struct etcd_options *o, struct err *err)
 	h->prefix = mem_strdup(o->prefix);
 	h->compact_key = str_printf("%s-keelson/compact", h->prefix);
 	h->firsts = map_new(NULL);
+	h->waits_tail = &h->waits;
 	shared_find_paths(h);
 	h->etcd = etcd_new(s->loop, o, err);
 	if (!h->etcd)
@@ -427,6 +447,7 @@ void shared_close(struct shared *h)
 		q->done(-EIO, q->user);
 		free(q);
 	}
+	BUG_ON(h->waits); /* they went with the last write */
 	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++)
 		free(h->paths[i]);
 	map_free(h->by_path);

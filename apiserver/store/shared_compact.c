@@ -8,8 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { COMPACT_MS = 5 * 60 * 1000 };
-
 static void on_compact_done(enum grpc_status status, const char *text, void *user)
 {
 	struct shared *h = user;
@@ -47,7 +45,7 @@ static void on_turn_done(enum grpc_status status, const char *text, void *user)
 	h->compact = etcd_call(h->etcd, "/etcdserverpb.KV/Compact", &r.base, SHARED_CALL_MS, NULL, on_compact_done, h);
 }
 
-/* Every five minutes one of the servers gets its turn: the first to write the key again. */
+/* Now and then one of the servers gets its turn: the first to write the key again. */
 void shared_take_turn(struct shared *h)
 {
 	Etcd__TxnRequest r = ETCD__TXN_REQUEST__INIT;
@@ -57,7 +55,7 @@ void shared_take_turn(struct shared *h)
 	Etcd__Op write = ETCD__OP__INIT, look = ETCD__OP__INIT, *writes[] = { &write }, *looks[] = { &look };
 	char value[24];
 	snprintf(value, sizeof(value), "%llu", (unsigned long long)h->s->revision);
-	h->compact_at_ms = clock_mono_ms() + COMPACT_MS;
+	h->compact_at_ms = clock_mono_ms() + etcd_compaction_ms(h->etcd);
 	h->compact_to = 0;
 	compare.has_key = compare.has_target = compare.has_version = true;
 	compare.key = put.key = range.key = (ProtobufCBinaryData)BYTES(h->compact_key);

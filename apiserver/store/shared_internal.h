@@ -22,6 +22,14 @@ struct sync {
 	void *user;
 };
 
+/* Somebody who wants to know what becomes of the writes that are under way. */
+struct outcome_wait {
+	struct outcome_wait *next;
+	uint64_t last, failed; /* the newest of those writes; how many had failed before */
+	store_sync_fn done;
+	void *user;
+};
+
 struct shared {
 	struct store *s;
 	struct etcd *etcd;
@@ -32,6 +40,8 @@ struct shared {
 	struct map *firsts;  /* full key: the first write under way, borrowed */
 	struct pending *writes, *last_write;
 	size_t in_flight;
+	uint64_t accepted, failed; /* writes so far */
+	struct outcome_wait *waits, **waits_tail;
 	struct sync *syncs;
 	struct grpc_call *load, *watch, *ask, *compact;
 	char *load_after;    /* the last key that was loaded */
@@ -42,6 +52,8 @@ struct shared {
 	int fatal;           /* loading ends with this */
 	int64_t retry_at_ms, asked_ms, answered_ms, compact_at_ms;
 	int64_t behind_since_ms; /* the index is behind `told`; 0: it is not */
+	uint64_t cluster_id;
+	uint64_t asked_at;    /* where the index was when it was asked */
 	uint64_t reply, told; /* the revision in the answer that comes, and in the last one */
 	int64_t compact_version;
 	uint64_t compact_revision, compact_to;

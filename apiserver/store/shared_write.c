@@ -29,6 +29,12 @@ static void unlink_write(struct shared *h, struct pending *p)
 		h->last_write = p->prev;
 }
 
+/* What was based on a write that failed: when that is surely not there, another state has to be the base. */
+static int status_behind(int status)
+{
+	return status == -ETIMEDOUT || status == -EIO ? status : -ESTALE;
+}
+
 /* Ends a write and moves what waited for it forward, or, when it failed, ends that too. Done functions are called afterwards. */
 static void take_out(struct shared *h, struct pending *p, struct pending ***tail, int status)
 {
@@ -42,12 +48,14 @@ static void take_out(struct shared *h, struct pending *p, struct pending ***tail
 	if (p->first)
 		map_del(h->firsts, p->key);
 	p->next = NULL;
+	p->status = status;
 	**tail = p;
 	*tail = &p->next;
+	h->failed += status != 0;
 	if (!after)
 		return;
 	if (status) {
-		take_out(h, after, tail, status);
+		take_out(h, after, tail, status_behind(status));
 		return;
 	}
 	after->first = true;
@@ -55,14 +63,40 @@ static void take_out(struct shared *h, struct pending *p, struct pending ***tail
 	map_set(h->firsts, after->key, after);
 }
 
-static void end_writes(const struct store *s, struct pending *list, int status, const char *why)
+bool shared_outcomes(struct shared *h, store_sync_fn done, void *user)
+{
+	struct outcome_wait *w;
+	if (!h->writes)
+		return false;
+	w = mem_new(struct outcome_wait);
+	*w = (struct outcome_wait){ .last = h->accepted, .failed = h->failed, .done = done, .user = user };
+	*h->waits_tail = w;
+	h->waits_tail = &w->next;
+	return true;
+}
+
+/* Writes are listed in the order of acceptance, and so are those who wait for them. */
+static void end_waits(struct shared *h)
+{
+	struct outcome_wait *w;
+	while ((w = h->waits) && (!h->writes || h->writes->number > w->last)) {
+		h->waits = w->next;
+		if (!h->waits)
+			h->waits_tail = &h->waits;
+		w->done(h->failed == w->failed ? 0 : -ESTALE, w->user);
+		free(w);
+	}
+}
+
+static void end_writes(const struct store *s, struct pending *list, const char *why)
 {
 	while (list) {
 		struct pending *p = list;
 		list = p->next;
 		store_pending_measure(s, p);
 		if (p->done)
-			p->done(status, why, !status && p->real ? p->real : p->object, p->user);
+			p->done(p->status, p->status == -ESTALE ? "another API server has changed it first" : why,
+				!p->status && p->real ? p->real : p->object, p->user);
 		store_pending_free(p);
 	}
 }
@@ -71,7 +105,8 @@ void shared_end_write(struct shared *h, struct pending *p, int status, const cha
 {
 	struct pending *list = NULL, **tail = &list;
 	take_out(h, p, &tail, status);
-	end_writes(h->s, list, status, why);
+	end_writes(h->s, list, why);
+	end_waits(h);
 }
 
 /* Sends what has no answer yet. */
@@ -114,8 +149,9 @@ void shared_settle(struct shared *h)
 		q->next = ready;
 		ready = q;
 	}
-	end_writes(h->s, written, 0, NULL);
-	end_writes(h->s, stale, -ESTALE, "another API server has changed it first");
+	end_writes(h->s, written, NULL);
+	end_writes(h->s, stale, NULL);
+	end_waits(h);
 	while (ready) {
 		struct sync *q = ready;
 		ready = q->next;
@@ -228,7 +264,7 @@ static int refusal_of(enum grpc_status status, const char *text)
 	case GRPC_INVALID_ARGUMENT:
 		return strstr(text, "too large") ? -EMSGSIZE : -EINVAL;
 	case GRPC_RESOURCE_EXHAUSTED:
-		return strstr(text, "space exceeded") ? -ENOSPC : 0;
+		return strstr(text, "space exceeded") ? -ENOSPC : strstr(text, "larger than max") ? -EMSGSIZE : 0;
 	case GRPC_PERMISSION_DENIED:
 	case GRPC_UNAUTHENTICATED:
 		return -EACCES;
@@ -319,6 +355,7 @@ void shared_write(struct shared *h, struct pending *p, struct store_object *late
 	struct pending *in_front = map_get(h->s->latest, p->key);
 	find_claims(h, p, latest);
 	p->shared = h;
+	p->number = ++h->accepted;
 	p->deadline_ms = clock_mono_ms() + WRITE_MS;
 	p->prev = h->last_write;
 	if (h->last_write)

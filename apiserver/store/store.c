@@ -299,6 +299,11 @@ int64_t store_size_bytes(const struct store *s)
 	return s->dir ? bytes : -1;
 }
 
+bool store_outcomes(struct store *s, store_sync_fn done, void *user)
+{
+	return shared_outcomes(s->shared, done, user);
+}
+
 bool store_is_provisional(const struct store *s, uint64_t revision)
 {
 	return s->shared && revision > PROVISIONAL;

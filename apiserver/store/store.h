@@ -121,6 +121,10 @@ bool store_answers(const struct store *s);
 typedef void (*store_sync_fn)(int status, void *user);
 void store_sync(struct store *s, store_sync_fn done, void *user);
 
+/* Calls done when every write that was accepted so far has its outcome; status -ESTALE when one of them failed, so that what was
+ * decided on top of it has to be decided anew. For a shared store. False: none is under way, and done is not called. */
+bool store_outcomes(struct store *s, store_sync_fn done, void *user);
+
 /* The revision the next write must carry. A revision that is not used leaves a gap. Of a shared store it is provisional, and
  * above every revision that etcd gives: the object that done gets has the real one. */
 uint64_t store_reserve(struct store *s);

@@ -42,7 +42,9 @@ struct pending {
 	uint64_t seen;                     /* the watch brought it, at this revision */
 	struct store_object *real;         /* object with its revision */
 	bool sent;                         /* at least once */
+	int status;                        /* once it has ended */
 	int64_t deadline_ms;
+	uint64_t number;                   /* in the order of acceptance */
 	struct shared *shared;
 };
 
@@ -116,6 +118,7 @@ void shared_close(struct shared *h);
 /* Takes a write that store_latest() does not show yet; latest: what it is based on, NULL for none. */
 void shared_write(struct shared *h, struct pending *p, struct store_object *latest);
 bool shared_answers(const struct shared *h);
+bool shared_outcomes(struct shared *h, store_sync_fn done, void *user);
 void shared_sync(struct shared *h, store_sync_fn done, void *user);
 
 #endif
