@@ -51,6 +51,7 @@ struct proxy {
 	struct map *refused; /* "ns/name" of Services that the kernel's maps had no room for */
 	size_t refused_ports, newly_refused; /* in the flush under way */
 	bool source_synced, ready;
+	bool filtered; /* what the node forwards */
 	int exit_code;
 };
 
@@ -251,6 +252,11 @@ static void on_node(const struct engine_node *node, void *user)
 	_cleanup_err_ struct err err = { 0 };
 	if (p->engine->ops->node_set(p->engine, node, &err) < 0)
 		log_warn("%s", err_msg(&err));
+	if (node->filtered_by && !p->filtered)
+		log_info("packets from outside take this node's stack to its pods, because they are filtered there by=%s", node->filtered_by);
+	else if (!node->filtered_by && p->filtered)
+		log_info("packets from outside pass this node's stack by to its pods: nobody filters them any more");
+	p->filtered = node->filtered_by != NULL;
 	health_addresses_set(p->health, node->addrs, node->addr_count, p->o.node_port_primary || p->o.node_port_address_count);
 }
 
@@ -384,6 +390,7 @@ static int start(struct proxy *p, struct err *err)
 		.snat_address = { o->snat_address[0], o->snat_address[1] }, .snat_port_min = o->snat_port_min,
 		.snat_port_max = o->snat_port_max, .node_port_addresses = o->node_port_addresses,
 		.node_port_address_count = o->node_port_address_count, .node_port_primary = o->node_port_primary,
+		.no_fast_path = o->no_fast_path,
 	};
 	p->node = node_watch_new(&p->loop, &no, on_node, p, err);
 	if (!p->node)

@@ -12,7 +12,7 @@ enum {
 	OPT_KUBECONFIG = 256, OPT_MANIFESTS, OPT_NODE_NAME, OPT_NODE_IP, OPT_CGROUP, OPT_PIN_DIR, OPT_SERVICE_CIDR,
 	OPT_CLUSTER_CIDR, OPT_CLUSTER_DNS, OPT_CLUSTER_DOMAIN, OPT_DNS_UPSTREAM, OPT_LISTEN, OPT_NODE_PORT_RANGE,
 	OPT_HEALTHZ_LISTEN, OPT_POD_NETWORK, OPT_SNAT_PORTS, OPT_SNAT_ADDRESS, OPT_NODE_PORT_ADDRESSES, OPT_MAX_SERVICES,
-	OPT_MAX_ENDPOINTS, OPT_MAX_FLOWS, OPT_XDP, OPT_CLEANUP, OPT_HELP, OPT_VERSION,
+	OPT_MAX_ENDPOINTS, OPT_MAX_FLOWS, OPT_XDP, OPT_FAST_PATH, OPT_CLEANUP, OPT_HELP, OPT_VERSION,
 };
 static const struct option table[] = {
 	{ "kubeconfig", required_argument, NULL, OPT_KUBECONFIG },
@@ -37,6 +37,7 @@ static const struct option table[] = {
 	{ "max-endpoints", required_argument, NULL, OPT_MAX_ENDPOINTS },
 	{ "max-flows", required_argument, NULL, OPT_MAX_FLOWS },
 	{ "xdp", required_argument, NULL, OPT_XDP },
+	{ "fast-path", required_argument, NULL, OPT_FAST_PATH },
 	{ "cleanup", no_argument, NULL, OPT_CLEANUP },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -68,6 +69,8 @@ static void usage(FILE *out)
 	      "  --snat-address IP[,IP]    source of that, one of each family (default the node's address)\n"
 	      "  --max-services N, --max-endpoints N, --max-flows N  sizes of the kernel's maps\n"
 	      "  --xdp auto|off            use XDP where a driver has it (default auto)\n"
+	      "  --fast-path auto|off      packets from outside to pods of this node pass its stack by (default auto:\n"
+	      "                            while nobody filters what is forwarded)\n"
 	      "  --cleanup                 remove everything a proxy left in the kernel, and exit\n"
 	      "  --help, --version\n",
 	      out);
@@ -163,7 +166,7 @@ static int word_take(const char *option, const char *value, const char *const *w
 
 static int take(struct options *o, int c, const char *value)
 {
-	static const char *const networks[] = { "auto", "vxlan", "direct", "none", NULL }, *const xdp[] = { "auto", "off", NULL };
+	static const char *const networks[] = { "auto", "vxlan", "direct", "none", NULL }, *const auto_off[] = { "auto", "off", NULL };
 	const char *word;
 	int r;
 	switch (c) {
@@ -222,8 +225,12 @@ static int take(struct options *o, int c, const char *value)
 	case OPT_MAX_FLOWS:
 		return size_take("max-flows", value, &o->max_flows);
 	case OPT_XDP:
-		r = word_take("xdp", value, xdp, "not auto or off", &word);
+		r = word_take("xdp", value, auto_off, "not auto or off", &word);
 		o->no_xdp = r == 0 && strcmp(word, "off") == 0;
+		return r;
+	case OPT_FAST_PATH:
+		r = word_take("fast-path", value, auto_off, "not auto or off", &word);
+		o->no_fast_path = r == 0 && strcmp(word, "off") == 0;
 		return r;
 	case OPT_CLEANUP:
 		o->cleanup = true;

@@ -26,7 +26,7 @@ struct options {
 	size_t node_port_address_count;
 	bool node_port_primary;
 	uint32_t max_services, max_endpoints, max_flows; /* 0: the default */
-	bool no_xdp;
+	bool no_xdp, no_fast_path;
 	bool cleanup;
 };
 /* 0: go on; 1: help or version was printed; -EINVAL: wrong usage, already said on stderr. */

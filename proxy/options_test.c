@@ -49,9 +49,9 @@ static void test_taken(void **state)
 	assert_int_equal(o.cluster_dns[1].family, 0);
 	assert_int_equal(o.snat_port_min, 61000);
 	assert_int_equal(o.max_flows, 0);
-	assert_false(o.node_port_primary || o.node_port_address_count || o.no_xdp);
+	assert_false(o.node_port_primary || o.node_port_address_count || o.no_xdp || o.no_fast_path);
 	options_done(&o);
-	assert_int_equal(parse(&o, "--node-ip|2001:db8::1,192.0.2.1|--cluster-dns|fd00:96::a|--xdp|off|--max-services|100000|"
+	assert_int_equal(parse(&o, "--node-ip|2001:db8::1,192.0.2.1|--cluster-dns|fd00:96::a|--xdp|off|--fast-path|off|--max-services|100000|"
 				   "--node-port-addresses|192.0.2.9/24,2001:db8::/32|--snat-ports|50000-50999|--pod-network|direct|"
 				   "--snat-address|192.0.2.7", said, sizeof(said)), 0);
 	assert_int_equal(o.node_ip[0].bytes[3], 1);
@@ -63,7 +63,7 @@ static void test_taken(void **state)
 	assert_int_equal(o.snat_port_max, 50999);
 	assert_int_equal(o.snat_address[0].bytes[3], 7);
 	assert_int_equal(o.max_services, 100000);
-	assert_true(o.no_xdp);
+	assert_true(o.no_xdp && o.no_fast_path);
 	assert_string_equal(o.pod_network, "direct");
 	options_done(&o);
 	assert_int_equal(parse(&o, "--node-port-addresses|primary|--cluster-dns|EMPTY", said, sizeof(said)), 0);

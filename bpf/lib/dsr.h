@@ -128,7 +128,7 @@ __noinline int dsr_send(struct __sk_buff *skb)
 }
 
 /* What the packet inside is to us, decided before a byte is changed: a reason, ABI_TC_PASSED when it is nobody's of ours. */
-static __always_inline int dsr_flow(struct work *w, int peer)
+static __always_inline int dsr_flow(struct __sk_buff *skb, struct work *w, int peer)
 {
 	work_key(w);
 	struct abi_flow *f = bpf_map_lookup_elem(&flows, &w->key);
@@ -141,7 +141,7 @@ static __always_inline int dsr_flow(struct work *w, int peer)
 												    ABI_TC_PASSED;
 	}
 	if (!ours || !tc_flow_holds(w, f))
-		return tc_new(w, f);
+		return tc_new(skb, 0, w, f);
 	tc_flow_hit(w, f);
 	return ABI_TC_TRANSLATED;
 }
@@ -160,7 +160,7 @@ static __always_inline int dsr_inner(struct __sk_buff *skb, struct work *w)
 		return peer ? ABI_TC_DROP_FRAGMENT : ABI_TC_PASSED;
 	if (w->p.malformed)
 		return peer ? ABI_TC_DROP_MALFORMED : ABI_TC_PASSED;
-	return dsr_flow(w, peer);
+	return dsr_flow(skb, w, peer);
 }
 
 /* Takes the outer header off; everything that was read moves forward. */
@@ -201,7 +201,7 @@ __noinline int dsr_receive(struct __sk_buff *skb)
 	}
 	w->translated = 1;
 	w->reason = ABI_TC_DECAPSULATED;
-	return tc_verdict(skb, w, tc_translate(skb, w));
+	return tc_verdict(skb, w, route_by_stack(skb));
 }
 
 struct mss_search {

@@ -86,12 +86,6 @@ __noinline int icmp_find(struct __sk_buff *skb)
 	return found;
 }
 
-/* A checksum field after a change of what it covers. */
-static __always_inline __u16 csum_adjust(__u16 check, __u32 change)
-{
-	return csum_fold((__u32)(__u16)~check + (change & 0xffff) + (change >> 16));
-}
-
 /* Changes the checksum field at `at` by `change`, and the sum of the bytes around it accordingly. */
 static __always_inline int icmp_adjust(struct __sk_buff *skb, __u32 at, __u32 change, int keep_zero, __u32 *sum)
 {
@@ -134,8 +128,8 @@ static __always_inline int icmp_rewrite_quoted(struct __sk_buff *skb, const stru
 	return r;
 }
 
-/* The error as its receiver must see it. */
-__noinline int icmp_rewrite(struct __sk_buff *skb)
+/* The error as its receiver must see it; hop: as packet_rewrite(). */
+__noinline int icmp_rewrite(struct __sk_buff *skb, int hop)
 {
 	struct work *w = work_get();
 	if (!w)
@@ -149,7 +143,9 @@ __noinline int icmp_rewrite(struct __sk_buff *skb)
 	now = csum_adjust(check, inside);
 	r |= bpf_skb_store_bytes(skb, at, &now, sizeof(now), BPF_F_RECOMPUTE_CSUM);
 	if (p->v4)
-		return r | rewrite_addrs4(skb, p, &w->to, &outside);
+		return r | rewrite_addrs4(skb, p, &w->to, !!hop, &outside);
+	if (hop)
+		r |= packet_hop(skb, p);
 	r |= rewrite_addrs6(skb, p, &w->to, &outside);
 	return r | bpf_l4_csum_replace(skb, at, 0, outside, BPF_F_PSEUDO_HDR);
 }

@@ -39,6 +39,7 @@ struct packet {
 	__u32 l4_len;    /* bytes of transport header and payload, as the IP header says */
 	__u32 segment;   /* bytes of the largest packet on the wire, from the IP header on */
 	__be32 id;       /* of the datagram that a fragment belongs to */
+	__u16 check;     /* of IPv4's header */
 	__u32 frame, gso; /* bytes of the frame; payload of each segment when it is a train of them, else 0 */
 	__u8 kind, part, v4, flags;
 	__u8 hops, dont_fragment, malformed, first_header; /* first_header: IPv4's protocol, IPv6's next header */
@@ -70,7 +71,9 @@ struct work {
 	__u8 inside;              /* it came from a pod of this node */
 	__u8 translated;          /* `to` differs from what came */
 	__u8 unwrapped;           /* it came inside another packet, which names the backend: outer */
+	__u8 fast;                /* its flow is to pass the node's stack by */
 	struct trace_point trace;
+	struct bpf_fib_lookup way; /* off the stack, which deeper calls need */
 };
 
 struct {
@@ -171,6 +174,7 @@ static __always_inline int packet_parse4(void *ctx, int xdp, struct packet *p, i
 	p->hops = ip.ttl;
 	p->l4 = p->l3 + ip.ihl * 4;
 	p->id = ip.id;
+	p->check = ip.check;
 	p->dont_fragment = !!(ip.frag_off & bpf_htons(0x4000));
 	if (ip.frag_off & bpf_htons(0x1fff))
 		p->part = PACKET_LATER;

@@ -94,7 +94,7 @@ __noinline int place_at(void)
 	f->backend_id = w->backend_id = r->id;
 	f->generation = b->generation;
 	f->set_id = w->set_id;
-	f->flags = (w->inside ? ABI_FLOW_INSIDE : 0) | (r->loaded ? ABI_FLOW_LOADED : 0);
+	f->flags = (w->inside ? ABI_FLOW_INSIDE : 0) | (r->loaded ? ABI_FLOW_LOADED : 0) | (w->fast ? ABI_FLOW_FAST : 0);
 	if (addr_is_v4(b->addr) != w->p.v4)
 		return ABI_TC_DROP_NO_BACKEND_ADDRESS;
 	if (w->unwrapped)
@@ -195,9 +195,9 @@ __noinline int place_named(void)
 	return w->chosen.id ? SELECT_OK : SELECT_NONE;
 }
 
-/* Decides for a flow that is not known: work.frontend and work.key say what was asked. Returns ABI_TC_TRANSLATED with work.flow,
- * or why not. */
-__noinline int place_flow(void)
+/* Chooses a backend for a flow that is not known: work.frontend and work.key say what was asked. ABI_TC_TRANSLATED, or why
+ * there is none. */
+__noinline int place_choose(void)
 {
 	struct work *w = work_get();
 	if (!w)
@@ -210,8 +210,15 @@ __noinline int place_flow(void)
 		return ABI_TC_DROP_LOCAL_POLICY;
 	if (verdict == SELECT_OVERTAKEN) /* the client sends again */
 		return ABI_SOCK_OVERTAKEN;
-	if (verdict != SELECT_OK)
-		return ABI_TC_REFUSED_NO_ENDPOINTS;
+	return verdict == SELECT_OK ? ABI_TC_TRANSLATED : ABI_TC_REFUSED_NO_ENDPOINTS;
+}
+
+/* Makes the flow to the backend chosen: work.flow. ABI_TC_TRANSLATED, or why not. */
+__noinline int place_flow(void)
+{
+	struct work *w = work_get();
+	if (!w)
+		return ABI_TC_PASSED;
 	int reason = place_at();
 	return reason == ABI_TC_TRANSLATED ? place_insert(w) : reason;
 }

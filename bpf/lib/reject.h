@@ -35,13 +35,6 @@ static __always_inline __u32 reject_between(__u32 n, __u32 most)
 	return ((n - 1) & (most - 1)) + 1;
 }
 
-static __always_inline __u16 csum_fold(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)~sum;
-}
-
 /* Is the transport checksum left to the device? Then the helper does not touch the field. */
 static __always_inline int checksum_is_partial(struct __sk_buff *skb, __u32 at)
 {

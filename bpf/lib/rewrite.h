@@ -24,13 +24,42 @@ static __always_inline __u32 ports_of(const struct abi_tuple *t)
 	return *(const __u32 *)&t->sport;
 }
 
-static __always_inline int rewrite_addrs4(struct __sk_buff *skb, const struct packet *p, const struct abi_tuple *to,
+static __always_inline __u16 csum_fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)~sum;
+}
+
+/* A checksum field after a change of what it covers. */
+static __always_inline __u16 csum_adjust(__u16 check, __u32 change)
+{
+	return csum_fold((__u32)(__u16)~check + (change & 0xffff) + (change >> 16));
+}
+
+/* IPv4's header from the hops on. */
+struct rewrite_ip4 {
+	__u8 hops, proto;
+	__u16 check;
+	__be32 saddr, daddr;
+};
+
+/* What the header becomes: from and to these addresses, `hops` further; *ret_sum: the addresses' change. */
+static __always_inline void rewrite_header4(const struct packet *p, __be32 saddr, __be32 daddr, __u8 hops, struct rewrite_ip4 *out,
+					    __u32 *ret_sum)
+{
+	struct rewrite_ip4 was = { .hops = p->hops, .proto = p->first_header, .saddr = p->t.saddr[3], .daddr = p->t.daddr[3] };
+	*out = (struct rewrite_ip4){ .hops = p->hops - hops, .proto = was.proto, .saddr = saddr, .daddr = daddr };
+	*ret_sum = bpf_csum_diff(&was.saddr, 8, &out->saddr, 8, 0);
+	out->check = csum_adjust(p->check, bpf_csum_diff((__be32 *)&was, 4, (__be32 *)out, 4, *ret_sum));
+}
+
+static __always_inline int rewrite_addrs4(struct __sk_buff *skb, const struct packet *p, const struct abi_tuple *to, __u8 hops,
 					  __u32 *ret_sum)
 {
-	__u32 from[2] = { p->t.saddr[3], p->t.daddr[3] }, now[2] = { to->saddr[3], to->daddr[3] };
-	*ret_sum = bpf_csum_diff(from, sizeof(from), now, sizeof(now), 0);
-	return bpf_l3_csum_replace(skb, p->l3 + REWRITE_V4_CHECK, 0, *ret_sum, 0) |
-	       bpf_skb_store_bytes(skb, p->l3 + REWRITE_V4_ADDRS, now, sizeof(now), 0);
+	struct rewrite_ip4 now;
+	rewrite_header4(p, to->saddr[3], to->daddr[3], hops, &now, ret_sum);
+	return bpf_skb_store_bytes(skb, p->l3 + REWRITE_V4_HOPS, &now, sizeof(now), 0);
 }
 
 /*
@@ -59,8 +88,20 @@ static __always_inline int rewrite_sctp(struct __sk_buff *skb, const struct pack
 	return r | bpf_skb_store_bytes(skb, p->l4, &ports, sizeof(ports), BPF_F_RECOMPUTE_CSUM);
 }
 
-/* Makes the packet go from and to where work.to says; 0 or not. */
-__noinline int packet_rewrite(struct __sk_buff *skb)
+/* One hop further, as every router does. The caller has seen that there are hops left. */
+static __always_inline int packet_hop(struct __sk_buff *skb, const struct packet *p)
+{
+	__u8 hops = p->hops - 1;
+	struct rewrite_ip4 now;
+	__u32 unused;
+	if (!p->v4)
+		return bpf_skb_store_bytes(skb, p->l3 + REWRITE_V6_HOPS, &hops, 1, BPF_F_RECOMPUTE_CSUM);
+	rewrite_header4(p, p->t.saddr[3], p->t.daddr[3], 1, &now, &unused);
+	return bpf_skb_store_bytes(skb, p->l3 + REWRITE_V4_HOPS, &now, 4, 0);
+}
+
+/* Makes the packet go from and to where work.to says, a hop further if a router is to be played; 0 or not. */
+__noinline int packet_rewrite(struct __sk_buff *skb, int hop)
 {
 	struct work *w = work_get();
 	if (!w)
@@ -68,7 +109,9 @@ __noinline int packet_rewrite(struct __sk_buff *skb)
 	const struct packet *p = &w->p;
 	const struct abi_tuple *to = &w->to;
 	__u32 sum, ports = ports_of(to), old_ports = ports_of(&p->t);
-	int r = p->v4 ? rewrite_addrs4(skb, p, to, &sum) : rewrite_addrs6(skb, p, to, &sum);
+	int r = p->v4 ? rewrite_addrs4(skb, p, to, !!hop, &sum) : rewrite_addrs6(skb, p, to, &sum);
+	if (hop && !p->v4)
+		r |= packet_hop(skb, p);
 	if (p->part == PACKET_LATER)
 		return r;
 	if (p->t.proto == PACKET_SCTP)
@@ -87,17 +130,6 @@ __noinline int packet_rewrite(struct __sk_buff *skb)
 		return r;
 	r |= bpf_l4_csum_replace(skb, at, old_ports, ports, flags | sizeof(ports));
 	return r | bpf_skb_store_bytes(skb, p->l4, &ports, sizeof(ports), 0);
-}
-
-/* One hop further, as every router does. The caller has seen that there are hops left. */
-static __always_inline int packet_hop(struct __sk_buff *skb, const struct packet *p)
-{
-	__u8 hops = p->hops - 1;
-	if (!p->v4)
-		return bpf_skb_store_bytes(skb, p->l3 + REWRITE_V6_HOPS, &hops, 1, BPF_F_RECOMPUTE_CSUM);
-	__u8 from[2] = { p->hops, p->first_header }, now[2] = { hops, p->first_header };
-	return bpf_l3_csum_replace(skb, p->l3 + REWRITE_V4_CHECK, *(__u16 *)from, *(__u16 *)now, 2) |
-	       bpf_skb_store_bytes(skb, p->l3 + REWRITE_V4_HOPS, &hops, 1, 0);
 }
 
 #endif

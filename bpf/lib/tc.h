@@ -107,8 +107,53 @@ static __always_inline int tc_stray(struct work *w)
 	return is_node_addr(w->key.addr) ? ABI_TC_PASSED : ABI_TC_REJECTED;
 }
 
+/* The way of a packet from and to where work.to says, told by its link in work.way; 0: there is none for plain frames. */
+static __always_inline int tc_way(void *ctx, struct work *w, __u32 ifindex)
+{
+	__builtin_memset(&w->way, 0, sizeof(w->way));
+	route_question(w, &w->way, ifindex, 1);
+	long found = bpf_fib_lookup(ctx, &w->way, sizeof(w->way), 0);
+	return found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH;
+}
+
+/* Is the next hop that was found where the packet goes? */
+static __always_inline int tc_way_ends(const struct work *w)
+{
+	return w->p.v4 ? w->way.ipv4_dst == w->to.daddr[3] : addr_same(w->way.ipv6_dst, w->to.daddr);
+}
+
+/* Whether the flow to the backend chosen may pass the node's stack by, both ways: neither conntrack nor a filter sees any of it then.
+ * What the stack might not let through, or not by these links, is left to it. */
+static __always_inline int tc_may_be_fast(void *ctx, __u32 ifindex, struct work *w)
+{
+	const struct abi_config *c = config_get();
+	const struct abi_backend *b = &w->chosen.backend;
+	if (!c || !c->pods_ifindex || !(c->flags & ABI_CONFIG_FAST_PATH) || w->inside || w->unwrapped ||
+	    !(b->flags & ABI_BACKEND_LOCAL) || !in_pod_range(c, b->addr) || in_pod_range(c, w->key.client) || is_node_addr(w->key.client))
+		return 0;
+	w->to = w->p.t;
+	addr_copy(w->to.daddr, b->addr);
+	w->to.dport = b->port;
+	if (!tc_way(ctx, w, ifindex) || w->way.ifindex != c->pods_ifindex || !tc_way_ends(w))
+		return 0;
+	addr_copy(w->to.saddr, w->p.t.daddr);
+	addr_copy(w->to.daddr, w->p.t.saddr);
+	w->to.sport = w->p.t.dport;
+	w->to.dport = w->p.t.sport;
+	return tc_way(ctx, w, c->pods_ifindex) && w->way.ifindex == ifindex;
+}
+
+/* In tc. A program of XDP has another context. */
+__noinline int tc_decide_fast(struct __sk_buff *skb)
+{
+	struct work *w = work_get();
+	if (w)
+		w->fast = tc_may_be_fast(skb, skb->ifindex, w);
+	return 0;
+}
+
 /* A packet without a usable flow: gets one (ABI_TC_TRANSLATED), or a reason why not. old: an earlier life, or NULL. */
-static __always_inline int tc_new(struct work *w, struct abi_flow *old)
+static __always_inline int tc_new(void *ctx, int xdp, struct work *w, struct abi_flow *old)
 {
 	int whose = tc_frontend();
 	if (whose == TC_NOBODYS || (w->unwrapped && !(w->frontend.flags & ABI_FRONTEND_DSR)))
@@ -132,6 +177,13 @@ static __always_inline int tc_new(struct work *w, struct abi_flow *old)
 		flow_remove(&w->key, old);
 	}
 	w->frontend.set_id = w->set_id;
+	int reason = place_choose();
+	if (reason != ABI_TC_TRANSLATED)
+		return reason;
+	if (xdp)
+		w->fast = tc_may_be_fast(ctx, ((struct xdp_md *)ctx)->ingress_ifindex, w);
+	else
+		tc_decide_fast(ctx);
 	return place_flow();
 }
 
@@ -161,13 +213,12 @@ static __always_inline int tc_refuse(struct __sk_buff *skb, struct work *w, __u3
 	return tc_verdict(skb, w, verdict);
 }
 
-/* Translates a packet that the kernel itself routes on. */
-static __always_inline int tc_translate(struct __sk_buff *skb, struct work *w)
+/* Sends a translated packet on its way; how: ABI_FLOW_* of its flow. */
+static __always_inline int tc_send(struct __sk_buff *skb, __u32 how)
 {
-	if (!route_rewrite(skb, w))
-		return TC_ACT_UNSPEC;
-	w->reason = ABI_TC_DROP_REWRITE;
-	return TC_ACT_SHOT;
+	if (how & ABI_FLOW_SNAT)
+		return route_send(skb);
+	return how & ABI_FLOW_FAST ? route_to_pod(skb) : route_by_stack(skb);
 }
 
 /* From the client to the backend: w->to by the flow found or made. */
@@ -216,7 +267,7 @@ __noinline int tc_forward(struct __sk_buff *skb)
 			return tc_refuse(skb, w, ABI_TC_DROP_MALFORMED);
 		tc_flow_hit(w, f);
 	} else {
-		int reason = tc_new(w, f);
+		int reason = tc_new(skb, 0, w, f);
 		if (reason != ABI_TC_TRANSLATED)
 			return tc_refuse(skb, w, reason);
 	}
@@ -225,7 +276,7 @@ __noinline int tc_forward(struct __sk_buff *skb)
 	if (w->flow.flags & ABI_FLOW_DSR_OUT)
 		return tc_verdict(skb, w, dsr_send(skb));
 	tc_towards_backend(w);
-	return tc_verdict(skb, w, w->flow.flags & ABI_FLOW_SNAT ? route_send(skb) : tc_translate(skb, w));
+	return tc_verdict(skb, w, tc_send(skb, w->flow.flags));
 }
 
 enum { TC_NOT_OURS = -2 };
@@ -251,12 +302,16 @@ static __always_inline void tc_towards_client(struct work *w, struct abi_flow_re
 	w->translated = 1;
 	w->reason = ABI_TC_TRANSLATED;
 	__u8 bits = flow_state_bits(&w->p, ABI_FLOW_SERVER_FIN, ABI_FLOW_RESET);
-	if (bits) {
-		flow_key_of_reply(&w->key, r, w->p.t.proto);
-		struct abi_flow *f = bpf_map_lookup_elem(&flows, &w->key);
-		if (f)
-			f->state |= bits;
-	}
+	if (!bits && !trace_on()) /* who traces wants to know the Service */
+		return;
+	flow_key_of_reply(&w->key, r, w->p.t.proto);
+	struct abi_flow *f = bpf_map_lookup_elem(&flows, &w->key);
+	if (!f)
+		return;
+	if (bits)
+		f->state |= bits;
+	w->set_id = f->set_id;
+	w->backend_id = f->backend_id;
 }
 
 /* An answer: becomes the frontend's, for the client. TC_NOT_OURS when it belongs to no flow. */
@@ -268,6 +323,9 @@ __noinline int tc_reply(struct __sk_buff *skb)
 	struct abi_flow_reply *r = tc_find_reply(w);
 	if (!r)
 		return TC_NOT_OURS;
+	/* The stack brings it to the way out, where it is translated. */
+	if (w->program == ABI_PROGRAM_TC_PODS && !(r->flags & (ABI_FLOW_SNAT | ABI_FLOW_FAST)))
+		return tc_pass(skb, w);
 	if (w->p.malformed)
 		return tc_drop(skb, w, ABI_TC_DROP_MALFORMED);
 	tc_towards_client(w, r);
@@ -275,7 +333,7 @@ __noinline int tc_reply(struct __sk_buff *skb)
 		fragment_note(&w->p);
 	if (r->flags & ABI_FLOW_DSR_IN && w->p.t.proto == IPPROTO_TCP && w->p.flags & PACKET_SYN && dsr_clamp(skb))
 		return tc_drop(skb, w, ABI_TC_DROP_REWRITE);
-	return tc_verdict(skb, w, w->program == ABI_PROGRAM_TC_EGRESS ? tc_translate(skb, w) : route_send(skb));
+	return tc_verdict(skb, w, w->program == ABI_PROGRAM_TC_EGRESS ? route_by_stack(skb) : route_send(skb));
 }
 
 __noinline int tc_icmp(struct __sk_buff *skb)
@@ -293,9 +351,10 @@ __noinline int tc_icmp(struct __sk_buff *skb)
 		return tc_verdict(skb, w, dsr_send(skb));
 	w->translated = 1;
 	w->reason = ABI_TC_ICMP_TRANSLATED;
-	/* Towards a backend of this node, and out of a link, the kernel's own routing is right. */
-	int by_kernel = w->program == ABI_PROGRAM_TC_EGRESS || (found == ICMP_TO_BACKEND && !(w->flow.flags & ABI_FLOW_SNAT));
-	return tc_verdict(skb, w, by_kernel ? tc_translate(skb, w) : route_send(skb));
+	if (found == ICMP_TO_BACKEND)
+		return tc_verdict(skb, w, tc_send(skb, w->flow.flags));
+	/* Out of a link it is already on its way. */
+	return tc_verdict(skb, w, w->program == ABI_PROGRAM_TC_EGRESS ? route_by_stack(skb) : route_send(skb));
 }
 
 /* Whether an answer to what was sent on from here may look like this. */
@@ -304,7 +363,7 @@ static __always_inline int tc_may_be_reply(const struct abi_config *c, const str
 	const __u32 *to = w->p.t.daddr;
 	int family = !w->p.v4;
 	if (w->program == ABI_PROGRAM_TC_PODS) /* of two pods, or of a pod and the node */
-		return addr_same(to, c->snat_pod[family]);
+		return c->pods_ifindex || addr_same(to, c->snat_pod[family]);
 	__u16 port = bpf_ntohs(w->p.t.dport);
 	return in_pod_range(c, to) || addr_same(to, c->snat_pod[family]) ||
 	       (addr_same(to, c->snat_node[family]) && port >= c->snat_node_min && port <= c->snat_node_max);
@@ -398,6 +457,10 @@ static __always_inline int tc_in(struct __sk_buff *skb, __u8 program, int forwar
 static __always_inline int tc_out(struct __sk_buff *skb)
 {
 	int verdict;
+	if (skb->tc_index == ROUTE_DONE) {
+		skb->tc_index = 0;
+		return TC_ACT_UNSPEC;
+	}
 	struct work *w = tc_begin(skb, ABI_PROGRAM_TC_EGRESS, &verdict);
 	if (!w)
 		return verdict;

@@ -59,14 +59,14 @@ static __always_inline int xdp_drops(struct work *w, int reason)
 }
 
 /* A client's packet: a verdict; with XDP_TX work.to says where it goes, or work.flow to which backend it is wrapped for. */
-static __always_inline int xdp_forward(const struct abi_config *c, struct work *w)
+static __always_inline int xdp_forward(struct xdp_md *ctx, const struct abi_config *c, struct work *w)
 {
 	work_key(w);
 	struct abi_flow *f = bpf_map_lookup_elem(&flows, &w->key);
 	if (f && tc_flow_holds(w, f)) {
 		tc_flow_hit(w, f);
 	} else {
-		int reason = tc_new(w, f);
+		int reason = tc_new(ctx, 1, w, f);
 		if (reason != ABI_TC_TRANSLATED)
 			return xdp_drops(w, reason) ? XDP_DROP : XDP_PASS;
 	}
@@ -77,13 +77,6 @@ static __always_inline int xdp_forward(const struct abi_config *c, struct work *
 	tc_towards_backend(w);
 	return XDP_TX;
 }
-
-/* IPv4's header from the hops on. */
-struct xdp_ip4 {
-	__u8 hops, proto;
-	__u16 check;
-	__be32 saddr, daddr;
-};
 
 /* Takes a hop off and, unless the packet is to be wrapped, writes the addresses; *sum: their change. 0 or not. */
 static __always_inline int xdp_rewrite_ip(struct xdp_md *ctx, const struct work *w, int addresses, __u32 *sum)
@@ -98,21 +91,9 @@ static __always_inline int xdp_rewrite_ip(struct xdp_md *ctx, const struct work 
 		*sum = bpf_csum_diff((__be32 *)p->t.saddr, 32, (__be32 *)w->to.saddr, 32, 0);
 		return r | bpf_xdp_store_bytes(ctx, p->l3 + REWRITE_V6_ADDRS, (void *)w->to.saddr, 32);
 	}
-	struct xdp_ip4 from, now;
-	if (bpf_xdp_load_bytes(ctx, p->l3 + REWRITE_V4_HOPS, &from, sizeof(from)) < 0)
-		return -1;
-	now = from;
-	now.hops--;
-	if (addresses) {
-		now.saddr = w->to.saddr[3];
-		now.daddr = w->to.daddr[3];
-		*sum = bpf_csum_diff(&from.saddr, 8, &now.saddr, 8, 0);
-	}
-	now.check = from.check = 0;
-	__u32 change = bpf_csum_diff((__be32 *)&from, sizeof(from), (__be32 *)&now, sizeof(now), 0);
-	if (bpf_xdp_load_bytes(ctx, p->l3 + REWRITE_V4_CHECK, &now.check, sizeof(now.check)) < 0)
-		return -1;
-	now.check = csum_adjust(now.check, change);
+	struct rewrite_ip4 now;
+	const struct abi_tuple *to = addresses ? &w->to : &p->t;
+	rewrite_header4(p, to->saddr[3], to->daddr[3], 1, &now, sum);
 	return bpf_xdp_store_bytes(ctx, p->l3 + REWRITE_V4_HOPS, &now, sizeof(now));
 }
 
@@ -189,7 +170,7 @@ static __always_inline int xdp_in(struct xdp_md *ctx)
 	int back = xdp_reply(c, w);
 	if (!back && in_pod_range(c, w->p.t.daddr)) /* no frontend's address */
 		return XDP_PASS;
-	int verdict = back ? XDP_TX : xdp_forward(c, w);
+	int verdict = back ? XDP_TX : xdp_forward(ctx, c, w);
 	if (verdict == XDP_TX)
 		verdict = xdp_send(ctx, w, !back && w->flow.flags & ABI_FLOW_DSR_OUT);
 	if (verdict == XDP_PASS)

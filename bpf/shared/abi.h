@@ -211,6 +211,7 @@ enum { /* flags */
 	ABI_FLOW_INSIDE = 1 << 3,  /* the client is a pod of this node whose socket was not translated */
 	ABI_FLOW_LOADED = 1 << 4,  /* counted in `loads` of its backend */
 	ABI_FLOW_PORT = 1 << 5,    /* the backend sees the client's own address with snat_port: its port was taken */
+	ABI_FLOW_FAST = 1 << 6,  /* to a pod of this node past the node's stack, and back */
 };
 struct abi_flow {
 	ABI_MOVED
@@ -291,6 +292,7 @@ enum {
 	/* Flows are being copied from maps of another version: TCP in mid-flight without a flow may still get one, so it is
 	 * dropped in silence (its sender sends again), never rejected. */
 	ABI_CONFIG_MIGRATING = 1 << 0,
+	ABI_CONFIG_FAST_PATH = 1 << 1, /* new flows to pods of this node may pass its stack by (ABI_FLOW_FAST) */
 };
 /* One element. Written by the daemon. Index 0: IPv4 (v4-mapped), 1: IPv6. A mask that begins with 0 means none. */
 struct abi_config {
@@ -312,7 +314,7 @@ struct abi_config {
 	__u32 backend_high;   /* ids below it may be in use; read when a daemon adopts the maps */
 	__u32 generation;     /* highest backend generation given out */
 	__u32 trace;          /* 0: off; else serial of the filter in `trace_filter`: programs compare nothing while it is 0 */
-	__u32 pad2;
+	__u32 pods_ifindex;   /* the bridge of this node's pods, where packets of ABI_FLOW_FAST go; 0: none */
 };
 _Static_assert(sizeof(struct abi_config) == 232, "config");
 

@@ -43,6 +43,9 @@ struct engine_node {
 	uint16_t snat_node_min, snat_node_max; /* ports for snat_node; snat_pod has 1024-65535 */
 	const struct ip_addr *peers; /* addresses and tunnel addresses of the cluster's other nodes */
 	size_t peer_count;
+	/* New flows from outside to pods of this node may pass its stack by. */
+	bool fast_path;
+	const char *filtered_by; /* why not: who filters what is forwarded; NULL: nobody, or it was not asked for */
 };
 struct engine_ops {
 	/* Writes may be gathered; engine_commit() makes them visible. Each port changes as a whole. */

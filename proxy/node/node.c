@@ -15,20 +15,22 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "proxy/node/filters.h"
 #include "proxy/node/view.h"
 
-enum { SETTLE_MS = 20, RETRY_MS = 1000, ADDRS_MAX = 1024, LINKS_MAX = 16384, DEFAULTS_MAX = 256 };
-enum { DIRTY_LINKS = 1 << 0, DIRTY_ADDRS = 1 << 1, DIRTY_ROUTES = 1 << 2, DIRTY_ALL = 7 };
+enum { SETTLE_MS = 20, RETRY_MS = 1000, FILTERS_MS = 5000, ADDRS_MAX = 1024, LINKS_MAX = 16384, DEFAULTS_MAX = 256 };
+enum { DIRTY_LINKS = 1 << 0, DIRTY_ADDRS = 1 << 1, DIRTY_ROUTES = 1 << 2, DIRTY_FILTERS = 1 << 3, DIRTY_ALL = 15 };
 
 struct node_watch {
 	uv_poll_t *poll;
-	uv_timer_t *timer;
+	uv_timer_t *timer, *filters_timer;
 	int fd;
 	unsigned dirty;
 	struct node_options o;
 	node_change_fn fn;
 	void *user;
 	struct raw_net net;
+	struct filters filters;
 	struct node_view told, next;
 	bool told_once;
 };
@@ -166,6 +168,8 @@ static int look(struct node_watch *w, struct err *err)
 		nl_socket_free(s);
 	if (r < 0)
 		return err_set(err, EIO, "reading the node's addresses: %s", nl_geterror(r));
+	if (w->dirty & DIRTY_FILTERS && !w->o.no_fast_path)
+		filters_look(&w->filters);
 	w->dirty = 0;
 	return 0;
 }
@@ -175,6 +179,8 @@ static void tell(struct node_watch *w)
 	if (w->o.cluster && !cluster_synced(w->o.cluster))
 		return;
 	node_view_build(&w->net, &w->o, &w->next);
+	w->next.node.filtered_by = filters_found(&w->filters);
+	w->next.node.fast_path = !w->o.no_fast_path && !w->next.node.filtered_by;
 	if (w->told_once && node_view_same(&w->told, &w->next))
 		return;
 	struct node_view old = w->told;
@@ -197,6 +203,14 @@ static void settle(struct node_watch *w)
 {
 	if (w->timer && !uv_is_active((uv_handle_t *)w->timer))
 		uv_timer_start(w->timer, on_settled, SETTLE_MS, 0);
+}
+
+/* The older iptables tells nobody of its changes. */
+static void on_filters_due(uv_timer_t *t)
+{
+	struct node_watch *w = t->data;
+	w->dirty |= DIRTY_FILTERS;
+	settle(w);
 }
 
 static unsigned event_dirties(const struct node_watch *w, const struct nlmsghdr *h)
@@ -279,6 +293,11 @@ struct node_watch *node_watch_new(uv_loop_t *loop, const struct node_options *o,
 	w->timer = mem_new(uv_timer_t);
 	uv_timer_init(loop, w->timer);
 	w->timer->data = w;
+	w->filters_timer = mem_new(uv_timer_t);
+	uv_timer_init(loop, w->filters_timer);
+	w->filters_timer->data = w;
+	if (!o->no_fast_path)
+		uv_timer_start(w->filters_timer, on_filters_due, FILTERS_MS, FILTERS_MS);
 	if (look(w, err) < 0) {
 		node_watch_free(w);
 		return NULL;
@@ -304,6 +323,8 @@ void node_watch_free(struct node_watch *w)
 		uv_close((uv_handle_t *)w->poll, free_handle);
 	if (w->timer)
 		uv_close((uv_handle_t *)w->timer, free_handle);
+	if (w->filters_timer)
+		uv_close((uv_handle_t *)w->filters_timer, free_handle);
 	if (w->fd >= 0)
 		close(w->fd);
 	node_view_done(&w->told);

@@ -25,6 +25,7 @@ struct node_options {
 	const struct ip_prefix *node_port_addresses; /* borrow, for the watch's life */
 	size_t node_port_address_count;
 	bool node_port_primary;
+	bool no_fast_path; /* whether or not somebody filters what is forwarded */
 };
 typedef void (*node_change_fn)(const struct engine_node *node, void *user);
 struct node_watch;

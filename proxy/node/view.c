@@ -221,7 +221,7 @@ bool node_view_same(const struct node_view *a, const struct node_view *b)
 	const struct engine_node *x = &a->node, *y = &b->node;
 	if (x->addr_count != y->addr_count || x->link_count != y->link_count || x->peer_count != y->peer_count ||
 	    x->snat_node_min != y->snat_node_min || x->snat_node_max != y->snat_node_max ||
-	    !addrs_same(x->snat_pod, y->snat_pod, 2) || !addrs_same(x->snat_node, y->snat_node, 2) ||
+	    x->fast_path != y->fast_path || !addrs_same(x->snat_pod, y->snat_pod, 2) || !addrs_same(x->snat_node, y->snat_node, 2) ||
 	    !addrs_same(x->addrs, y->addrs, x->addr_count) || !addrs_same(x->peers, y->peers, x->peer_count))
 		return false;
 	for (size_t i = 0; i < x->link_count; i++) {

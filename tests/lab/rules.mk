@@ -7,7 +7,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(LAB_OBJ) $(LIB_AR)
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIB_LDLIBS) -lbpf -lpthread -lm
 EXTRA_TARGETS += $(B)/tests/lab/labtool
 EXTRA_TARGETS += $(B)/tests/lab/offload
-TEST_SCRIPTS += tests/lab/test.sh tests/lab/dsr.sh tests/lab/path.sh
+TEST_SCRIPTS += tests/lab/test.sh tests/lab/dsr.sh tests/lab/path.sh tests/lab/fast.sh
 $(B)/tests/lab/history: $(B)/obj/tests/lab/reference.o $(B)/obj/tests/lab/objects.o $(B)/obj/tests/bpf/programs.o $(B)/obj/tests/bpf/packet.o
 EXTRA_TARGETS += $(B)/tests/lab/history
 TEST_SCRIPTS += tests/lab/history.sh

@@ -95,6 +95,18 @@ static void source_write(uint32_t to[4], const struct ip_addr *a)
 			__atomic_store_n(&to[i], v[i], __ATOMIC_RELEASE);
 }
 
+/* Flows that are fast already stay so while there is a bridge; only new ones ask for leave. */
+static void fast_path_write(struct abi_config *c, const struct engine_node *node)
+{
+	uint32_t pods = 0;
+	for (size_t i = 0; i < node->link_count && !pods; i++)
+		if (node->links[i].kind == ENGINE_LINK_PODS && node->links[i].ethernet)
+			pods = node->links[i].ifindex;
+	uint16_t flags = (uint16_t)(node->fast_path ? c->flags | ABI_CONFIG_FAST_PATH : c->flags & ~ABI_CONFIG_FAST_PATH);
+	__atomic_store_n(&c->pods_ifindex, pods, __ATOMIC_RELEASE);
+	__atomic_store_n(&c->flags, flags, __ATOMIC_RELEASE);
+}
+
 static void sources_write(struct abi_config *c, const struct engine_node *node)
 {
 	enum { SNAT_POD_MIN = 1024, SNAT_POD_MAX = 65535 };
@@ -113,6 +125,7 @@ int ebpf_node_set(struct engine *engine, const struct engine_node *node, struct 
 	struct ebpf *e = CONTAINER_OF(engine, struct ebpf, engine);
 	bool changed;
 	sources_write(e->config, node);
+	fast_path_write(e->config, node);
 	int r = addrs_write(e, node, &changed, err), p = peers_write(e, node, err);
 	if (changed)
 		ebpf_ports_reflag(e);

@@ -75,10 +75,11 @@ static char *text(const char *fmt, ...)
 				for (uint8_t proto = protocols[i_##proto], once = 1; once; once = 0)             \
 					for (size_t quote = k < 4 ? WHOLE : (v6 ? 40 : 20) + 8; quote; quote = 0)
 
-/* A backend of this node: complaints from outside about its answers, and its own about what came. */
-static void test_local(void **state)
+/* A backend of this node: complaints from outside about its answers, and its own about what came. fast: past the stack. */
+static void local(bool fast)
 {
-	(void)state;
+	struct bpf_program *back = fast ? skel->progs.tc_pods : skel->progs.tc_egress;
+	int verdict = fast ? TC_ACT_REDIRECT : TC_ACT_UNSPEC;
 	EACH_CASE(v6, proto, k, quote)
 	{
 		one_backend(POD1(v6), 8080, proto, ABI_BACKEND_LOCAL);
@@ -86,16 +87,32 @@ static void test_local(void **state)
 		struct packet about = sent(proto, NODE(v6), 30080, CLIENT(v6), 40000);
 		struct packet e = complain(ROUTER(v6), NODE(v6), kinds[v6][k % 4], &about, quote);
 		run(&e, skel->progs.tc_ingress);
-		assert_error(&e, TC_ACT_UNSPEC, text("%s>%s", ROUTER(v6), POD1(v6)), text("%s:8080>%s:40000", POD1(v6), CLIENT(v6)), quote);
+		assert_error(&e, verdict, text("%s>%s", ROUTER(v6), POD1(v6)), text("%s:8080>%s:40000", POD1(v6), CLIENT(v6)), quote);
 		about = sent(proto, CLIENT(v6), 40000, POD1(v6), 8080);
 		e = complain(POD1(v6), CLIENT(v6), kinds[v6][k % 4], &about, quote);
-		run(&e, skel->progs.tc_egress);
-		assert_error(&e, TC_ACT_UNSPEC, text("%s>%s", NODE(v6), CLIENT(v6)), text("%s:40000>%s:30080", CLIENT(v6), NODE(v6)), quote);
+		run(&e, back);
+		assert_error(&e, verdict, text("%s>%s", NODE(v6), CLIENT(v6)), text("%s:40000>%s:30080", CLIENT(v6), NODE(v6)), quote);
 		/* A router on the way to it keeps its name. */
 		e = complain(ROUTER(v6), CLIENT(v6), kinds[v6][k % 4], &about, quote);
-		run(&e, skel->progs.tc_egress);
-		assert_error(&e, TC_ACT_UNSPEC, text("%s>%s", ROUTER(v6), CLIENT(v6)), text("%s:40000>%s:30080", CLIENT(v6), NODE(v6)), quote);
+		run(&e, back);
+		assert_error(&e, verdict, text("%s>%s", ROUTER(v6), CLIENT(v6)), text("%s:40000>%s:30080", CLIENT(v6), NODE(v6)), quote);
 	}
+}
+
+static void test_local(void **state)
+{
+	(void)state;
+	local(false);
+}
+
+static void test_local_fast(void **state)
+{
+	(void)state;
+	struct abi_config c = config_default();
+	c.flags = ABI_CONFIG_FAST_PATH;
+	c.pods_ifindex = kl0;
+	put_config(&c);
+	local(true);
 }
 
 /* A backend of another node: complaints from outside, its own, and those of routers in between. */
@@ -152,7 +169,7 @@ static void test_left_alone(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(test_local), TEST(test_remote), TEST(test_left_alone) };
+	const struct CMUnitTest tests[] = { TEST(test_local), TEST(test_local_fast), TEST(test_remote), TEST(test_left_alone) };
 	device_sums = true;
 	return RUN_PACKET_TESTS(tests);
 }

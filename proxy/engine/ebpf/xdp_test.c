@@ -204,6 +204,26 @@ static void test_left_to_tc(void **state)
 	}
 }
 
+/* A flow that XDP made, to a pod of this node, is as fast as one of tc's. */
+static void test_fast_path(void **state)
+{
+	(void)state;
+	struct abi_config c = config_default();
+	c.flags = ABI_CONFIG_FAST_PATH;
+	c.pods_ifindex = kl0;
+	put_config(&c);
+	for (int v6 = 0; v6 < 2; v6++) {
+		one_backend(POD1(v6), 8080, IPPROTO_TCP, ABI_BACKEND_LOCAL);
+		struct packet p = client(v6, IPPROTO_TCP, 40000, VIP(v6), 80, SYN), was = p;
+		run_xdp(&p);
+		assert_passed(&p, &was);
+		assert_int_equal(map_count(skel->maps.flows), 1 + (size_t)v6);
+		run(&p, skel->progs.tc_ingress);
+		assert_int_equal(p.verdict, TC_ACT_REDIRECT);
+		assert_flow(&p, "%s:40000>%s:8080", CLIENT(v6), POD1(v6));
+	}
+}
+
 static void test_too_big_is_tcs(void **state)
 {
 	(void)state;
@@ -346,7 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_there_and_back), TEST(test_ip_options_and_extensions), TEST(test_no_udp_checksum), TEST(test_wrapped),
-		TEST(test_left_to_tc),	   TEST(test_too_big_is_tcs),		 TEST(test_drops),	     TEST(test_hash_is_the_same),
+		TEST(test_left_to_tc),	   TEST(test_fast_path), TEST(test_too_big_is_tcs),		 TEST(test_drops),	     TEST(test_hash_is_the_same),
 		TEST(test_trace),	   TEST(test_random_packets),
 	};
 	libbpf_set_print(quiet);
