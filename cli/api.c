@@ -50,13 +50,55 @@ static void on_done(const struct kube_result *r, void *user)
 					  .object = json_incref(r->object) };
 }
 
-bool api_call(struct api *a, const char *method, const char *path, const json_t *body, struct api_answer *ret)
+static bool call(struct api *a, const char *method, const char *path, const char *type, const json_t *body, struct api_answer *ret)
 {
 	struct waiting w = { .answer = ret };
 
 	api_answer_done(ret);
-	kube_do_within(a->client, CALL_TIMEOUT_MS, method, path, NULL, body, on_done, &w);
+	kube_do_within(a->client, CALL_TIMEOUT_MS, method, path, type, body, on_done, &w);
 	while (!w.done)
 		uv_run(&a->loop, UV_RUN_ONCE);
 	return ret->status >= 200 && ret->status < 300;
+}
+
+bool api_call(struct api *a, const char *method, const char *path, const json_t *body, struct api_answer *ret)
+{
+	return call(a, method, path, NULL, body, ret);
+}
+
+bool api_patch(struct api *a, const char *path, const json_t *patch, struct api_answer *ret)
+{
+	return call(a, "PATCH", path, KUBE_MERGE_PATCH, patch, ret);
+}
+
+struct text {
+	struct strbuf *out;
+	struct err *err;
+	int result;
+	bool done;
+};
+
+static void on_text(const struct http_answer *a, void *user)
+{
+	struct text *t = user;
+	_cleanup_json_ json_t *status = NULL;
+	const char *reason, *message;
+
+	t->done = true;
+	if (a->status == 200) {
+		strbuf_add(t->out, a->body, a->body_len);
+		return;
+	}
+	kube_refusal(a, &status, &reason, &message);
+	t->result = err_set(t->err, EIO, "the API server does not tell: %s", message);
+}
+
+int api_text(struct api *a, const char *path, struct strbuf *out, struct err *err)
+{
+	struct text t = { .out = out, .err = err };
+
+	kube_get_text(a->client, path, on_text, &t);
+	while (!t.done)
+		uv_run(&a->loop, UV_RUN_ONCE);
+	return t.result;
 }

@@ -24,5 +24,9 @@ void api_answer_done(struct api_answer *a);
 #define _cleanup_api_answer_ _cleanup_(api_answer_done)
 /* One call; true when it succeeded. body (borrow) may be NULL; ret is overwritten, after freeing what it held. */
 bool api_call(struct api *a, const char *method, const char *path, const json_t *body, struct api_answer *ret);
+/* A merge patch. */
+bool api_patch(struct api *a, const char *path, const json_t *patch, struct api_answer *ret);
+/* A GET of what is no object: its text is appended. */
+int api_text(struct api *a, const char *path, struct strbuf *out, struct err *err);
 
 #endif

@@ -404,6 +404,7 @@ int cluster_load(const char *state, struct cluster *ret, struct err *err)
 	c.node_grace_s = (unsigned)json_int(v, "node_grace_s", 0);
 	c.netns_created = json_bool(v, "netns_created", false);
 	c.complete = json_bool(v, "complete", false);
+	c.encrypts = json_bool(v, "encrypts", false);
 	c.lo_address[0] = json_bool(v, "lo_address", false);
 	c.lo_address[1] = json_bool(v, "lo_address6", false);
 	c.sysctls = json_incref(json_object_get(v, "sysctls"));
@@ -439,6 +440,8 @@ int cluster_save(const struct cluster *c, struct err *err)
 		json_object_set_new(v, "node_grace_s", json_integer(c->node_grace_s));
 	json_object_set_new(v, "netns_created", json_boolean(c->netns_created));
 	json_object_set_new(v, "complete", json_boolean(c->complete));
+	if (c->encrypts)
+		json_object_set_new(v, "encrypts", json_true());
 	json_object_set_new(v, "lo_address", json_boolean(c->lo_address[0]));
 	json_object_set_new(v, "lo_address6", json_boolean(c->lo_address[1]));
 	if (c->sysctls)

@@ -34,6 +34,7 @@ struct cluster {
 	unsigned lab_nodes, lab_segments;
 	struct strlist images;      /* archives to import, absolute paths */
 	struct strlist tls_sans;    /* further names and addresses of the API server */
+	bool encrypts;              /* Secrets are encrypted in the store, by pki/encryption.yaml */
 	unsigned node_grace_s;      /* a node that is silent for longer is not ready; 0: 40 s */
 	bool netns_created;         /* we made it, down removes it */
 	bool complete;              /* an `up` has got to its end */

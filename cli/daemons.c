@@ -117,6 +117,10 @@ static void store_argv(const struct cluster *c, struct strlist *a)
 static void apiserver_argv(const struct cluster *c, struct strlist *a)
 {
 	store_argv(c, a);
+	if (c->encrypts) {
+		option(a, "--encryption-provider-config", "%s/pki/encryption.yaml", c->state);
+		option(a, "--encryption-provider-config-automatic-reload", "true");
+	}
 	/* Of both families where the node has both. */
 	option(a, "--listen", c->node_ip2 || strchr(c->node_ip, ':') ? "[::]:6443" : "0.0.0.0:6443");
 	option(a, "--advertise-address", "%s", c->node_ip);

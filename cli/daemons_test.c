@@ -142,6 +142,7 @@ static void stores(void **state _unused_)
 	daemon_argv(&c, DAEMON_APISERVER, false, &embedded);
 	assert_true(strlist_has(&embedded, "--data-dir"));
 	assert_false(strlist_has(&embedded, "--etcd-servers"));
+	assert_false(strlist_has(&embedded, "--encryption-provider-config"));
 	assert_false(daemon_wanted(&c, DAEMON_ETCD));
 
 	free(c.store);
@@ -150,7 +151,12 @@ static void stores(void **state _unused_)
 	daemon_argv(&c, DAEMON_ETCD, false, &etcd);
 	assert_string_equal(etcd.items[0], "etcd");
 	assert_true(strlist_has(&etcd, "--client-cert-auth"));
+	c.encrypts = true;
 	daemon_argv(&c, DAEMON_APISERVER, false, &own);
+	_cleanup_free_ char *keys = cluster_path(&c, "pki/encryption.yaml");
+
+	assert_true(has_option(&own, "--encryption-provider-config", keys));
+	assert_true(has_option(&own, "--encryption-provider-config-automatic-reload", "true"));
 	assert_true(has_option(&own, "--etcd-servers", "https://127.0.0.1:2379"));
 	assert_false(strlist_has(&own, "--data-dir"));
 

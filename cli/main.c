@@ -27,6 +27,7 @@ static const struct command commands[] = {
 	{ "logs", "[--node NAME] [-f] DAEMON", "print a daemon's log", command_logs },
 	{ "trace", "[--node NAME] [EXPRESSION]", "print what Service traffic meets: live packets, backends, verdicts", command_trace },
 	{ "token", "create|list|delete ID", "tokens by which machines join; create prints the command", command_token },
+	{ "secrets", "status|rotate", "the keys that Secrets are encrypted by in the store; rotate makes a new one", command_secrets },
 	{ "node", "stop|start NAME", "cut the power of a lab's node, and switch it on again", command_node },
 	{ "supervise", NULL, NULL, command_supervise },
 	{ "renew", NULL, NULL, command_renew },

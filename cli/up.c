@@ -16,6 +16,7 @@
 #include "cli/lab_nodes.h"
 #include "cli/node.h"
 #include "cli/pki.h"
+#include "cli/secrets.h"
 #include "cli/steps.h"
 #include "cli/supervisor.h"
 
@@ -54,7 +55,9 @@ static int step_machine(struct cluster *c, void *user _unused_, struct err *err)
 
 static int step_pki(struct cluster *c, void *user _unused_, struct err *err)
 {
-	return MIN(pki_prepare(c, err), 0);
+	int r = MIN(pki_prepare(c, err), 0);
+
+	return r == 0 && c->encrypts ? secrets_prepare(c, err) : r;
 }
 
 static int step_api(struct cluster *c, void *user _unused_, struct err *err)
@@ -306,6 +309,7 @@ static int up_new(struct cluster *c)
 	_cleanup_err_ struct err err = { 0 };
 
 	c->bin_dir = command_bin_dir();
+	c->encrypts = true;
 	if (c->lab) {
 		if (!c->lab_segments)
 			c->lab_segments = 1;
