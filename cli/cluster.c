@@ -252,6 +252,13 @@ static bool is_local(const struct ip_addr *a)
 	       bind(fd, v4 ? (struct sockaddr *)&sa4 : (struct sockaddr *)&sa6, v4 ? sizeof(sa4) : sizeof(sa6)) == 0;
 }
 
+bool cluster_is_local(const char *ip)
+{
+	struct ip_addr a;
+
+	return ip_parse(ip, &a) == 0 && is_local(&a);
+}
+
 /* The daemons listen on it and certificates name it. */
 static int check_node_ip(const struct cluster *c, const char *ip, unsigned family, const struct ip_ranges *service,
 			 const struct ip_ranges *pods, struct err *err)

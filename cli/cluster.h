@@ -53,6 +53,8 @@ int cluster_set_node_ip(struct cluster *c, const char *text);
 char *cluster_server(const struct cluster *c);
 /* The store is an etcd that runs here. */
 bool cluster_runs_etcd(const struct cluster *c);
+/* It is an address of this network namespace. */
+bool cluster_is_local(const char *ip);
 /* "A:port" as daemons listen on it, with brackets around an IPv6 address. Own. */
 char *cluster_host_port(const char *address, unsigned port);
 /* Fills what the options left out but for the node's addresses, and checks it. */

@@ -21,6 +21,8 @@ int command_logs(int argc, char **argv);
 int command_trace(int argc, char **argv);
 int command_token(int argc, char **argv);
 int command_join(int argc, char **argv);
+int command_backup(int argc, char **argv);
+int command_restore(int argc, char **argv);
 int command_secrets(int argc, char **argv);
 int command_node(int argc, char **argv);
 int command_supervise(int argc, char **argv);

@@ -28,6 +28,8 @@ static const struct command commands[] = {
 	{ "trace", "[--node NAME] [EXPRESSION]", "print what Service traffic meets: live packets, backends, verdicts", command_trace },
 	{ "token", "create|list|delete ID", "tokens by which machines join; create prints the command", command_token },
 	{ "secrets", "status|rotate", "the keys that Secrets are encrypted by in the store; rotate makes a new one", command_secrets },
+	{ "backup", "FILE", "save the store and the keys in one file, while the cluster runs", command_backup },
+	{ "restore", "FILE [--replace]", "make a state directory from a backup; keelson up goes on from there", command_restore },
 	{ "node", "stop|start NAME", "cut the power of a lab's node, and switch it on again", command_node },
 	{ "supervise", NULL, NULL, command_supervise },
 	{ "renew", NULL, NULL, command_renew },

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-LDLIBS_cli := -lnftnl -lmnl
+# sqlite3: copies of the embedded store.
+LDLIBS_cli := -lnftnl -lmnl -lsqlite3
