@@ -32,7 +32,7 @@ struct options {
 	size_t sa_public_count;
 	const char *service_cidr, *node_port_range, *agent_client_cert, *agent_client_key, *agent_ca, *cluster_domain;
 	const char *authorization_mode, *port_file, *cluster_cidr, *cluster_dns, *pod_network, *node_cidr_mask, *node_cidr_mask_ipv6;
-	const char *anonymous_auth;
+	const char *anonymous_auth, *window_events, *window_bytes, *queue_bytes;
 	const char *audit_policy, *audit_path, *audit_maxsize, *audit_maxbackup, *audit_maxage;
 	struct oidc_options oidc;
 	const char *oidc_required;
@@ -87,6 +87,9 @@ static const char usage_text[] =
 	"  --etcd-servers https://IP:PORT,... --etcd-cafile F --etcd-certfile F --etcd-keyfile F --etcd-prefix /registry\n"
 	"                              the store is this etcd, which other API servers may use at the same time;\n"
 	"                              --etcd-compaction-interval 5m0s: how often they let it forget its history (0: never)\n"
+	"  --watch-window-events N --watch-window-bytes N\n"
+	"                              how many past changes watches and lists of a revision can reach back to (50000, 16 MiB)\n"
+	"  --watch-queue-bytes N       a watcher that lets more wait unread is cut off (8 MiB)\n"
 	"  --help, --version\n";
 
 _noreturn_ static void usage(const char *why)
@@ -139,6 +142,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "encryption-provider-config", &o->encryption_config, false },
 		{ "encryption-provider-config-automatic-reload", &o->encryption_reload, false },
 		{ "etcd-compaction-interval", &o->etcd.compaction_interval, false },
+		{ "watch-window-events", &o->window_events, false }, { "watch-window-bytes", &o->window_bytes, false },
+		{ "watch-queue-bytes", &o->queue_bytes, false },
 	};
 	struct option longs[ARRAY_SIZE(all) + 3] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' } };
 	int c;
@@ -147,7 +152,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 	*o = (struct options){ .listen = "0.0.0.0:6443", .service_cidr = "10.96.0.0/12", .node_port_range = "30000-32767",
 		.cluster_domain = "cluster.local", .authorization_mode = "RBAC", .pod_network = "auto", .node_cidr_mask = "24",
 		.node_cidr_mask_ipv6 = "64", .anonymous_auth = "true", .audit_maxsize = "100", .audit_maxbackup = "0", .audit_maxage = "0",
-		.etcd.prefix = "/registry", .etcd.compaction_interval = "5m0s", .encryption_reload = "false" };
+		.etcd.prefix = "/registry", .etcd.compaction_interval = "5m0s", .encryption_reload = "false",
+		.window_events = "50000", .window_bytes = "16777216", .queue_bytes = "8388608" };
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage_text, stdout);
@@ -239,6 +245,15 @@ static void joining_from(const struct options *o, struct registry_options *r)
 	r->node_cidr_mask_ipv6 = (unsigned)mask6;
 }
 
+static void watch_limits_from(const struct options *o, struct watch_limits *l)
+{
+	uint64_t events, window, queue;
+	if (str_to_u64(o->window_events, 100000000, &events) < 0 || str_to_u64(o->window_bytes, SIZE_MAX / 2, &window) < 0 ||
+	    str_to_u64(o->queue_bytes, SIZE_MAX / 2, &queue) < 0 || !events || !window || !queue)
+		usage("--watch-window-events, --watch-window-bytes and --watch-queue-bytes are numbers above 0");
+	*l = (struct watch_limits){ .window_bytes = window, .window_events = events, .queued_bytes = queue };
+}
+
 static void registry_options_from(const struct options *o, struct registry_options *r)
 {
 	uint64_t min = 0, max = 0;
@@ -248,6 +263,7 @@ static void registry_options_from(const struct options *o, struct registry_optio
 	*r = (struct registry_options){ .advertise_address = o->advertise_address, .cluster_domain = o->cluster_domain };
 	service_ranges_from(o, r);
 	joining_from(o, r);
+	watch_limits_from(o, &r->watch);
 	r->no_anonymous = str_eq(o->anonymous_auth, "false");
 	if (!r->no_anonymous && !str_eq(o->anonymous_auth, "true"))
 		usage("--anonymous-auth is true or false");

@@ -19,3 +19,4 @@ $(B)/gen/apiserver/etcd.pb-c.o: GENCFLAGS := -std=c11
 
 TEST_SCRIPTS += apiserver/store/etcd_test.py apiserver/crypt/encryption_test.py apiserver/http/proxy_test.py
 TEST_SCRIPTS += apiserver/metrics/metrics_test.py
+TEST_SCRIPTS += apiserver/registry/list_test.py apiserver/watch/watch_test.py

@@ -16,7 +16,8 @@
 #include "apiserver/metrics/measure.h"
 #include "apiserver/registry/registry.h"
 
-enum { GZIP_MIN_BYTES = 128 * 1024, LIST_PIECE_BYTES = 256 * 1024 };
+/* Beyond PRETTY_MAX_BYTES a list is not laid out for people: that takes the whole list as values in memory. */
+enum { GZIP_MIN_BYTES = 128 * 1024, LIST_PIECE_BYTES = 256 * 1024, PRETTY_MAX_BYTES = 4 << 20 };
 
 struct call *call_ref(struct call *c)
 {
@@ -242,11 +243,9 @@ void answer_status(struct call *c, json_t *status)
 void answer_object(struct call *c, int code, struct store_object *o)
 {
 	struct watch_form form = form_of(c->r, &c->out, &c->q);
-	struct media m = c->out;
 	struct bytes *body = form_object(&form, o, o->revision);
-	m.stream_watch = false;
-	audit_response_object(c, &form, o, m.format == MEDIA_JSON ? body : NULL);
-	answer_bytes(c, code, media_content_type(&m), body);
+	audit_response_object(c, &form, o, c->out.format == MEDIA_JSON ? body : NULL);
+	answer_bytes(c, code, media_content_type(&c->out), body);
 }
 
 /* A list written piece by piece as its connection drains. */
@@ -299,12 +298,14 @@ static void list_continue(struct http_request *req, void *user)
 void answer_list(struct call *c, struct store_object **objects, size_t count, uint64_t revision, const char *token,
 		 int64_t remaining)
 {
-	struct watch_form form = form_of(c->r, &c->out, &c->q);
 	struct list_job *l = mem_new(struct list_job);
 	size_t total = 0;
 	*l = (struct list_job){ objects, count, 0 };
 	for (size_t i = 0; i < count; i++)
 		total += objects[i]->json->len;
+	if (total > PRETTY_MAX_BYTES)
+		c->out.pretty = false;
+	struct watch_form form = form_of(c->r, &c->out, &c->q);
 	audit_response_list(c, &form, objects, count, revision);
 	if (c->req && form_is_sliced(&form) && total > LIST_PIECE_BYTES && !accepts_gzip(c->req)) {
 		_cleanup_strbuf_ struct strbuf head = { 0 };
@@ -320,10 +321,8 @@ void answer_list(struct call *c, struct store_object **objects, size_t count, ui
 		return;
 	}
 	struct bytes *body = form_list(&form, objects, count, revision, token, remaining);
-	struct media m = c->out;
-	m.stream_watch = false;
 	list_job_free(l);
-	answer_bytes(c, 200, media_content_type(&m), body);
+	answer_bytes(c, 200, media_content_type(&c->out), body);
 }
 
 void answer_text(struct call *c, int code, const char *content_type, const char *text)

@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "kube/codec.h"
 
-enum { FORM_PRETTY = 1 << 0, FORM_V1BETA1 = 1 << 1 };
+enum { FORM_PRETTY = 1 << 0, FORM_V1BETA1 = 1 << 1, FORM_NO_COLUMNS = 1 << 2 };
 
 struct watch_form form_of(const struct schema_resource *view, const struct media *m, const struct query *q)
 {
@@ -96,7 +96,7 @@ static void table_open(const struct watch_form *f, uint64_t revision, const char
 		strbuf_addf(out, ",\"continue\":\"%s\"", token);
 	if (remaining >= 0)
 		strbuf_addf(out, ",\"remainingItemCount\":%" PRId64, remaining);
-	strbuf_addf(out, "},\"columnDefinitions\":%s,\"rows\":[", table_columns(f->view));
+	strbuf_addf(out, "},\"columnDefinitions\":%s,\"rows\":[", f->flags & FORM_NO_COLUMNS ? "null" : table_columns(f->view));
 }
 
 static void table_add(const struct watch_form *f, struct store_object *o, uint64_t revision, int64_t now, struct strbuf *out)
@@ -263,15 +263,6 @@ static struct bytes *frame_of(const struct watch_form *f, enum watch_type type, 
 	struct bytes *frame;
 	if (f->format == MEDIA_PROTO) {
 		frame = proto_frame(type_names[type], object);
-	} else if (f->format == MEDIA_YAML) {
-		/* A stream of documents, as upstream's YAML framer writes it. */
-		_cleanup_json_ json_t *v = yaml_parse(object->data, object->len, NULL);
-		_cleanup_json_ json_t *event = json_object();
-		json_object_set(event, "object", v);
-		json_object_set_new(event, "type", json_string(type_names[type]));
-		strbuf_adds(&b, "---\n");
-		yaml_write(&b, event);
-		frame = bytes_new(b.data, b.len);
 	} else {
 		strbuf_reserve(&b, object->len + 64);
 		strbuf_addf(&b, "{\"type\":\"%s\",\"object\":", type_names[type]);
@@ -329,4 +320,11 @@ static struct bytes *encode_error(const struct watch_form *f, const json_t *stat
 	return frame_of(f, WATCH_ERROR, in_format(&flat, &text));
 }
 
-const struct watch_encoder form_watch_encoder = { encode_event, encode_bookmark, encode_error };
+/* The columns of a table come with its first event only. */
+static void event_sent(struct watch_form *f)
+{
+	if (f->as == MEDIA_AS_TABLE)
+		f->flags |= FORM_NO_COLUMNS;
+}
+
+const struct watch_encoder form_watch_encoder = { encode_event, encode_bookmark, encode_error, event_sent };

@@ -400,6 +400,8 @@ static json_t *resolve(struct call *c)
 			return status_bad_request("an empty namespace may not be set during creation");
 		return no_such_resource();
 	}
+	if (*c->u.sub && c->u.watch_path)
+		return no_such_resource();
 	if (*c->u.sub) {
 		c->sub = schema_subresource_find(c->r, c->u.sub);
 		if (!c->sub || (*c->u.rest && !str_eq(c->sub->name, "proxy")))
@@ -408,6 +410,8 @@ static json_t *resolve(struct call *c)
 			return status_method_not_allowed(c->r);
 		return NULL;
 	}
+	if (c->u.watch_path && c->u.verb != API_WATCH)
+		return status_method_not_allowed(c->r);
 	bool of_name = c->u.verb == API_UPDATE || c->u.verb == API_PATCH;
 	if (!(c->r->verbs & verb_bit(c->u.verb)) || (c->u.verb == API_CREATE && *c->u.name) || (of_name && !*c->u.name))
 		return status_method_not_allowed(c->r);
@@ -423,17 +427,38 @@ static void warn_deprecated(struct call *c)
 		call_warn(c, "v1 ComponentStatus is deprecated in v1.19+");
 }
 
+static enum media_use media_use_of(const struct call *c)
+{
+	if (!c->u.is_resource || c->u.verb == API_DELETECOLLECTION)
+		return MEDIA_FOR_ANY;
+	return c->u.verb == API_WATCH ? MEDIA_FOR_WATCH : c->u.verb == API_LIST ? MEDIA_FOR_LIST : MEDIA_FOR_OBJECT;
+}
+
+/* ?pretty says it; without, the tools that people read with get it. */
+static bool wants_pretty(struct call *c)
+{
+	static const char *const truths[] = { "1", "t", "T", "TRUE", "true", "True" }, *const people[] = { "curl", "Wget", "Mozilla/5.0" };
+	const char *asked = query_get(&c->q, "pretty");
+	for (size_t i = 0; !str_empty(asked) && i < ARRAY_SIZE(truths); i++)
+		if (str_eq(asked, truths[i]))
+			return true;
+	for (size_t i = 0; str_empty(asked) && i < ARRAY_SIZE(people); i++)
+		if (str_starts(c->user_agent, people[i]))
+			return true;
+	return false;
+}
+
 static json_t *negotiate(struct call *c)
 {
-	bool collection = c->u.is_resource && (c->u.verb == API_LIST || c->u.verb == API_WATCH || c->u.verb == API_DELETECOLLECTION);
-	const char *accept = http_header(c->req, "Accept");
-	if (!media_negotiate(accept, collection, &c->out)) {
+	enum media_use use = media_use_of(c);
+	if (!media_negotiate(http_header(c->req, "Accept"), use, &c->out)) {
 		c->out = (struct media){ .format = MEDIA_JSON };
-		return status_new(406, "NotAcceptable",
-				  "only the following media types are accepted: application/json, application/yaml, "
-				  "application/vnd.kubernetes.protobuf");
+		return status_new(406, "NotAcceptable", "only the following media types are accepted: %s",
+				  use == MEDIA_FOR_WATCH ?
+					  "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch" :
+					  "application/json, application/yaml, application/vnd.kubernetes.protobuf");
 	}
-	c->out.pretty = query_get(&c->q, "pretty") && query_true(&c->q, "pretty");
+	c->out.pretty = c->out.pretty || wants_pretty(c);
 	return NULL;
 }
 

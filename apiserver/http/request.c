@@ -70,8 +70,9 @@ const char *api_verb_name(enum api_verb verb)
 	return names[verb];
 }
 
-static enum api_verb verb_of(const char *method, bool named, const struct query *q)
+static enum api_verb verb_of(const char *method, const struct url_info *u, const struct query *q)
 {
+	bool named = *u->name != '\0';
 	if (str_eq(method, "POST"))
 		return API_CREATE;
 	if (str_eq(method, "PUT"))
@@ -80,6 +81,8 @@ static enum api_verb verb_of(const char *method, bool named, const struct query 
 		return API_PATCH;
 	if (str_eq(method, "DELETE"))
 		return named ? API_DELETE : API_DELETECOLLECTION;
+	if (u->watch_path)
+		return API_WATCH;
 	if (named)
 		return API_GET;
 	return query_true(q, "watch") ? API_WATCH : API_LIST;
@@ -137,6 +140,11 @@ int url_info_parse(struct arena *a, const char *method, const char *raw_path, co
 		return 0;
 	}
 	u.is_resource = true;
+	if (str_eq(p[0], "watch") && n > 1) {
+		u.watch_path = true;
+		p++;
+		n--;
+	}
 	if (str_eq(p[0], "namespaces") && n > 1) {
 		u.ns = p[1];
 		if (n > 2 && !str_eq(p[2], "status") && !str_eq(p[2], "finalize")) {
@@ -159,7 +167,7 @@ int url_info_parse(struct arena *a, const char *method, const char *raw_path, co
 		u.rest = arena_strdup(a, rest.data);
 		strbuf_done(&rest);
 	}
-	u.verb = verb_of(method, *u.name != '\0', q);
+	u.verb = verb_of(method, &u, q);
 	*ret = u;
 	return 0;
 }
@@ -194,7 +202,7 @@ static int by_rank(const void *x, const void *y)
 static void parse_clause(struct arena *a, const char *s, size_t len, struct ranked *out)
 {
 	size_t part = 0;
-	out->clause = (struct accept_clause){ .type = "", .g = "", .v = "", .as = "", .stream = "" };
+	out->clause = (struct accept_clause){ .type = "", .g = "", .v = "", .as = "", .stream = "", .pretty = "" };
 	out->q = 1.0;
 	for (size_t at = 0; at <= len; part++) {
 		const char *semi = memchr(s + at, ';', len - at);
@@ -218,6 +226,8 @@ static void parse_clause(struct arena *a, const char *s, size_t len, struct rank
 				out->clause.as = value;
 			else if (strcasecmp(name, "stream") == 0)
 				out->clause.stream = value;
+			else if (strcasecmp(name, "pretty") == 0)
+				out->clause.pretty = value;
 		}
 	}
 }
@@ -247,27 +257,13 @@ size_t accept_parse(struct arena *a, const char *accept, struct accept_clause *o
 	return n;
 }
 
-static bool clause_fits(const struct accept_clause *c, bool collection, struct media *m)
+static bool as_fits(const char *as, enum media_use use, struct media *m)
 {
-	*m = (struct media){ .stream_watch = str_eq(c->stream, "watch") };
-	if (str_eq(c->type, "application/json") || str_eq(c->type, "*/*") || str_eq(c->type, "application/*"))
-		m->format = MEDIA_JSON;
-	else if (str_eq(c->type, "application/yaml"))
-		m->format = MEDIA_YAML;
-	else if (str_eq(c->type, "application/vnd.kubernetes.protobuf"))
-		m->format = MEDIA_PROTO;
-	else
-		return false;
-	if (!*c->as)
-		return true;
-	if (!str_eq(c->g, "meta.k8s.io") || (!str_eq(c->v, "v1") && !str_eq(c->v, "v1beta1")))
-		return false;
-	m->v1beta1 = str_eq(c->v, "v1beta1");
-	if (str_eq(c->as, "Table"))
+	if (str_eq(as, "Table"))
 		m->as = MEDIA_AS_TABLE;
-	else if (str_eq(c->as, "PartialObjectMetadata"))
+	else if (str_eq(as, "PartialObjectMetadata") && use != MEDIA_FOR_LIST)
 		m->as = MEDIA_AS_PARTIAL;
-	else if (str_eq(c->as, "PartialObjectMetadataList") && collection)
+	else if (str_eq(as, "PartialObjectMetadataList") && use != MEDIA_FOR_OBJECT)
 		m->as = MEDIA_AS_PARTIAL_LIST;
 	else
 		return false;
@@ -275,7 +271,28 @@ static bool clause_fits(const struct accept_clause *c, bool collection, struct m
 	return !(m->as == MEDIA_AS_TABLE && m->format == MEDIA_PROTO);
 }
 
-bool media_negotiate(const char *accept, bool collection, struct media *ret)
+static bool clause_fits(const struct accept_clause *c, enum media_use use, struct media *m)
+{
+	*m = (struct media){ .pretty = str_eq(c->pretty, "1") };
+	if (str_eq(c->type, "application/json") || str_eq(c->type, "*/*") || str_eq(c->type, "application/*"))
+		m->format = MEDIA_JSON;
+	else if (str_eq(c->type, "application/yaml") && use != MEDIA_FOR_WATCH)
+		m->format = MEDIA_YAML;
+	else if (str_eq(c->type, "application/vnd.kubernetes.protobuf"))
+		m->format = MEDIA_PROTO;
+	else
+		return false;
+	if (*c->stream && (!str_eq(c->stream, "watch") || m->format == MEDIA_YAML))
+		return false;
+	if (!*c->as)
+		return true;
+	if (!str_eq(c->g, "meta.k8s.io") || (!str_eq(c->v, "v1") && !str_eq(c->v, "v1beta1")))
+		return false;
+	m->v1beta1 = str_eq(c->v, "v1beta1");
+	return as_fits(c->as, use, m);
+}
+
+bool media_negotiate(const char *accept, enum media_use use, struct media *ret)
 {
 	struct accept_clause clauses[MAX_CLAUSES];
 	if (str_empty(accept)) {
@@ -285,7 +302,7 @@ bool media_negotiate(const char *accept, bool collection, struct media *ret)
 	_cleanup_(arena_freep) struct arena *a = arena_new();
 	size_t n = accept_parse(a, accept, clauses, MAX_CLAUSES);
 	for (size_t i = 0; i < n; i++)
-		if (clause_fits(&clauses[i], collection, ret))
+		if (clause_fits(&clauses[i], use, ret))
 			return true;
 	return false;
 }
@@ -296,9 +313,14 @@ const char *media_content_type(const struct media *m)
 	case MEDIA_YAML:
 		return "application/yaml";
 	case MEDIA_PROTO:
-		return m->stream_watch ? "application/vnd.kubernetes.protobuf;stream=watch" : "application/vnd.kubernetes.protobuf";
+		return "application/vnd.kubernetes.protobuf";
 	case MEDIA_JSON:
 	default:
-		return m->stream_watch ? "application/json;stream=watch" : "application/json";
+		return "application/json";
 	}
+}
+
+const char *media_stream_type(const struct media *m)
+{
+	return m->format == MEDIA_PROTO ? "application/vnd.kubernetes.protobuf;stream=watch" : "application/json";
 }

@@ -30,6 +30,7 @@ const char *api_verb_name(enum api_verb verb);
 /* All strings live in the arena; "" when absent. */
 struct url_info {
 	bool is_resource;                    /* else only `path` counts */
+	bool watch_path;                     /* the deprecated /api/v1/watch/... */
 	const char *path;                    /* decoded, without a trailing slash (but "/") */
 	const char *group, *version, *plural, *ns, *name, *sub;
 	const char *rest;                    /* what follows the subresource (proxy), without the leading slash */
@@ -44,19 +45,20 @@ struct media {
 	enum media_format format;
 	enum media_as as;
 	bool v1beta1;        /* Table of meta.k8s.io/v1beta1 */
-	bool stream_watch;   /* ";stream=watch" was asked for: it is echoed */
 	bool pretty;
 };
-/* The first acceptable clause of an Accept header (NULL, "": JSON), higher q first. list_or_watch: what as=
- * may be asked. False: nothing is acceptable. */
-bool media_negotiate(const char *accept, bool collection, struct media *ret);
+/* What the answer is: it decides which as= fits, and YAML has no stream. MEDIA_FOR_ANY: an object, a list or a Status. */
+enum media_use { MEDIA_FOR_OBJECT, MEDIA_FOR_LIST, MEDIA_FOR_WATCH, MEDIA_FOR_ANY };
+/* The first acceptable clause of an Accept header (NULL, "": JSON), higher q first. False: nothing is acceptable. */
+bool media_negotiate(const char *accept, enum media_use use, struct media *ret);
 const char *media_content_type(const struct media *m); /* literal */
+const char *media_stream_type(const struct media *m);  /* of a watch; literal */
 
 /* One clause of an Accept header after another, in order of preference (q, then place); used for documents. type and params are
  * lower-cased slices in the arena. */
 struct accept_clause {
 	const char *type;                 /* "application/json" */
-	const char *g, *v, *as, *stream;  /* parameters, "" when absent */
+	const char *g, *v, *as, *stream, *pretty; /* parameters, "" when absent */
 };
 size_t accept_parse(struct arena *a, const char *accept, struct accept_clause *out, size_t max);
 

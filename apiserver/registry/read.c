@@ -9,20 +9,13 @@
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/http/form.h"
+#include "apiserver/registry/list_options.h"
 #include "apiserver/registry/registry.h"
 #include "apiserver/validate/validate.h"
+#include "apiserver/watch/websocket.h"
 #include "base/map.h"
 
 enum { WATCH_MIN_TIMEOUT_S = 1800, WATCH_MAX_TIMEOUT_S = 86400 };
-
-struct list_query {
-	bool has_revision, exact, at_least;
-	uint64_t revision;
-	uint64_t limit;
-	const char *token;   /* NULL without */
-	bool token_current;  /* the token continues at the current revision (rv -1) */
-	const char *start;   /* the last key already given; NULL: from the first */
-};
 
 static json_t *too_large(uint64_t asked, uint64_t current)
 {
@@ -32,124 +25,17 @@ static json_t *too_large(uint64_t asked, uint64_t current)
 	return s;
 }
 
-static json_t *options_invalid(const char *reason, const char *field, const char *body)
-{
-	struct field_errors e = { 0 };
-	field_errors_add(&e, reason, mem_strdup(field), "%s", body);
-	json_t *s = field_errors_status(&e, "meta.k8s.io", "ListOptions", "");
-	field_errors_done(&e);
-	return s;
-}
-
-static json_t *read_revision(const char *text, uint64_t *ret)
-{
-	if (str_to_u64(text, UINT64_MAX, ret) < 0)
-		return status_bad_request("Invalid value: \"%s\": resourceVersion must be a decimal number", text);
-	return NULL;
-}
-
-/* The rules between resourceVersion, resourceVersionMatch, continue and sendInitialEvents. */
-static json_t *check_match(const struct query *q, bool watch)
-{
-	const char *rv = query_get(q, "resourceVersion"), *match = query_get(q, "resourceVersionMatch");
-	const char *initial = query_get(q, "sendInitialEvents");
-	if (!str_empty(initial) && !watch)
-		return options_invalid("FieldValueForbidden", "sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list");
-	if (!str_empty(initial) && !str_eq(match, "NotOlderThan"))
-		return options_invalid("FieldValueForbidden", "resourceVersionMatch",
-				       "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-	if (str_empty(match))
-		return NULL;
-	if (watch && str_empty(initial))
-		return options_invalid("FieldValueForbidden", "resourceVersionMatch",
-				       "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
-	if (!watch && str_empty(rv))
-		return options_invalid("FieldValueForbidden", "resourceVersionMatch",
-				       "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
-	if (!str_empty(query_get(q, "continue")))
-		return options_invalid("FieldValueForbidden", "resourceVersionMatch",
-				       "Forbidden: resourceVersionMatch is forbidden when continue is provided");
-	if (!str_eq(match, "Exact") && !str_eq(match, "NotOlderThan"))
-		return options_invalid("FieldValueNotSupported", "resourceVersionMatch",
-				       "Unsupported value: supported values: \"Exact\", \"NotOlderThan\"");
-	if (str_eq(match, "Exact") && str_eq(rv, "0"))
-		return options_invalid("FieldValueForbidden", "resourceVersionMatch",
-				       "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
-	return NULL;
-}
-
-static json_t *read_token(struct call *c, struct list_query *l)
-{
-	_cleanup_strbuf_ struct strbuf text = { 0 };
-	_cleanup_json_ json_t *token = NULL;
-	const char *start = NULL;
-	json_t *rv = NULL;
-	if (base64url_decode(&text, l->token, strlen(l->token)) == 0 && text.data)
-		token = json_parse(text.data, text.len, NULL, NULL);
-	if (json_is_object(token)) {
-		start = json_string_value(json_object_get(token, "start"));
-		rv = json_object_get(token, "rv");
-	}
-	if (!start || !json_is_integer(rv) || !str_eq(json_string_value(json_object_get(token, "v")), "meta.k8s.io/v1"))
-		return status_bad_request("continue key is not valid: it was not made by this server");
-	l->start = arena_strdup(c->arena, start);
-	l->token_current = json_integer_value(rv) < 0;
-	l->has_revision = l->exact = !l->token_current;
-	l->revision = l->token_current ? 0 : (uint64_t)json_integer_value(rv);
-	return NULL;
-}
-
-static json_t *read_list_query(struct call *c, struct list_query *l)
-{
-	const char *rv = query_get(&c->q, "resourceVersion"), *match = query_get(&c->q, "resourceVersionMatch");
-	const char *limit = query_get(&c->q, "limit");
-	json_t *status = check_match(&c->q, false);
-	if (status)
-		return status;
-	*l = (struct list_query){ .token = query_get(&c->q, "continue") };
-	if (str_empty(l->token))
-		l->token = NULL;
-	int64_t count = 0;
-	if (!str_empty(limit) && str_to_i64(limit, INT64_MIN, INT64_MAX, &count) < 0)
-		return status_bad_request("strconv.ParseInt: parsing \"%s\": invalid syntax", limit);
-	l->limit = count > 0 ? (uint64_t)count : 0; /* as upstream: a negative limit is none */
-	if (l->token) {
-		if (!str_empty(rv) && !str_eq(rv, "0"))
-			return status_bad_request("specifying resource version is not allowed when using continue");
-		return read_token(c, l);
-	}
-	if (str_empty(rv) || str_eq(rv, "0"))
-		return NULL;
-	status = read_revision(rv, &l->revision);
-	l->has_revision = true;
-	l->exact = str_eq(match, "Exact") || (!match && l->limit);
-	l->at_least = !l->exact;
-	return status;
-}
-
-/* The token for what follows key. rv < 0: at whatever is current then. Own. */
-static char *make_token(int64_t rv, const char *key)
-{
-	_cleanup_strbuf_ struct strbuf text = { 0 };
-	struct strbuf out = { 0 };
-	strbuf_addf(&text, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%" PRId64 ",\"start\":", rv);
-	strbuf_add_json(&text, key, strlen(key));
-	strbuf_addc(&text, '}');
-	base64url_encode(&out, text.data, text.len);
-	return strbuf_take(&out);
-}
-
-static json_t *expired(const struct list_query *l)
+static json_t *expired(const struct call *c, const struct list_options *l)
 {
 	json_t *s;
-	if (!l->token)
+	if (!l->continued)
 		return status_new(410, "Expired", "The resourceVersion for the provided list is too old.");
 	s = status_new(410, "Expired",
 		       "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
 		       "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
 		       "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
 		       "deleted between the time the first chunk was returned and now may show up in the list.");
-	_cleanup_free_ char *token = make_token(-1, l->start);
+	_cleanup_free_ char *token = list_token(c->storage, -1, l->start);
 	json_set_str(s, "metadata.continue", token);
 	return s;
 }
@@ -235,27 +121,39 @@ static size_t skip_to(const struct objects *o, const char *start)
 static json_t *compile_filter(struct call *c, struct filter *f)
 {
 	_cleanup_err_ struct err err = { 0 };
-	if (filter_compile(c->r, c->u.ns, NULL, query_get(&c->q, "labelSelector"), query_get(&c->q, "fieldSelector"), f, &err) < 0)
+	const char *ns = c->r->namespaced ? c->u.ns : NULL;
+	if (filter_compile(c->r, ns, NULL, query_get(&c->q, "labelSelector"), query_get(&c->q, "fieldSelector"), f, &err) < 0)
 		return err.http_status ? status_from_err(&err) : status_bad_request("%s", err_msg(&err));
+	/* A watch of one object by its path: a field selector may only say the same. */
+	if (str_empty(c->u.name))
+		return NULL;
+	if (!str_empty(query_get(&c->q, "fieldSelector")) && !str_eq(f->name, c->u.name)) {
+		filter_done(f);
+		return status_bad_request("fieldSelector metadata.name doesn't match requested name");
+	}
+	if (!f->name)
+		f->name = mem_strdup(c->u.name);
 	return NULL;
 }
 
 void verb_list(struct call *c)
 {
 	struct registry *g = c->g;
-	struct list_query l;
+	struct list_options l;
 	struct filter f = { 0 };
 	struct objects found = { 0 };
 	uint64_t current = store_revision(g->store), revision;
 	char *token = NULL;
 	int64_t remaining = -1;
-	json_t *status = read_list_query(c, &l);
+	json_t *status = list_options_read(c->arena, &c->q, c->storage, &l);
+	if (!status && l.token_current && wait_fresh(c, verb_list))
+		return;
 	if (!status && l.has_revision && l.revision > current && wait_for_revision(c, l.revision, verb_list))
 		return;
 	if (!status && l.has_revision && l.revision > current)
 		status = too_large(l.revision, current);
 	if (!status && l.exact && l.revision < current && l.revision < watch_hub_floor(g->hub, c->storage->id))
-		status = expired(&l);
+		status = expired(c, &l);
 	if (!status)
 		status = compile_filter(c, &f);
 	if (status) {
@@ -269,7 +167,7 @@ void verb_list(struct call *c)
 		if (!filter_selects(&f))
 			remaining = (int64_t)(found.count - l.limit);
 		slice(&found, 0, l.limit);
-		token = make_token(l.token_current ? -1 : (int64_t)revision, found.items[found.count - 1]->key);
+		token = list_token(c->storage, (int64_t)revision, found.items[found.count - 1]->key);
 	}
 	filter_done(&f);
 	answer_list(c, found.items, found.count, revision, token, remaining);
@@ -281,10 +179,8 @@ void verb_get(struct call *c)
 	_cleanup_free_ char *key = entry_key(c->storage, c->u.ns, c->u.name);
 	const char *rv = query_get(&c->q, "resourceVersion");
 	struct store_object *o = store_get(c->g->store, c->storage->id, key);
-	json_t *status = NULL;
-	uint64_t asked = 0;
-	if (!str_empty(rv))
-		status = read_revision(rv, &asked);
+	uint64_t asked;
+	json_t *status = resource_version_read(rv, "", &asked);
 	if (!status && asked > store_revision(c->g->store) && wait_for_revision(c, asked, verb_get))
 		return;
 	if (!status && asked > store_revision(c->g->store))
@@ -301,26 +197,18 @@ void verb_get(struct call *c)
 
 static json_t *read_watch_query(struct call *c, struct watch_options *o)
 {
-	const char *rv = query_get(&c->q, "resourceVersion"), *timeout = query_get(&c->q, "timeoutSeconds");
-	const char *initial = query_get(&c->q, "sendInitialEvents");
-	json_t *status = check_match(&c->q, true);
-	uint64_t current = store_revision(c->g->store);
-	int64_t seconds = 0;
+	struct watch_query start;
 	uint32_t jitter;
-	if (!status && !str_empty(timeout) && str_to_i64(timeout, INT64_MIN, INT64_MAX, &seconds) < 0)
-		status = status_bad_request("strconv.ParseInt: parsing \"%s\": invalid syntax", timeout);
-	if (!status && !str_empty(rv))
-		status = read_revision(rv, &o->from);
+	json_t *status = watch_options_read(&c->q, &start);
 	if (status)
 		return status;
 	rand_bytes(&jitter, sizeof(jitter));
-	o->timeout_s = seconds ? (unsigned)MAX(MIN(seconds, (int64_t)WATCH_MAX_TIMEOUT_S), (int64_t)0)
-			       : WATCH_MIN_TIMEOUT_S + jitter % WATCH_MIN_TIMEOUT_S;
-	o->bookmarks = query_true(&c->q, "allowWatchBookmarks");
-	o->initial = str_empty(initial) ? o->from == 0 : query_true(&c->q, "sendInitialEvents");
-	o->initial_end = o->initial && !str_empty(initial) && o->bookmarks;
-	if (!o->initial && !o->from)
-		o->from = current;
+	o->timeout_s = start.timeout_s ? (unsigned)MAX(MIN(start.timeout_s, (int64_t)WATCH_MAX_TIMEOUT_S), (int64_t)0)
+				       : WATCH_MIN_TIMEOUT_S + jitter % WATCH_MIN_TIMEOUT_S;
+	o->bookmarks = start.bookmarks;
+	o->initial = start.initial;
+	o->initial_end = start.initial_end;
+	o->from = start.initial || start.from ? start.from : store_revision(c->g->store);
 	return NULL;
 }
 
@@ -329,6 +217,20 @@ static void on_watch_closed(void *user)
 	struct call *c = user;
 	answer_count(c, 200);
 	call_unref(c);
+}
+
+static void watch_on_websocket(struct call *c, struct watch_options *o)
+{
+	const char *why;
+	struct websocket *s = websocket_accept(c->req, c->out.format != MEDIA_PROTO, &why);
+	if (!s) {
+		filter_done(&o->filter);
+		answer_status(c, status_bad_request("%s", why));
+		return;
+	}
+	audit_started(c, 101);
+	c->req = NULL;
+	watch_start(c->g->hub, c->storage->id, &watch_peer_websocket, s, o, on_watch_closed, c);
 }
 
 void verb_watch(struct call *c)
@@ -349,11 +251,13 @@ void verb_watch(struct call *c)
 		return;
 	}
 	o.form = form_of(c->r, &c->out, &c->q);
-	if (c->out.format == MEDIA_PROTO)
-		c->out.stream_watch = true;
+	if (websocket_asked(req)) {
+		watch_on_websocket(c, &o);
+		return;
+	}
 	audit_started(c, 200);
-	http_stream_begin(req, 200, fields, answer_fields(c, media_content_type(&c->out), fields));
+	http_stream_begin(req, 200, fields, answer_fields(c, media_stream_type(&c->out), fields));
 	/* The hub is told when the request ends; the call only waits for that to be counted. */
 	c->req = NULL;
-	watch_start(c->g->hub, c->storage->id, req, &o, on_watch_closed, c);
+	watch_start(c->g->hub, c->storage->id, &watch_peer_http, req, &o, on_watch_closed, c);
 }

@@ -72,7 +72,7 @@ int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const st
 	_cleanup_free_ char *unreadable = store_unreadable(g->store, g->services->id, "", NULL);
 	if (unreadable)
 		return err_set(err, EBADMSG, "%s; no Service's address is safe without it", unreadable);
-	g->hub = watch_hub_new(loop, &form_watch_encoder, NULL);
+	g->hub = watch_hub_new(loop, &form_watch_encoder, &o->watch);
 	watch_hub_set_store(g->hub, g->store);
 	g->alloc = alloc_new(o);
 	g->quotas = quotas_new(g);

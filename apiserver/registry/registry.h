@@ -39,6 +39,7 @@ struct registry_options {
 	const char *cluster_cidr;        /* as text, one range or two; NULL: not told */
 	const char *cluster_dns, *pod_network;
 	unsigned node_cidr_mask, node_cidr_mask_ipv6;
+	struct watch_limits watch;       /* 0: the hub's own */
 	const struct etcd_options *etcd; /* the store is this etcd; NULL: it is in the directory */
 	unsigned max_inflight[2];        /* requests in work by enum measure_kind; 0: no limit */
 	double goaway_chance;            /* of a request on HTTP/2 to be the last of its connection */

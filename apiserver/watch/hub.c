@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Watchers have two phases: while a watcher is INITIAL it is being sent what was there when it started, in pieces, as fast as
- * its connection drains; then what happened meanwhile is replayed from the window and it is LIVE, which means that each
- * commit's events are written to it at once. What always holds: a LIVE watcher has been sent every event up to the store's
- * revision that its filter wants, in order, or it is cut.
+ * The phases of a watcher: while it is INITIAL it is being sent what was there when it started, then, in REPLAY, what the window has
+ * since; both in pieces, as fast as its connection drains, so that a thousand watchers that come back at once do not queue a thousand
+ * windows. When nothing is left it is LIVE, which means that each commit's events are written to it at once. What always
+ * holds: a LIVE watcher has been sent every event up to the store's revision that its filter wants, in order, or it is cut.
  */
 #include "apiserver/watch/hub.h"
 
@@ -24,18 +24,19 @@ enum {
 	EVENT_OVERHEAD = 256,
 };
 
-enum watcher_phase { WATCHER_INITIAL, WATCHER_LIVE, WATCHER_ENDING };
+enum watcher_phase { WATCHER_INITIAL, WATCHER_REPLAY, WATCHER_LIVE, WATCHER_ENDING };
 
 struct watcher {
 	struct watcher *next, **prev;
 	struct watch_hub *hub;
-	struct http_request *req;
+	const struct watch_peer_ops *ops;
+	void *peer;
 	struct filter filter;
 	struct watch_form form;
 	uint16_t resource;
 	enum watcher_phase phase;
 	bool bookmarks, initial_end, last_bookmark_sent;
-	uint64_t from;                  /* INITIAL: the revision of the snapshot */
+	uint64_t from;                  /* INITIAL: the revision of the snapshot; REPLAY: everything up to here was sent */
 	struct store_object **snapshot; /* INITIAL: references, the first `sent` already given up */
 	size_t count, sent;
 	int64_t bookmark_at_ms, end_at_ms;
@@ -195,11 +196,9 @@ static void watcher_free(struct watcher *w)
 	free(w);
 }
 
-static void on_request_closed(struct http_request *req, void *user)
+void watch_peer_closed(struct watcher *w)
 {
-	struct watcher *w = user;
 	struct watch_hub *h = w->hub;
-	(void)req;
 	if (h->current == w)
 		h->current = NULL;
 	if (h->cursor == w)
@@ -219,64 +218,77 @@ static void watcher_end(struct watcher *w)
 	if (w->phase == WATCHER_ENDING)
 		return;
 	w->phase = WATCHER_ENDING;
-	http_stream_end(w->req);
+	w->ops->end(w->peer);
 }
 
 static void watcher_cut(struct watcher *w)
 {
 	w->phase = WATCHER_ENDING;
 	metrics_counter_add("apiserver_terminated_watchers_total", "[ALPHA] Counter of watchers closed due to unresponsiveness broken by resource type.", NULL, 1);
-	http_abort(w->req);
+	w->ops->cut(w->peer);
 }
 
 static void watcher_send(struct watcher *w, struct bytes *frame)
 {
 	measure_watch_event(w->form.view, frame->len);
-	http_stream_write_bytes(w->req, frame, 0, frame->len);
+	w->ops->write(w->peer, frame);
+}
+
+static void watcher_send_event(struct watcher *w, struct bytes *frame)
+{
+	watcher_send(w, frame);
+	w->hub->encoder.sent(&w->form);
 }
 
 static void watcher_expired(struct watcher *w, uint64_t from)
 {
 	_cleanup_json_ json_t *status = status_new(410, "Expired", "too old resource version: %" PRIu64 " (%" PRIu64 ")", from,
-						   watch_hub_floor(w->hub, w->resource) + 1);
+						   watch_hub_floor(w->hub, w->resource));
 	struct bytes *frame = w->hub->encoder.error(&w->form, status);
 	watcher_send(w, frame);
 	bytes_unref(frame);
 	watcher_end(w);
 }
 
-/* Sends what the window has after w->from. False when the window no longer has it all. */
+/* Sends the next piece of what the window has after w->from. False: more is left, or the watch is at its end. */
 static bool watcher_replay(struct watcher *w)
 {
 	struct watch_hub *h = w->hub;
-	if (w->from < watch_hub_floor(h, w->resource))
+	size_t bytes = 0;
+	if (w->from < watch_hub_floor(h, w->resource)) {
+		watcher_expired(w, w->from);
 		return false;
+	}
 	for (const struct watch_event *e = watch_hub_after(h, w->resource, w->from); e; e = e->next) {
 		enum watch_type type;
 		struct store_object *object;
+		/* A revision is not torn apart: the rest of it would be taken for sent. */
+		if (bytes >= PIECE_BYTES && e->revision > w->from) {
+			w->ops->on_drain(w->peer);
+			return false;
+		}
+		w->from = e->revision;
 		if (!classify(&w->filter, e, &type, &object))
 			continue;
 		struct bytes *frame = h->encoder.event(&w->form, type, object, e->revision);
-		watcher_send(w, frame);
+		bytes += frame->len;
+		watcher_send_event(w, frame);
 		bytes_unref(frame);
 	}
 	return true;
 }
 
-static void on_drain(struct http_request *req, void *user);
-
-static void watcher_go_live(struct watcher *w)
+static void watcher_begin_replay(struct watcher *w)
 {
 	if (w->initial_end) {
 		struct bytes *frame = w->hub->encoder.bookmark(&w->form, w->from, true);
 		watcher_send(w, frame);
 		bytes_unref(frame);
 	}
-	if (!watcher_replay(w)) {
-		watcher_expired(w, w->from);
-		return;
-	}
-	w->phase = WATCHER_LIVE;
+	free(w->snapshot);
+	w->snapshot = NULL;
+	w->sent = w->count = 0;
+	w->phase = WATCHER_REPLAY;
 }
 
 static void watcher_continue(struct watcher *w)
@@ -286,21 +298,23 @@ static void watcher_continue(struct watcher *w)
 		struct store_object *o = w->snapshot[w->sent++];
 		struct bytes *frame = w->hub->encoder.event(&w->form, WATCH_ADDED, o, o->revision);
 		bytes += frame->len;
-		watcher_send(w, frame);
+		watcher_send_event(w, frame);
 		bytes_unref(frame);
 		store_object_unref(o);
 	}
-	if (w->sent < w->count)
-		http_stream_on_drain(w->req, on_drain);
-	else
-		watcher_go_live(w);
+	if (w->sent < w->count) {
+		w->ops->on_drain(w->peer);
+		return;
+	}
+	if (w->phase == WATCHER_INITIAL)
+		watcher_begin_replay(w);
+	if (watcher_replay(w))
+		w->phase = WATCHER_LIVE;
 }
 
-static void on_drain(struct http_request *req, void *user)
+void watch_peer_drained(struct watcher *w)
 {
-	struct watcher *w = user;
-	(void)req;
-	if (w->phase == WATCHER_INITIAL)
+	if (w->phase == WATCHER_INITIAL || w->phase == WATCHER_REPLAY)
 		watcher_continue(w);
 }
 
@@ -324,12 +338,12 @@ static void take_snapshot(struct watcher *w)
 	w->from = store_revision(w->hub->store);
 }
 
-void watch_start(struct watch_hub *h, uint16_t resource, struct http_request *req, struct watch_options *o,
+void watch_start(struct watch_hub *h, uint16_t resource, const struct watch_peer_ops *ops, void *peer, struct watch_options *o,
 		 void (*closed)(void *user), void *user)
 {
 	struct watcher *w = mem_new(struct watcher);
 	int64_t now = clock_mono_ms();
-	*w = (struct watcher){ .hub = h, .req = req, .filter = o->filter, .form = o->form, .resource = resource,
+	*w = (struct watcher){ .hub = h, .ops = ops, .peer = peer, .filter = o->filter, .form = o->form, .resource = resource,
 		.bookmarks = o->bookmarks, .initial_end = o->initial && o->initial_end, .from = o->from,
 		.closed = closed, .user = user };
 	o->filter = (struct filter){ 0 };
@@ -342,17 +356,14 @@ void watch_start(struct watch_hub *h, uint16_t resource, struct http_request *re
 	*w->prev = w;
 	if (h->watchers++ == 0)
 		uv_timer_start(&h->timer, on_tick, TICK_MS, TICK_MS);
-	http_set_user(req, w, on_request_closed);
+	ops->attach(peer, w);
 	if (h->stopped) {
 		watcher_end(w);
 		return;
 	}
 	if (o->initial)
 		take_snapshot(w);
-	if (w->count)
-		watcher_continue(w);
-	else
-		watcher_go_live(w);
+	watcher_continue(w);
 }
 
 static void deliver(struct watch_hub *h, const struct watch_event *e)
@@ -375,9 +386,9 @@ static void deliver(struct watch_hub *h, const struct watch_event *e)
 			if (cached < MAX_ENCODED)
 				cache[cached++] = (struct encoded){ w->form, type, bytes_ref(frame) };
 		}
-		watcher_send(w, frame);
+		watcher_send_event(w, frame);
 		bytes_unref(frame);
-		if (h->current && http_stream_queued(w->req) > h->limits.queued_bytes)
+		if (h->current && w->ops->queued(w->peer) > h->limits.queued_bytes)
 			watcher_cut(w);
 	}
 	while (cached)
@@ -390,6 +401,54 @@ void watch_hub_changed(struct watch_hub *h, enum store_change change, struct sto
 	while (h->events > h->limits.window_events || (h->bytes > h->limits.window_bytes && h->events > 1))
 		drop_oldest(h);
 }
+
+/* A request's stream as a peer */
+
+static void on_request_closed(struct http_request *req, void *user)
+{
+	(void)req;
+	watch_peer_closed(user);
+}
+
+static void on_request_drained(struct http_request *req, void *user)
+{
+	(void)req;
+	watch_peer_drained(user);
+}
+
+static void http_attach(void *peer, struct watcher *w)
+{
+	http_set_user(peer, w, on_request_closed);
+}
+
+static void http_write(void *peer, struct bytes *frame)
+{
+	http_stream_write_bytes(peer, frame, 0, frame->len);
+}
+
+static size_t http_queued(const void *peer)
+{
+	return http_stream_queued(peer);
+}
+
+static void http_wait_drained(void *peer)
+{
+	http_stream_on_drain(peer, on_request_drained);
+}
+
+static void http_end(void *peer)
+{
+	http_stream_end(peer);
+}
+
+static void http_cut(void *peer)
+{
+	http_abort(peer);
+}
+
+const struct watch_peer_ops watch_peer_http = { http_attach, http_write, http_queued, http_wait_drained, http_end, http_cut };
+
+/* Time */
 
 static void watcher_tick(struct watcher *w, int64_t now)
 {

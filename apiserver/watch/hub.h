@@ -32,6 +32,8 @@ struct watch_encoder {
 	struct bytes *(*bookmark)(const struct watch_form *form, uint64_t revision, bool initial_end);
 	/* An ERROR event with a Status (borrowed). */
 	struct bytes *(*error)(const struct watch_form *form, const json_t *status);
+	/* A watcher was sent an event: the form of its next ones. */
+	void (*sent)(struct watch_form *form);
 };
 
 struct watch_limits {
@@ -65,9 +67,25 @@ struct watch_options {
 	bool bookmarks;
 	unsigned timeout_s;
 };
-/* The stream of req was begun by the caller (http_stream_begin()); the hub owns the request's user and on_close from here on. closed
- * (may be NULL) is called when the watch is over. */
-void watch_start(struct watch_hub *h, uint16_t resource, struct http_request *req, struct watch_options *options,
+/* Where a watch is written to: the stream of a request or a WebSocket. It tells the hub what becomes of it by
+ * watch_peer_drained() and, once and last, watch_peer_closed(), also after end and cut. */
+struct watcher;
+struct watch_peer_ops {
+	void (*attach)(void *peer, struct watcher *w); /* called first, by watch_start() */
+	void (*write)(void *peer, struct bytes *frame);
+	size_t (*queued)(const void *peer);            /* bytes not yet handed to the kernel */
+	void (*on_drain)(void *peer);                  /* wants watch_peer_drained() once, when the queue is empty */
+	void (*end)(void *peer);                       /* in order, behind what was written */
+	void (*cut)(void *peer);                       /* at once */
+};
+void watch_peer_drained(struct watcher *w);
+void watch_peer_closed(struct watcher *w);
+/* peer is a struct http_request whose stream was begun by the caller (http_stream_begin()); its user and on_close are the hub's from
+ * here on. */
+extern const struct watch_peer_ops watch_peer_http;
+
+/* closed (may be NULL) is called when the watch is over. */
+void watch_start(struct watch_hub *h, uint16_t resource, const struct watch_peer_ops *ops, void *peer, struct watch_options *options,
 		 void (*closed)(void *user), void *user);
 
 #endif
