@@ -181,7 +181,7 @@ def config_map(name, **data):
 
 def together(work, *arguments):
     """One thread for each of the argument tuples; waits for all."""
-    threads = [threading.Thread(target=work, args=a) for a in arguments]
+    threads = [threading.Thread(target=work, args=a, daemon=True) for a in arguments]
     [t.start() for t in threads]
     [t.join() for t in threads]
 
@@ -191,7 +191,7 @@ class Load:
 
     def __init__(self, prefix):
         self.prefix, self.stop, self.done, self.unknown = prefix, False, [], 0
-        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(4)]
+        self.threads = [threading.Thread(target=self.run, args=(i,), daemon=True) for i in range(4)]
         [t.start() for t in self.threads]
 
     def run(self, k):
