@@ -245,6 +245,20 @@ static bool look(struct crypt *c)
 	       st.st_ctim.tv_nsec != old.st_ctim.tv_nsec;
 }
 
+static void tell_config(const struct crypt *c)
+{
+	static char *told;
+	char *labels = str_printf("hash=\"%s\"", c->config->hash);
+	const char *name = "apiserver_encryption_config_controller_last_config_info",
+		   *help = "Information about the last applied encryption configuration with hash as label.";
+
+	if (told)
+		metrics_gauge_set(name, help, told, 0);
+	metrics_gauge_set(name, help, labels, 1);
+	free(told);
+	told = labels;
+}
+
 struct crypt *crypt_new(const char *file, struct err *err)
 {
 	struct crypt *c = mem_new(struct crypt);
@@ -252,7 +266,10 @@ struct crypt *crypt_new(const char *file, struct err *err)
 	c->file = mem_strdup(file);
 	look(c);
 	c->config = encryption_config_load(file, err);
-	return c->config ? c : crypt_free(c);
+	if (!c->config)
+		return crypt_free(c);
+	tell_config(c);
+	return c;
 }
 
 static void on_timer_closed(uv_handle_t *h)
@@ -270,20 +287,6 @@ struct crypt *crypt_free(struct crypt *c)
 	free(c->file);
 	free(c);
 	return NULL;
-}
-
-static void tell_config(const struct crypt *c)
-{
-	static char *told;
-	char *labels = str_printf("hash=\"%s\"", c->config->hash);
-	const char *name = "apiserver_encryption_config_controller_last_config_info",
-		   *help = "Information about the last applied encryption configuration with hash as label.";
-
-	if (told)
-		metrics_gauge_set(name, help, told, 0);
-	metrics_gauge_set(name, help, labels, 1);
-	free(told);
-	told = labels;
 }
 
 static void tell_reload(bool good)
@@ -339,6 +342,5 @@ void crypt_watch(struct crypt *c, uv_loop_t *loop, crypt_accept_fn accept, crypt
 	c->timer = mem_new(uv_timer_t);
 	uv_timer_init(loop, c->timer);
 	c->timer->data = c;
-	tell_config(c);
 	uv_timer_start(c->timer, on_timer, LOOK_EVERY_MS, LOOK_EVERY_MS);
 }
