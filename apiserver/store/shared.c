@@ -174,12 +174,12 @@ static struct store_object *put_object(struct shared *h, struct pending *p, uint
 	return read_object(h, resource, key, path, kv);
 }
 
+/* What is told of a deletion is what was stored last: other servers know no more. The writer's answer may have more. */
 static struct store_object *deleted_object(struct shared *h, struct pending *p, struct store_object *old, uint64_t revision)
 {
-	if (!p || !p->deleted || p->base != old->revision)
-		return h->s->hooks.at(old, revision);
-	shared_set_real(h, p, revision);
-	return store_object_ref(p->real);
+	if (p && p->deleted && p->base == old->revision)
+		shared_set_real(h, p, revision);
+	return h->s->hooks.at(old, revision);
 }
 
 static void apply_kv(struct shared *h, const Etcd__KeyValue *kv, bool deleted)

@@ -3,7 +3,7 @@
 """
 Random histories against a real API server, checked against what Kubernetes promises its clients (reference.py).
 usage: history.py KEELSON_APISERVER. KEELSON_CHECK_SEED (1) and KEELSON_CHECK_HISTORIES (10) from the environment; a history is
-determined by its seed but for the order in which threads run.
+determined by its seed but for the order in which threads run. KEELSON_CHECK_STORE=etcd has two servers on one etcd.
 """
 import base64
 import json
@@ -19,6 +19,7 @@ import traceback
 
 from reference import (KINDS, Acks, Contradiction, Epoch, Filter, check_answers, check_death, check_get,
                        check_list, check_stream, key_of, require, rv)
+from etcd import EtcdServer, installed
 from server import CUT, Client, Server, break_socket, make_certificates
 from store import check_file, check_torn, copy_store
 
@@ -26,6 +27,7 @@ WRITERS, COUNTERS, READERS = 3, 2, 4
 OPS = 45          # of each writer in an epoch
 NAMES, NAMESPACES, SELS = 5, ("x", "x-y"), ("a", "b")
 FINALIZER = "check.keelson.dev/hold"
+ETCD = os.environ.get("KEELSON_CHECK_STORE") == "etcd"
 COUNTER = "x/counter"
 
 
@@ -72,7 +74,7 @@ class History:
 
     def __init__(self, seed, binary, pki, work):
         self.seed, self.random = seed, random.Random(seed)
-        self.server = Server(binary, pki, f"{work}/store-{seed}")
+        self.server = (EtcdServer if ETCD else Server)(binary, pki, f"{work}/store-{seed}")
         self.work, self.epochs, self.ops, self.acks = work, [], [], Acks()
         self.gets, self.lists, self.streams, self.copies, self.errors = [], [], [], [], []
         self.tokens, self.lock, self.sockets = 0, threading.Lock(), set()
@@ -127,7 +129,7 @@ class History:
             begin, wait = len(self.ops), self.random.randrange(20, 2 * OPS)
             while len(self.ops) < begin + wait and any(t.is_alive() for t in writers):
                 time.sleep(0.002)
-            if self.random.random() < 0.7 and not self.errors:
+            if self.server.copies and self.random.random() < 0.7 and not self.errors:
                 self.copies.append(copy_store(self))
             time.sleep(self.random.random() * 0.05)
             epoch.died = self.dying = True
@@ -208,7 +210,10 @@ class History:
             check_list(self, x)
         for s in self.streams:
             check_stream(self, s)
-        check_file(self)
+        if ETCD:
+            self.server.check_file(self)
+        else:
+            check_file(self)
         for copy in self.copies:
             check_torn(self, copy)
 
@@ -556,6 +561,9 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     seed, count = int(os.environ.get("KEELSON_CHECK_SEED", "1")), int(os.environ.get("KEELSON_CHECK_HISTORIES", "10"))
+    if ETCD and not installed():
+        print("ok - skipped: etcd is not installed")
+        return
     work = tempfile.mkdtemp(prefix="checker.", dir="/tmp")
     totals = {"writes": 0, "gets": 0, "lists": 0, "watches": 0, "events": 0, "deaths": 0, "torn": 0}
     h = None
@@ -570,12 +578,13 @@ def main():
             for name, n in (("writes", len(h.ops)), ("gets", len(h.gets)), ("lists", len(h.lists)), ("watches", len(h.streams)),
                             ("events", sum(len(x.events) for x in h.streams)), ("deaths", len(h.epochs) - 1), ("torn", len(h.copies))):
                 totals[name] += n
+            h.server.close()
             shutil.rmtree(h.server.data)
         print(f"ok - {count} histories from seed {seed} contradict nothing: " + ", ".join(f"{n} {k}" for k, n in totals.items()))
     finally:
         if h:
             h.dying = True
-            h.server.end(signal.SIGKILL)
+            h.server.close()
         shutil.rmtree(work, ignore_errors=True)
 
 

@@ -40,8 +40,12 @@ def issue(d, name, subject):
 class Server:
     """One data directory and the process that serves it."""
 
-    def __init__(self, binary, pki, data, options=()):
+    copies = True         # its files can be looked into
+    tells_stored = False  # a deletion is told with the state that was stored last
+
+    def __init__(self, binary, pki, data, options=(), store=None):
         self.binary, self.pki, self.data, self.options, self.process, self.port = binary, pki, data, options, None, 0
+        self.store = store or ("--data-dir", data)
         self.context = self.context_of("admin")
 
     def context_of(self, name):
@@ -57,7 +61,7 @@ class Server:
             os.unlink(port_file)
         with open(f"{self.data}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, "--data-dir", self.data, "--listen", "127.0.0.1:0", "--port-file", port_file,
+                [self.binary, *self.store, "--listen", "127.0.0.1:0", "--port-file", port_file,
                  "--advertise-address", "192.0.2.1", "--tls-cert", f"{p}/server.crt", "--tls-key", f"{p}/server.key",
                  "--client-ca", f"{p}/ca.crt", "--sa-key", f"{p}/sa.key", "--sa-public", f"{p}/sa.pub",
                  *self.options],
@@ -86,6 +90,9 @@ class Server:
         status = self.process.wait(60)
         self.process = None
         return status
+
+    def close(self):
+        self.end(signal.SIGKILL)
 
     def freeze(self):
         """Every thread stands still when it returns."""
