@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "cli/archive.h"
 #include "cli/command.h"
+#include "cli/lab.h"
 #include "cli/store_copy.h"
 
 #define STAGING "restore.tmp"
@@ -79,12 +80,33 @@ static void forget_machine(struct cluster *c)
 	c->netns_created = c->complete = false;
 }
 
+static bool is_name(const char *s)
+{
+	return !s || (*s && *s != '.' && strlen(s) <= 64 && !strpbrk(s, "/ "));
+}
+
+/* What `up` checks as options, and paths and the kernel's names are made of. The rest is looked at by cluster_defaults() and `up`. */
+static int check_description(const struct restore *o, const struct cluster *c, struct err *err)
+{
+	struct ip_addr a;
+	bool good = is_name(c->netns) && is_name(c->lab) && str_eq(c->id, c->netns ? c->netns : "node") && ip_parse(c->node_ip, &a) == 0 &&
+		    (!c->node_ip2 || ip_parse(c->node_ip2, &a) == 0) && (!c->cluster_dns || ip_parse(c->cluster_dns, &a) == 0) &&
+		    (!c->runtime_endpoint || str_starts(c->runtime_endpoint, "unix:///")) &&
+		    (!c->lab || (c->lab_nodes >= 1 && c->lab_nodes <= LAB_MAX_NODES && c->lab_segments <= LAB_MAX_NODES)) &&
+		    (!c->cluster_domain || !c->cluster_domain[strspn(c->cluster_domain, "abcdefghijklmnopqrstuvwxyz0123456789-.")]);
+
+	if (!good)
+		return err_set(err, EBADMSG, "the cluster.json of %s is none that keelson up has written", o->file);
+	return c->server ? err_set(err, EBADMSG, "%s is of a node without a control plane", o->file) : 0;
+}
+
 static int adapt(const struct restore *o, struct cluster *c, struct err *err)
 {
 	const struct cluster *a = &o->asked;
+	int r = check_description(o, c, err);
 
-	if (c->server)
-		return err_set(err, EBADMSG, "%s is of a node without a control plane", o->file);
+	if (r < 0)
+		return r;
 	if (c->lab && (a->netns || a->node_name || a->node_ip))
 		return err_set(err, EINVAL, "%s is of a lab, whose nodes have names and addresses of its own: no --netns, --node-name, --node-ip",
 			       o->file);

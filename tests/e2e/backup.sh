@@ -76,6 +76,23 @@ check "purged" "$bin/keelson" down --state "$state" --purge
 head -c 100000 "$backup" >"$work/cut"
 says "half a backup is refused" "is no whole backup" "$bin/keelson" restore "$work/cut" --state "$state"
 refuses "and leaves no cluster" test -e "$state/cluster.json"
+# As whole as any, but for what it says: its name of a namespace leads elsewhere.
+python3 - "$backup" "$work/hostile" <<-'END'
+	import hashlib, io, json, sys, tarfile
+	old, new = tarfile.open(sys.argv[1]), tarfile.open(sys.argv[2], "w", format=tarfile.USTAR_FORMAT)
+	files = {m.name: old.extractfile(m).read() for m in old.getmembers()}
+	manifest, cluster = json.loads(files["MANIFEST.json"]), json.loads(files["cluster.json"])
+	cluster["netns"] = cluster["id"] = "../../tmp/out"
+	files["cluster.json"] = json.dumps(cluster).encode()
+	manifest["files"][0].update(bytes=len(files["cluster.json"]), sha256=hashlib.sha256(files["cluster.json"]).hexdigest())
+	files["MANIFEST.json"] = json.dumps(manifest).encode()
+	for name, data in files.items():
+	    member = tarfile.TarInfo(name)
+	    member.size = len(data)
+	    new.addfile(member, io.BytesIO(data))
+	new.close()
+END
+says "a description that leads elsewhere is refused" "cluster.json of .* is none that" "$bin/keelson" restore "$work/hostile" --state "$state"
 check "restore" "$bin/keelson" restore "$backup" --state "$state"
 check "up" up || exit 1
 K get secrets -o name 2>/dev/null | sed 's,^secret/,,' | sort >"$work/found"
@@ -97,4 +114,18 @@ is "what was there is kept" 1 bash -c "ls -d '$state'/replaced-*/store | wc -l"
 check "up as that node" up
 says "certificates are the new node's" "CN ?= ?system:node:other" openssl x509 -noout -subject -in "$state/pki/agent.crt"
 check "it gets ready" K wait --for=condition=Ready node/other --timeout=90s
+
+if command -v etcd >/dev/null && command -v etcdctl >/dev/null; then
+	check "purged again" "$bin/keelson" down --state "$state" --purge
+	check "a cluster on an etcd" up --store etcd || exit 1
+	check "a Secret in it" K create secret generic two --from-literal="password=$mark"
+	check "a rotation of its keys" "$bin/keelson" secrets rotate --state "$state"
+	check "a backup of it" "$bin/keelson" backup "$backup" --state "$state"
+	check "the text is neither in that nor in etcd's files" hidden_in -r "$backup" "$state/etcd"
+	check "purged" "$bin/keelson" down --state "$state" --purge
+	check "restored" "$bin/keelson" restore "$backup" --state "$state"
+	check "up" up || exit 1
+	is "the Secret is there" "$mark" \
+		bash -c "'$bin/keelson' exec --state '$state' -- '$kubectl' --kubeconfig '$state/admin.kubeconfig' get secret two -o jsonpath='{.data.password}' | base64 -d"
+fi
 finish
