@@ -20,7 +20,7 @@ const char *encryption_provider_name(enum encryption_provider p)
 
 /* Where in the file something is wrong: "resources[0].providers[1]". */
 struct place {
-	char text[96];
+	char text[160];
 	struct err *err;
 };
 
