@@ -142,7 +142,7 @@ static int read_keys(const struct place *at, const json_t *v, enum encryption_pr
 	json_array_foreach(list, i, key) {
 		struct place inner = { .err = at->err };
 
-		snprintf(inner.text, sizeof(inner.text), "%s.keys[%zu]", at->text, i);
+		snprintf(inner.text, sizeof(inner.text), "%.120s.keys[%zu]", at->text, i);
 		r = read_key(&inner, key, provider, first, rule);
 		if (r < 0)
 			return r;
@@ -174,7 +174,7 @@ static int read_provider(const struct place *at, const json_t *v, struct encrypt
 	}
 	if (!found)
 		return bad(at, "", "provider does not contain any of the expected providers: aesgcm, aescbc, secretbox, identity (identity: {})");
-	snprintf(inner.text, sizeof(inner.text), "%s.%s", at->text, provider_names[provider]);
+	snprintf(inner.text, sizeof(inner.text), "%.100s.%s", at->text, provider_names[provider]);
 	if (provider != ENCRYPTION_IDENTITY)
 		return read_keys(&inner, found, provider, rule);
 	r = known_fields(&inner, found, none);
@@ -275,7 +275,7 @@ static int read_rule(const struct place *at, const json_t *v, struct encryption_
 	json_array_foreach(list, i, item) {
 		struct place inner = { .err = at->err };
 
-		snprintf(inner.text, sizeof(inner.text), "%s.providers[%zu]", at->text, i);
+		snprintf(inner.text, sizeof(inner.text), "%.100s.providers[%zu]", at->text, i);
 		r = read_provider(&inner, item, rule);
 		if (r < 0)
 			return r;
