@@ -269,8 +269,9 @@ json_t *registry_delete(struct registry *g, const struct schema_resource *storag
 	*ret_gone = what == DELETE_NOW;
 	if (what == DELETE_NOW)
 		return registry_remove(g, storage, latest, o, d->dry_run, done, user);
-	/* Nothing new is written, but the answer is still the object. */
-	return registry_put(g, storage, latest, o, d->dry_run || json_equal(o, before), done, user);
+	/* Nothing new is written, but the answer is still the object; one without a revision yet is written behind it. */
+	bool same = json_equal(o, before) && !store_is_provisional(g->store, latest->revision);
+	return registry_put(g, storage, latest, o, d->dry_run || same, done, user);
 }
 
 /* Verbs */

@@ -8,3 +8,9 @@ $(B)/bench/apitool: $(B)/obj/tests/bench/apitool.o $(LIB_AR)
 # Nanoseconds a packet of each program.
 $(B)/tests/bench/programs: $(B)/obj/tests/lab/objects.o $(B)/obj/tests/bpf/programs.o $(B)/obj/tests/bpf/packet.o
 EXTRA_TARGETS += $(B)/tests/bench/programs
+# Durable writes a second through the API server's store.
+EXTRA_TARGETS += $(B)/bench/store_commits
+$(B)/bench/store_commits: $(B)/obj/tests/bench/store_commits.o $(B)/lib/apiserver.a $(LIB_AR)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS_apiserver) $(LIB_LDLIBS) -lpthread -lm

@@ -86,13 +86,16 @@ class EtcdServer:
             self.stop.set()
             self.shaker.join()
             self.stop = None
+        running = [s.process for s in self.servers if s.process]
+        for p in running:
+            p.send_signal(how)
         for s in self.servers:
-            if s.process and s.process.poll() is None:
-                s.process.send_signal(how)
+            s.process = None
+        statuses = [p.wait(60) for p in running]
         if how == signal.SIGKILL and self.etcd and self.random.random() < 0.5:
             self.kill_etcd()
             self.etcd = None
-        return max((s.end(how) for s in self.servers), key=abs)
+        return max(statuses, key=abs, default=0)
 
     def close(self):
         """Ends everything."""
