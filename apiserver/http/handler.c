@@ -29,7 +29,7 @@
 void handler_refused(int status, const char *why, struct strbuf *body, const char **content_type, void *user)
 {
 	const char *reason = status == 413 ? "RequestEntityTooLarge" : status == 408 ? "Timeout" :
-			     status == 503 ? "ServiceUnavailable" : status >= 500 ? "InternalError" : "BadRequest";
+			     status == 429 ? "TooManyRequests" : status == 503 ? "ServiceUnavailable" : status >= 500 ? "InternalError" : "BadRequest";
 	_cleanup_json_ json_t *s = status == 413 ? status_new(413, reason, "Request entity too large: limit is %d", HANDLER_MAX_BODY)
 						 : status_new(status, reason, "%s", why);
 	(void)user;

@@ -14,6 +14,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -21,7 +22,10 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/map.h"
 
+/* Below so many connections one peer may have all of them. */
+enum { SMALL_SERVER = 64 };
 enum { ACCEPT_BATCH = 64, LISTEN_BACKLOG = 1024, SERVICE_ROUNDS = 4 };
 
 static void free_when_closed(struct http_server *s)
@@ -32,6 +36,8 @@ static void free_when_closed(struct http_server *s)
 	nghttp2_option_del(s->h2_options);
 	if (s->spare_fd >= 0)
 		close(s->spare_fd);
+	hs_memory_done(s);
+	map_free(s->peers);
 	if (s->done)
 		s->done(s->done_user);
 	free(s);
@@ -154,6 +160,7 @@ static void on_prepare(uv_prepare_t *prepare)
 {
 	struct http_server *s = prepare->data;
 
+	hs_memory_look(s);
 	for (int round = 0; s->dirty_head && round < SERVICE_ROUNDS; round++) {
 		struct http_conn *c = s->dirty_head;
 
@@ -179,6 +186,7 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
 	struct http_server *s = mem_new(struct http_server);
 	struct http_server_options *o = &s->options;
 	struct sigaction pipe;
+	struct rlimit fds;
 
 	/* OpenSSL writes with write(): a peer that went away must not kill the program. */
 	if (sigaction(SIGPIPE, NULL, &pipe) == 0 && pipe.sa_handler == SIG_DFL)
@@ -188,6 +196,10 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
 	o->max_head_bytes = o->max_head_bytes ? MIN(o->max_head_bytes, (size_t)16 << 20) : 65536;
 	o->max_body_bytes = o->max_body_bytes ? MIN(o->max_body_bytes, (size_t)1 << 30) : 3u << 20;
 	o->max_connections = o->max_connections ? o->max_connections : 10000;
+	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur != RLIM_INFINITY)
+		o->max_connections = (unsigned)MIN((rlim_t)o->max_connections, MAX(fds.rlim_cur / 4 * 3, (rlim_t)16));
+	o->max_connections_of_peer = o->max_connections_of_peer ? o->max_connections_of_peer :
+				     MAX(o->max_connections / 4, MIN(o->max_connections, (unsigned)SMALL_SERVER));
 	o->max_streams = o->max_streams ? o->max_streams : 250;
 	o->head_timeout_ms = o->head_timeout_ms ? o->head_timeout_ms : 30000;
 	o->body_timeout_ms = o->body_timeout_ms ? o->body_timeout_ms : 60000;
@@ -196,6 +208,8 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_op
 	s->handler = handler;
 	s->user = user;
 	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	s->peers = map_new(NULL);
+	hs_memory_init(s);
 	for (int k = 0; k < HS_DEADLINE_MAX; k++)
 		s->lists[k].prev = s->lists[k].next = &s->lists[k];
 	BUG_ON(hs_h2_server_init(s) != 0);
@@ -232,18 +246,66 @@ static void peer_text(const struct sockaddr_storage *sa, char out[static HS_PEER
 	}
 }
 
+/* Who connects: an IPv4 address, or the /64 of an IPv6 one, which is what one client has; "" for sockets of other families. */
+static void peer_key(const struct sockaddr_storage *sa, char out[static INET6_ADDRSTRLEN])
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)sa;
+	struct in6_addr a = ((const struct sockaddr_in6 *)sa)->sin6_addr;
+
+	*out = '\0';
+	if (sa->ss_family == AF_INET) {
+		inet_ntop(AF_INET, &v4->sin_addr, out, INET6_ADDRSTRLEN);
+	} else if (sa->ss_family == AF_INET6) {
+		if (!IN6_IS_ADDR_V4MAPPED(&a))
+			memset(&a.s6_addr[8], 0, 8);
+		inet_ntop(AF_INET6, &a, out, INET6_ADDRSTRLEN);
+	}
+}
+
+/* NULL: it has as many connections as one may have. */
+static struct hs_peer *peer_enter(struct http_server *s, const struct sockaddr_storage *sa)
+{
+	char key[INET6_ADDRSTRLEN];
+	struct hs_peer *p;
+
+	peer_key(sa, key);
+	p = map_get(s->peers, key);
+	if (!p) {
+		p = mem_new(struct hs_peer);
+		memcpy(p->key, key, sizeof(p->key));
+		map_set(s->peers, key, p);
+	}
+	if (*key && p->connections >= s->options.max_connections_of_peer)
+		return NULL;
+	p->connections++;
+	return p;
+}
+
+void hs_peer_left(struct http_server *s, struct hs_peer *p)
+{
+	if (--p->connections)
+		return;
+	map_del(s->peers, p->key);
+	free(p);
+}
+
 /* Makes room by closing the connection that has been idle for longest, else the one that has been sending its head for
  * longest: those who only hold connections lose them first. */
-static bool evict(struct http_server *s)
+bool hs_evict(struct http_server *s)
 {
 	struct hs_deadline *d = s->lists[HS_IDLE].next;
+	struct http_conn *c;
 
 	if (d == &s->lists[HS_IDLE])
 		d = s->lists[HS_HEAD].next;
 	if (d == &s->lists[HS_HEAD])
 		return false;
 	hs_deadline_set(s, d, HS_NONE);
-	hs_conn_fail(CONTAINER_OF(d, struct http_conn, deadline));
+	c = CONTAINER_OF(d, struct http_conn, deadline);
+	hs_conn_fail(c);
+	/* Its place is free at once. */
+	if (c->from)
+		hs_peer_left(s, TAKE(c->from));
 	return true;
 }
 
@@ -252,7 +314,7 @@ static void drop_one(struct http_server *s, int listen_fd)
 {
 	int fd;
 
-	evict(s);
+	hs_evict(s);
 	if (s->spare_fd >= 0)
 		close(s->spare_fd);
 	fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -270,6 +332,7 @@ static void on_listener(uv_poll_t *poll, int status _unused_, int events _unused
 		struct sockaddr_storage sa = { 0 };
 		socklen_t len = sizeof(sa);
 		char peer[HS_PEER_TEXT_SIZE];
+		struct hs_peer *from;
 		int fd = accept4(l->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
@@ -279,7 +342,10 @@ static void on_listener(uv_poll_t *poll, int status _unused_, int events _unused
 				continue;
 			return;
 		}
-		if (s->conn_count >= s->options.max_connections && !evict(s)) {
+		from = NULL;
+		if (s->conn_count < s->options.max_connections || hs_evict(s))
+			from = peer_enter(s, &sa);
+		if (!from) {
 			close(fd);
 			continue;
 		}
@@ -294,7 +360,7 @@ static void on_listener(uv_poll_t *poll, int status _unused_, int events _unused
 			setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 		}
 		peer_text(&sa, peer);
-		hs_conn_accept(s, fd, l->tls, peer);
+		hs_conn_accept(s, fd, l->tls, peer, from);
 	}
 }
 

@@ -26,11 +26,14 @@ struct http_server_options {
 	size_t size;                  /* sizeof(struct http_server_options) */
 	size_t max_head_bytes;        /* 0: 64 KiB; beyond: 431 */
 	size_t max_body_bytes;        /* 0: 3 MiB; beyond: 413 (the handler is not called; see on_refused) */
-	unsigned max_connections;     /* 0: 10,000; beyond, the longest idle one is closed, or the new one */
+	unsigned max_connections;     /* 0: 10,000; beyond, the longest idle one is closed, or the new one. Never more than three
+				       * quarters of the descriptors that the process may have */
+	unsigned max_connections_of_peer; /* of one address (IPv6: a /64); 0: a quarter of max_connections; beyond, the new one is closed */
 	unsigned max_streams;         /* per HTTP/2 connection; 0: 250 */
 	unsigned head_timeout_ms;     /* 0: 30 s to send a whole head */
 	unsigned body_timeout_ms;     /* 0: 60 s to send a whole body */
 	unsigned idle_timeout_ms;     /* 0: 180 s without a request */
+	size_t max_memory_bytes;      /* of the whole process; 0: no limit. See http_server_pressed() */
 	/* Body of a refusal the server makes by itself (400, 408, 413, 431...), so that a Kubernetes Status
 	 * can be sent: fills body and content_type (literal). NULL: text/plain. */
 	void (*on_refused)(int status, const char *why, struct strbuf *body, const char **content_type, void *user);
@@ -52,6 +55,10 @@ void http_server_unlisten(struct http_server *s, uint16_t port);
  * calls done (may be NULL). */
 void http_server_shutdown(struct http_server *s, unsigned grace_ms, void (*done)(void *user), void *user);
 size_t http_server_connections(const struct http_server *s);
+/* The process comes near max_memory_bytes: bodies are refused with 429 by the server itself, and the handler should refuse what costs
+ * memory. Nearer still, the connections that hold most are cut. NULL is fine. */
+bool http_server_pressed(const struct http_server *s);
+uint64_t http_server_memory_cuts(const struct http_server *s); /* connections cut so far */
 
 /* What was asked; all borrowed, valid as long as the request. */
 const char *http_method(const struct http_request *req);
@@ -97,6 +104,9 @@ void http_stream_on_drain(struct http_request *req, void (*fn)(struct http_reque
 void http_stream_end(struct http_request *req);
 /* Cuts the connection (HTTP/1.1) or resets the stream (HTTP/2). */
 void http_abort(struct http_request *req);
+
+/* This request is among the last of its connection: GOAWAY, or Connection: close with the answer. What is under way is finished. */
+void http_retire(struct http_request *req);
 
 /* Takes the connection over (HTTP/1.1 only: -EPROTO on HTTP/2). From here on the bytes belong to the caller: nothing
  * was answered. The request stays valid (headers) until http_conn_close(). Bytes already read behind the request are

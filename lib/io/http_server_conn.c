@@ -83,6 +83,8 @@ static void conn_close(struct http_conn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	s->conn_count--;
+	if (c->from)
+		hs_peer_left(s, TAKE(c->from));
 	uv_close((uv_handle_t *)&c->poll, poll_closed);
 	close(c->fd);
 }
@@ -280,6 +282,7 @@ static void conn_read(struct http_conn *c)
 			conn_eof(c);
 			return;
 		}
+		hs_memory_grew(s, (size_t)n);
 		conn_input(c, s->read_buf, (size_t)n);
 		/* Nothing more waits, most likely: epoll will tell. */
 		if (c->ssl ? !SSL_has_pending(c->ssl) : n < HS_READ_BYTES)
@@ -512,12 +515,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	hs_conn_dirty(c);
 }
 
-void hs_conn_accept(struct http_server *s, int fd, SSL_CTX *tls, const char *peer)
+void hs_conn_accept(struct http_server *s, int fd, SSL_CTX *tls, const char *peer, struct hs_peer *from)
 {
 	struct http_conn *c = mem_new(struct http_conn);
 
 	c->server = s;
 	c->fd = fd;
+	c->from = from;
 	memcpy(c->peer, peer, sizeof(c->peer));
 	c->state = tls ? HS_CONN_HANDSHAKE : HS_CONN_DETECT;
 	if (tls) {
@@ -529,6 +533,7 @@ void hs_conn_accept(struct http_server *s, int fd, SSL_CTX *tls, const char *pee
 	if (uv_poll_init(s->loop, &c->poll, fd) < 0) {
 		SSL_free(c->ssl);
 		close(fd);
+		hs_peer_left(s, from);
 		free(c);
 		return;
 	}
@@ -561,6 +566,9 @@ void hs_conn_expired(struct http_conn *c, enum hs_deadline_kind kind)
 
 void hs_conn_stop(struct http_conn *c)
 {
+	/* What the peer has sent already is still taken. */
+	if (c->state == HS_CONN_H1 || c->state == HS_CONN_H2)
+		conn_read(c);
 	if (c->state == HS_CONN_H2)
 		hs_h2_goaway(c);
 	if (c->state == HS_CONN_H2 || (c->state == HS_CONN_H1 && c->requests))

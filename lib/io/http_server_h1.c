@@ -149,7 +149,7 @@ void hs_h1_refuse(struct http_conn *c, int status, const char *why)
 {
 	_cleanup_strbuf_ struct strbuf body = { 0 };
 	const char *type;
-	struct http_field fields[] = { { "Content-Type", NULL } };
+	struct http_field fields[] = { { "Content-Type", NULL }, { "Retry-After", "1" } };
 	char framing[64];
 
 	hs_refusal(c->server, status, why, &body, &type);
@@ -158,7 +158,7 @@ void hs_h1_refuse(struct http_conn *c, int status, const char *why)
 		hs_request_free(c->requests);
 	c->close_after = true;
 	snprintf(framing, sizeof(framing), "Content-Length: %zu\r\n", body.len);
-	put_head(c, status, fields, 1, framing);
+	put_head(c, status, fields, status == 429 || status == 503 ? 2 : 1, framing);
 	hs_queue_copy(&c->out, body.data, body.len);
 }
 

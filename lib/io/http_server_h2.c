@@ -399,13 +399,13 @@ void hs_h2_refuse(struct http_request *req, int status, const char *why)
 	_cleanup_strbuf_ struct strbuf body = { 0 };
 	struct http_server *s = req->conn->server;
 	const char *type;
-	struct http_field field = { "content-type", NULL };
+	struct http_field fields[] = { { "content-type", NULL }, { "retry-after", "1" } };
 
 	hs_refusal(s, status, why, &body, &type);
-	field.value = type;
+	fields[0].value = type;
 	s->body_bytes -= req->body.len;
 	strbuf_done(&req->body);
-	hs_h2_respond(req, status, &field, 1, body.data, body.len, NULL);
+	hs_h2_respond(req, status, fields, status == 429 || status == 503 ? 2 : 1, body.data, body.len, NULL);
 }
 
 void hs_h2_begin(struct http_request *req, int status, const struct http_field *fields, size_t count)

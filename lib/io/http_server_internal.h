@@ -99,6 +99,7 @@ struct http_conn {
 	struct http_conn *prev, *next;
 	struct http_conn *dirty_next;
 	bool dirty;
+	struct hs_peer *from;  /* own reference; NULL: given up */
 	uv_poll_t poll;
 	int fd, armed;
 	SSL *ssl;
@@ -127,6 +128,12 @@ struct http_conn {
 	char peer[HS_PEER_TEXT_SIZE];
 };
 
+/* How many connections an address has. */
+struct hs_peer {
+	unsigned connections;
+	char key[INET6_ADDRSTRLEN];
+};
+
 struct hs_listener {
 	struct hs_listener *next;
 	struct http_server *server;
@@ -150,6 +157,12 @@ struct http_server {
 	struct hs_deadline lists[HS_DEADLINE_MAX]; /* heads of rings */
 	nghttp2_session_callbacks *h2_callbacks;
 	nghttp2_option *h2_options;
+	struct map *peers; /* address -> struct hs_peer */
+	/* http_server_memory.c */
+	int statm_fd;
+	bool pressed;
+	uint64_t sampled_ms, trimmed_ms, memory_cuts;
+	size_t uncounted_bytes; /* taken since the last look */
 	int spare_fd; /* given up to accept and close a connection when descriptors run out */
 	unsigned open_handles;
 	bool shutting_down;
@@ -164,11 +177,19 @@ struct http_server {
 /* http_server.c */
 const char *hs_date(struct http_server *s); /* IMF-fixdate, made once a second */
 void hs_conn_gone(struct http_conn *c);     /* the last word of a closing connection */
+void hs_peer_left(struct http_server *s, struct hs_peer *p);
+bool hs_evict(struct http_server *s);       /* makes room; false: nobody is idle */
 
 uint16_t hs_local_port(int fd);             /* 0: no TCP socket */
 
+/* http_server_memory.c */
+void hs_memory_init(struct http_server *s);
+void hs_memory_done(struct http_server *s);
+void hs_memory_look(struct http_server *s);               /* from time to time; cuts when there is need */
+void hs_memory_grew(struct http_server *s, size_t bytes); /* so much more came in, or is owed */
+
 /* http_server_conn.c */
-void hs_conn_accept(struct http_server *s, int fd, SSL_CTX *tls, const char *peer);
+void hs_conn_accept(struct http_server *s, int fd, SSL_CTX *tls, const char *peer, struct hs_peer *from);
 void hs_conn_dirty(struct http_conn *c);
 void hs_conn_service(struct http_conn *c);
 void hs_conn_fail(struct http_conn *c);    /* closes soon, nothing more is sent */

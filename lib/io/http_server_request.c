@@ -11,6 +11,13 @@
 /* Bodies in the making, of all connections together: more than this many times the largest is refused with 429. */
 enum { BODIES_AT_ONCE = 64 };
 
+static size_t bodies_max(const struct http_server *s)
+{
+	size_t max = s->options.max_body_bytes * BODIES_AT_ONCE;
+
+	return s->options.max_memory_bytes ? MIN(max, s->options.max_memory_bytes / 4) : max;
+}
+
 struct http_request *hs_request_new(struct http_conn *c)
 {
 	struct http_request *req = mem_new(struct http_request);
@@ -70,9 +77,10 @@ bool hs_request_body(struct http_request *req, const char *data, size_t len)
 		req->refuse_why = "request body is larger than the limit";
 		return false;
 	}
-	if (s->body_bytes + len > s->options.max_body_bytes * BODIES_AT_ONCE) {
+	if (s->pressed || s->body_bytes + len > bodies_max(s)) {
 		req->refuse_status = 429;
-		req->refuse_why = "too many request bodies at once, try again later";
+		req->refuse_why = s->pressed ? "the server is short of memory, try again later" :
+					       "too many request bodies at once, try again later";
 		return false;
 	}
 	strbuf_add(&req->body, data, len);
@@ -243,6 +251,7 @@ static void respond(struct http_request *req, int status, const struct http_fiel
 	if (req->state == HS_ABORTED)
 		return;
 	BUG_ON(req->state != HS_HANDLING);
+	hs_memory_grew(req->conn->server, len);
 	if (http_is_h2(req))
 		hs_h2_respond(req, status, fields, count, body, len, ref);
 	else
@@ -277,6 +286,7 @@ static void stream_write(struct http_request *req, const void *data, struct byte
 	if (req->state == HS_ABORTED)
 		return;
 	BUG_ON(req->state != HS_STREAMING);
+	hs_memory_grew(req->conn->server, len);
 	if (http_is_h2(req))
 		hs_h2_write(req, data, ref, off, len);
 	else
@@ -325,6 +335,16 @@ void http_abort(struct http_request *req)
 	else
 		hs_conn_fail(req->conn);
 	req->state = HS_ABORTED;
+}
+
+void http_retire(struct http_request *req)
+{
+	if (req->state == HS_ABORTED || req->state == HS_HIJACKED)
+		return;
+	if (http_is_h2(req))
+		hs_h2_goaway(req->conn);
+	req->conn->close_after = true;
+	hs_conn_dirty(req->conn);
 }
 
 int http_hijack(struct http_request *req, const struct http_conn_callbacks *cb, void *user, struct http_conn **ret)

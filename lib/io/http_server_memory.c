@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The server's part in keeping the process below a limit of memory (http_server_options.max_memory_bytes). What counts is what the
+ * kernel says the process has (resident pages), looked at every few milliseconds and after every mebibyte that peers sent or are owed.
+ * Above seven eighths of the limit the server is pressed: bodies are refused, the handler is told (http_server_pressed()), idle
+ * connections go. Above fifteen sixteenths those who hold most are cut: slow readers and half-sent bodies, largest first.
+ */
+#include "io/http_server_internal.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { SAMPLE_MS = 10, SAMPLE_BYTES = 1 << 20, TRIM_MS = 200, CUTS_A_SAMPLE = 256, HELD_MIN_BYTES = 65536, EVICTIONS_A_SAMPLE = 64 };
+
+static size_t resident_bytes(struct http_server *s)
+{
+	char text[128];
+	unsigned long long size, resident = 0;
+	ssize_t n = s->statm_fd >= 0 ? pread(s->statm_fd, text, sizeof(text) - 1, 0) : -1;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	if (sscanf(text, "%llu %llu", &size, &resident) != 2)
+		return 0;
+	return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t held_bytes(const struct http_conn *c)
+{
+	size_t n = c->out.bytes + c->in.cap;
+
+	for (const struct http_request *r = c->requests; r; r = r->next)
+		n += r->queue.bytes + r->body.cap + r->text.cap;
+	return n;
+}
+
+/* Cuts the connections that hold most, until as much would be free. False: nobody holds much. */
+static bool cut_largest(struct http_server *s, size_t wanted)
+{
+	size_t freed = 0;
+
+	for (int i = 0; i < CUTS_A_SAMPLE && freed < wanted; i++) {
+		struct http_conn *largest = NULL;
+		size_t most = HELD_MIN_BYTES;
+
+		for (struct http_conn *c = s->conns; c; c = c->next) {
+			size_t n = c->failed ? 0 : held_bytes(c);
+
+			if (n <= most)
+				continue;
+			most = n;
+			largest = c;
+		}
+		if (!largest)
+			break;
+		freed += most;
+		s->memory_cuts++;
+		hs_conn_fail(largest);
+	}
+	return freed > 0;
+}
+
+static void sample(struct http_server *s, uint64_t now_ms)
+{
+	size_t limit = s->options.max_memory_bytes, high = limit - limit / 8, resident = resident_bytes(s);
+
+	s->sampled_ms = now_ms;
+	s->uncounted_bytes = 0;
+	/* What was freed but not given back is no pressure. */
+	if (resident > high && now_ms - s->trimmed_ms >= TRIM_MS) {
+		s->trimmed_ms = now_ms;
+		malloc_trim(0);
+		resident = resident_bytes(s);
+	}
+	s->pressed = resident > (s->pressed ? high - limit / 32 : high);
+	if (!s->pressed)
+		return;
+	for (int i = 0; i < EVICTIONS_A_SAMPLE && s->conn_count > EVICTIONS_A_SAMPLE; i++)
+		if (!hs_evict(s))
+			break;
+	if (resident > limit - limit / 16)
+		cut_largest(s, resident - high);
+}
+
+void hs_memory_look(struct http_server *s)
+{
+	uint64_t now_ms = uv_now(s->loop);
+
+	if (s->options.max_memory_bytes && (now_ms - s->sampled_ms >= SAMPLE_MS || s->uncounted_bytes >= SAMPLE_BYTES))
+		sample(s, now_ms);
+}
+
+void hs_memory_grew(struct http_server *s, size_t bytes)
+{
+	s->uncounted_bytes += bytes;
+	if (s->uncounted_bytes >= SAMPLE_BYTES)
+		hs_memory_look(s);
+}
+
+bool http_server_pressed(const struct http_server *s)
+{
+	return s && s->pressed;
+}
+
+uint64_t http_server_memory_cuts(const struct http_server *s)
+{
+	return s->memory_cuts;
+}
+
+void hs_memory_init(struct http_server *s)
+{
+	s->statm_fd = s->options.max_memory_bytes ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
+}
+
+void hs_memory_done(struct http_server *s)
+{
+	if (s->statm_fd >= 0)
+		close(s->statm_fd);
+}
