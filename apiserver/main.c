@@ -14,6 +14,7 @@
 #include "apiserver/auth/oidc.h"
 #include "apiserver/auth/token.h"
 #include "apiserver/http/handler.h"
+#include "apiserver/http/serving.h"
 #include "apiserver/http/tunnel.h"
 #include "apiserver/metrics/measure.h"
 #include "apiserver/openapi/openapi.h"
@@ -23,7 +24,7 @@
 #include "base/metrics.h"
 #include "io/tls.h"
 
-enum { SHUTDOWN_GRACE_MS = 700, UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6, FREE_BYTES_KEPT = 8 << 20, CA_MAX_BYTES = 1 << 20,
+enum { UPKEEP_MS = 10000, UPKEEPS_A_MINUTE = 6, FREE_BYTES_KEPT = 8 << 20, CA_MAX_BYTES = 1 << 20,
 	MAX_SA_PUBLIC = 16 };
 
 struct options {
@@ -38,6 +39,7 @@ struct options {
 	const char *oidc_required;
 	size_t oidc_required_count;
 	struct etcd_options etcd;
+	struct serving_texts serving;
 	const char *encryption_config, *encryption_reload;
 };
 
@@ -45,6 +47,8 @@ struct server {
 	uv_loop_t loop;
 	struct registry g;
 	struct http_server *http;
+	struct serving serving;
+	struct drain *drain; /* the end has begun */
 	uv_signal_t term, interrupt;
 	uv_timer_t upkeep;
 	unsigned upkeeps;
@@ -90,6 +94,15 @@ static const char usage_text[] =
 	"  --watch-window-events N --watch-window-bytes N\n"
 	"                              how many past changes watches and lists of a revision can reach back to (50000, 16 MiB)\n"
 	"  --watch-queue-bytes N       a watcher that lets more wait unread is cut off (8 MiB)\n"
+	"  --max-memory QUANTITY       of the whole process (three quarters of what there is); 0: no limit\n"
+	"  --max-connections N --max-connections-per-client N\n"
+	"                              in total (10000), and of one address (a quarter of that)\n"
+	"  --max-requests-inflight N --max-mutating-requests-inflight N\n"
+	"                              reading (400) and writing (200) requests in work; beyond: 429. 0: no limit\n"
+	"  --goaway-chance P           how often a request ends its HTTP/2 connection (0)\n"
+	"  --shutdown-delay-duration D --shutdown-watch-termination-grace-period D --shutdown-grace-period D\n"
+	"                              at the end: how long everything is served although /readyz fails (0s), over what time\n"
+	"                              watches are ended (0s), and how long what is under way may take (5s)\n"
 	"  --help, --version\n";
 
 _noreturn_ static void usage(const char *why)
@@ -136,6 +149,14 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "oidc-username-prefix", &o->oidc.username_prefix, false }, { "oidc-groups-claim", &o->oidc.groups_claim, false },
 		{ "oidc-groups-prefix", &o->oidc.groups_prefix, false }, { "oidc-required-claim", &o->oidc_required, false },
 		{ "oidc-ca-file", &o->oidc.ca_file, false }, { "oidc-signing-algs", &o->oidc.signing_algs, false },
+		{ "max-memory", &o->serving.max_memory, false }, { "max-connections", &o->serving.max_connections, false },
+		{ "max-connections-per-client", &o->serving.max_connections_per_client, false },
+		{ "max-requests-inflight", &o->serving.max_requests, false },
+		{ "max-mutating-requests-inflight", &o->serving.max_mutating_requests, false },
+		{ "goaway-chance", &o->serving.goaway_chance, false },
+		{ "shutdown-delay-duration", &o->serving.shutdown_delay, false },
+		{ "shutdown-watch-termination-grace-period", &o->serving.shutdown_watches, false },
+		{ "shutdown-grace-period", &o->serving.shutdown_grace, false },
 		{ "etcd-servers", &o->etcd.servers, false },
 		{ "etcd-cafile", &o->etcd.ca_file, false }, { "etcd-certfile", &o->etcd.cert_file, false },
 		{ "etcd-keyfile", &o->etcd.key_file, false }, { "etcd-prefix", &o->etcd.prefix, false },
@@ -299,36 +320,37 @@ static void close_handle(uv_handle_t *h, void *arg)
 static void on_server_gone(void *user)
 {
 	struct server *s = user;
-	s->http = NULL;
+	s->http = s->g.http = NULL;
 	uv_stop(&s->loop);
 }
 
-static void begin_end(struct server *s, int code)
+static void begin_end(struct server *s, int code, bool at_once)
 {
-	if (s->ending)
+	if (s->ending) {
+		if (s->drain)
+			drain_hurry(s->drain);
 		return;
+	}
 	s->ending = true;
 	s->exit_code = code;
+	if (s->http) {
+		s->drain = drain_begin(&s->g, s->http, &s->serving, at_once, on_server_gone, s);
+		return;
+	}
 	s->g.stopping = true;
-	if (s->g.hub)
-		watch_hub_stop(s->g.hub);
-	wait_stop(&s->g);
-	if (s->http)
-		http_server_shutdown(s->http, SHUTDOWN_GRACE_MS, on_server_gone, s);
-	else
-		uv_stop(&s->loop);
+	uv_stop(&s->loop);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
 {
 	log_info("ending on signal %d", signum);
-	begin_end(handle->data, 0);
+	begin_end(handle->data, 0, false);
 }
 
 static void on_fatal(const char *why)
 {
 	(void)why;
-	begin_end(&server, 1);
+	begin_end(&server, 1, true);
 }
 
 static void on_upkeep(uv_timer_t *t)
@@ -389,6 +411,8 @@ static int start_registry(struct server *s, struct err *err)
 	struct registry_options r;
 	int rc;
 	registry_options_from(&s->o, &r);
+	memcpy(r.max_inflight, s->serving.max_inflight, sizeof(r.max_inflight));
+	r.goaway_chance = s->serving.goaway_chance;
 	r.etcd = s->o.etcd.servers ? &s->o.etcd : NULL;
 	s->issuer = str_printf("https://kubernetes.default.svc.%s", s->o.cluster_domain);
 	r.issuer = s->issuer;
@@ -431,12 +455,13 @@ static int write_port(const char *file, int port, struct err *err)
 static int start_http(struct server *s, struct err *err)
 {
 	const struct http_server_options options = { .size = sizeof(options), .max_body_bytes = HANDLER_MAX_BODY,
-		.on_refused = handler_refused };
+		.on_refused = handler_refused, .max_memory_bytes = s->serving.max_memory_bytes,
+		.max_connections = s->serving.max_connections, .max_connections_of_peer = s->serving.max_connections_of_client };
 	SSL_CTX *tls = tls_server_new(s->o.tls_cert, s->o.tls_key, s->o.client_ca, err);
 	int port = 0, rc;
 	if (!tls)
 		return -1;
-	s->http = http_server_new(&s->loop, &options, handler_request, &s->g);
+	s->http = s->g.http = http_server_new(&s->loop, &options, handler_request, &s->g);
 	rc = http_server_listen(s->http, s->o.listen, tls, &port, err);
 	SSL_CTX_free(tls);
 	if (rc)
@@ -468,6 +493,7 @@ static void finish(struct server *s)
 		http_server_shutdown(s->http, 0, on_server_gone, s);
 		uv_run(&s->loop, UV_RUN_DEFAULT);
 	}
+	s->drain = drain_free(s->drain);
 	s->g.oidc = oidc_free(s->g.oidc);
 	if (s->g.store)
 		registry_close(&s->g);
@@ -494,6 +520,9 @@ int main(int argc, char **argv)
 	if (!str_eq(s->o.authorization_mode, "AlwaysAllow") && !str_eq(s->o.authorization_mode, "RBAC"))
 		usage("--authorization-mode is RBAC or AlwaysAllow");
 	check_store(&s->o);
+	if (serving_parse(&s->o.serving, &s->serving, &err) < 0)
+		usage(err_msg(&err));
+	serving_raise_limits(&s->serving);
 	check_encryption(&s->o);
 	log_init("apiserver");
 	signal(SIGPIPE, SIG_IGN);

@@ -489,6 +489,16 @@ static void resume(void *call)
 	call_unref(c);
 }
 
+/* Near the limit of memory only what costs next to none, or gives some back, is still done. */
+static json_t *spare_memory(struct call *c)
+{
+	if (!http_server_pressed(c->g->http) || !c->u.is_resource || c->u.verb == API_DELETE || c->u.verb == API_GET)
+		return NULL;
+	json_t *s = status_new(429, "TooManyRequests", "the server is short of memory, try again later");
+	status_set_retry(s, 1);
+	return s;
+}
+
 static void dispatch(struct call *c)
 {
 	if (authn_waits(c, resume))
@@ -512,6 +522,8 @@ static void dispatch(struct call *c)
 	json_t *refused = identify(c);
 	if (!refused)
 		refused = inflight_begin(c);
+	if (!refused)
+		refused = spare_memory(c);
 	if (!refused)
 		refused = authorize(c);
 	if (refused) {
@@ -547,6 +559,8 @@ void handler_request(struct http_request *req, void *registry)
 	log_debug("%s %s", http_method(req), http_path(req));
 	/* The request may be over, and with it its reference, before dispatch() returns. */
 	call_ref(c);
+	if (g->options.goaway_chance > 0 && http_is_h2(req) && (double)random() / RAND_MAX < g->options.goaway_chance)
+		http_retire(req);
 	if (g->stopping)
 		answer_status(c, status_new(503, "ServiceUnavailable", "the server is shutting down"));
 	else

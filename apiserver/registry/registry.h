@@ -48,6 +48,7 @@ struct registry_options {
 enum { EVENTS_TTL_MINUTES = 60 };
 struct registry {
 	uv_loop_t *loop;
+	struct http_server *http; /* borrow; NULL in tests of parts, and at the end */
 	struct registry_options options;
 	struct store *store;
 	struct watch_hub *hub;

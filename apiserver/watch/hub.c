@@ -490,6 +490,21 @@ static void end_now(struct watcher *w, int64_t now)
 	watcher_end(w);
 }
 
+void watch_hub_end_some(struct watch_hub *h, size_t count)
+{
+	h->stopped = true;
+	for (size_t i = 0; i < STORE_MAX_RESOURCES && count; i++) {
+		for (struct watcher *w = h->resources[i].watchers; w && count; w = h->cursor) {
+			h->current = w;
+			h->cursor = w->next;
+			if (w->phase == WATCHER_ENDING)
+				continue;
+			watcher_end(w);
+			count--;
+		}
+	}
+}
+
 void watch_hub_stop(struct watch_hub *h)
 {
 	h->stopped = true;

@@ -47,6 +47,8 @@ struct watch_hub *watch_hub_new(uv_loop_t *loop, const struct watch_encoder *enc
 void watch_hub_set_store(struct watch_hub *h, struct store *store);
 /* Ends every watch and lets new ones end at once. */
 void watch_hub_stop(struct watch_hub *h);
+/* Ends so many of them, and lets new ones end at once. */
+void watch_hub_end_some(struct watch_hub *h, size_t count);
 void watch_hub_free(struct watch_hub *h); /* after watch_hub_stop() and when the server is gone */
 
 /* For the store's hooks. */

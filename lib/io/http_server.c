@@ -536,3 +536,8 @@ void http_server_shutdown(struct http_server *s, unsigned grace_ms, void (*done)
 		hs_conn_stop(c);
 	uv_timer_start(&s->grace, force_close, s->conn_count ? grace_ms : 0, 0);
 }
+
+void http_server_cut(struct http_server *s)
+{
+	uv_timer_start(&s->grace, force_close, 0, 0);
+}

@@ -54,6 +54,8 @@ void http_server_unlisten(struct http_server *s, uint16_t port);
 /* Stops accepting, tells HTTP/2 peers GOAWAY, lets requests finish for up to grace_ms, then frees the server and
  * calls done (may be NULL). */
 void http_server_shutdown(struct http_server *s, unsigned grace_ms, void (*done)(void *user), void *user);
+/* After http_server_shutdown(): the grace is over now. */
+void http_server_cut(struct http_server *s);
 size_t http_server_connections(const struct http_server *s);
 /* The process comes near max_memory_bytes: bodies are refused with 429 by the server itself, and the handler should refuse what costs
  * memory. Nearer still, the connections that hold most are cut. NULL is fine. */
