@@ -431,7 +431,10 @@ static enum media_use media_use_of(const struct call *c)
 {
 	if (!c->u.is_resource || c->u.verb == API_DELETECOLLECTION)
 		return MEDIA_FOR_ANY;
-	return c->u.verb == API_WATCH ? MEDIA_FOR_WATCH : c->u.verb == API_LIST ? MEDIA_FOR_LIST : MEDIA_FOR_OBJECT;
+	if (c->u.verb == API_WATCH || c->u.verb == API_LIST)
+		return c->u.verb == API_WATCH ? MEDIA_FOR_WATCH : MEDIA_FOR_LIST;
+	const struct schema_resource *r = schema_resource_find(c->u.group, c->u.version, c->u.plural);
+	return r && !r->list_message ? MEDIA_FOR_REVIEW : MEDIA_FOR_OBJECT;
 }
 
 /* ?pretty says it; without, the tools that people read with get it. */

@@ -259,11 +259,11 @@ size_t accept_parse(struct arena *a, const char *accept, struct accept_clause *o
 
 static bool as_fits(const char *as, enum media_use use, struct media *m)
 {
-	if (str_eq(as, "Table"))
+	if (str_eq(as, "Table") && use != MEDIA_FOR_REVIEW)
 		m->as = MEDIA_AS_TABLE;
 	else if (str_eq(as, "PartialObjectMetadata") && use != MEDIA_FOR_LIST)
 		m->as = MEDIA_AS_PARTIAL;
-	else if (str_eq(as, "PartialObjectMetadataList") && use != MEDIA_FOR_OBJECT)
+	else if (str_eq(as, "PartialObjectMetadataList") && use != MEDIA_FOR_OBJECT && use != MEDIA_FOR_REVIEW)
 		m->as = MEDIA_AS_PARTIAL_LIST;
 	else
 		return false;

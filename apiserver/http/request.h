@@ -47,8 +47,9 @@ struct media {
 	bool v1beta1;        /* Table of meta.k8s.io/v1beta1 */
 	bool pretty;
 };
-/* What the answer is: it decides which as= fits, and YAML has no stream. MEDIA_FOR_ANY: an object, a list or a Status. */
-enum media_use { MEDIA_FOR_OBJECT, MEDIA_FOR_LIST, MEDIA_FOR_WATCH, MEDIA_FOR_ANY };
+/* What the answer is: it decides which as= fits, and YAML has no stream. MEDIA_FOR_ANY: an object, a list or a Status. MEDIA_FOR_REVIEW: what is
+ * answered and not kept; it has no columns. */
+enum media_use { MEDIA_FOR_OBJECT, MEDIA_FOR_LIST, MEDIA_FOR_WATCH, MEDIA_FOR_ANY, MEDIA_FOR_REVIEW };
 /* The first acceptable clause of an Accept header (NULL, "": JSON), higher q first. False: nothing is acceptable. */
 bool media_negotiate(const char *accept, enum media_use use, struct media *ret);
 const char *media_content_type(const struct media *m); /* literal */

@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)query_get(&q, "watch");
 	else if (data[0] % 4 == 1 && url_info_parse(a, "GET", text, &q, &u) == 0 && u.is_resource && !u.plural)
 		__builtin_trap();
-	else if (data[0] % 4 == 2 && media_negotiate(text, (enum media_use)(data[0] >> 2 & 3), &m) && !media_content_type(&m))
+	else if (data[0] % 4 == 2 && media_negotiate(text, (enum media_use)((data[0] >> 2) % 5), &m) && !media_content_type(&m))
 		__builtin_trap();
 	else if (data[0] % 4 == 3)
 		reply((const char *)data + 1, size - 1);

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-const patience = 90 * time.Second
+const patience = 150 * time.Second
 
 type client struct {
 	ctx     context.Context
@@ -59,6 +59,7 @@ func run(do func(*client) (string, error), args []string) (string, error) {
 		return "", err
 	}
 	config.QPS, config.Burst = 1000, 1000
+	config.WarningHandler = rest.NoWarnings{}
 	binary := rest.CopyConfig(config)
 	binary.ContentType = "application/vnd.kubernetes.protobuf"
 	binary.AcceptContentTypes = "application/vnd.kubernetes.protobuf"

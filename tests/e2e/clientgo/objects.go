@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	v1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,6 +28,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/scale"
+	"k8s.io/client-go/util/retry"
 )
 
 func exists(file string) bool {
@@ -225,12 +227,15 @@ func scales(c *client) (string, error) {
 		return "", err
 	}
 	resource := schema.GroupResource{Group: "apps", Resource: "deployments"}
-	s, err := scaler.Scales(namespace).Get(c.ctx, resource, "scaled", metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	s.Spec.Replicas = 1
-	if s, err = scaler.Scales(namespace).Update(c.ctx, resource, s, metav1.UpdateOptions{}); err != nil {
+	var s *autoscalingv1.Scale
+	if err = retry.RetryOnConflict(retry.DefaultRetry, func() error { // with the Deployment's own controller
+		if s, err = scaler.Scales(namespace).Get(c.ctx, resource, "scaled", metav1.GetOptions{}); err != nil {
+			return err
+		}
+		s.Spec.Replicas = 1
+		s, err = scaler.Scales(namespace).Update(c.ctx, resource, s, metav1.UpdateOptions{})
+		return err
+	}); err != nil {
 		return "", err
 	}
 	err = c.until("it has grown", func() (bool, error) {
