@@ -50,7 +50,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Println(out)
+	if out != "" {
+		fmt.Println(out)
+	}
 }
 
 func run(do func(*client) (string, error), args []string) (string, error) {
