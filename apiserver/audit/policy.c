@@ -39,7 +39,7 @@ const char *audit_stage_name(enum audit_stage stage)
 /* Reading */
 
 struct place {
-	char text[64]; /* "rules[2]", "" at the top */
+	char text[96]; /* "rules[2]", "" at the top */
 	struct err *err;
 };
 
