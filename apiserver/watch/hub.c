@@ -179,8 +179,9 @@ static bool classify(const struct filter *f, const struct watch_event *e, enum w
 		*ret_type = before ? WATCH_MODIFIED : WATCH_ADDED;
 	else
 		*ret_type = WATCH_DELETED;
-	/* It left the selector: the state that was selected, at the revision at which it left. */
-	if (!now && e->change != STORE_DELETED)
+	/* It left the selector, or the store: what was last selected, at the revision at which it left. A deletion shows what was stored
+	 * and not what the request that removed the last finalizer made of it: so do all servers of an etcd, and upstream. */
+	if (!now)
 		*ret_object = e->old;
 	return true;
 }

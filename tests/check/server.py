@@ -40,12 +40,8 @@ def issue(d, name, subject):
 class Server:
     """One data directory and the process that serves it."""
 
-    copies = True         # its files can be looked into
-    tells_stored = False  # a deletion is told with the state that was stored last
-
-    def __init__(self, binary, pki, data, options=(), store=None):
+    def __init__(self, binary, pki, data, options=()):
         self.binary, self.pki, self.data, self.options, self.process, self.port = binary, pki, data, options, None, 0
-        self.store = store or ("--data-dir", data)
         self.context = self.context_of("admin")
 
     def context_of(self, name):
@@ -61,7 +57,7 @@ class Server:
             os.unlink(port_file)
         with open(f"{self.data}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, *self.store, "--listen", "127.0.0.1:0", "--port-file", port_file,
+                [self.binary, *(() if "--etcd-servers" in self.options else ("--data-dir", self.data)), "--listen", "127.0.0.1:0", "--port-file", port_file,
                  "--advertise-address", "192.0.2.1", "--tls-cert", f"{p}/server.crt", "--tls-key", f"{p}/server.key",
                  "--client-ca", f"{p}/ca.crt", "--sa-key", f"{p}/sa.key", "--sa-public", f"{p}/sa.pub",
                  *self.options],
@@ -91,9 +87,6 @@ class Server:
         self.process = None
         return status
 
-    def close(self):
-        self.end(signal.SIGKILL)
-
     def freeze(self):
         """Every thread stands still when it returns."""
         pid = self.process.pid
@@ -107,6 +100,60 @@ class Server:
 
     def thaw(self):
         os.kill(self.process.pid, signal.SIGCONT)
+
+
+class Etcd:
+    """One member without TLS, whose data need not outlive the machine."""
+
+    def __init__(self, directory):
+        self.directory, self.process, self.url, self.peer = directory, None, None, None
+
+    def start(self):
+        with socket.socket() as a, socket.socket() as b:
+            for s in (a, b):
+                s.bind(("127.0.0.1", 0))
+            self.url, self.peer = (f"http://127.0.0.1:{s.getsockname()[1]}" for s in (a, b))
+        os.mkdir(self.directory, 0o700)
+        self.run()
+
+    def run(self):
+        peer = self.peer
+        with open(f"{self.directory}/log", "ab") as log:
+            self.process = subprocess.Popen(
+                ["etcd", "--data-dir", f"{self.directory}/data", "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+                 "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
+                 "--unsafe-no-fsync", "--log-level", "error"], stdout=log, stderr=log)
+        for _ in range(600):
+            if self.process.poll() is not None:
+                raise RuntimeError(f"etcd ended with {self.process.returncode}")
+            try:
+                self.revision()
+                return
+            except subprocess.CalledProcessError:
+                time.sleep(0.05)
+        raise RuntimeError("etcd does not answer")
+
+    def die(self):
+        """And be back at once."""
+        self.end()
+        self.run()
+
+    def control(self, *args):
+        return subprocess.run(["etcdctl", "--endpoints", self.url, *args], env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"}, check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30).stdout
+
+    def revision(self):
+        return json.loads(self.control("get", "/none", "-w", "json"))["header"]["revision"]
+
+    def forget(self, prefix):
+        """Removes what is below, and the history up to now."""
+        self.control("del", "--prefix", prefix)
+        self.control("compact", str(self.revision()))
+
+    def end(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
 
 
 class Client:
