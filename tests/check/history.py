@@ -56,7 +56,10 @@ class History:
             work(*args)
         except CUT as e:
             if not self.dying:
-                self.errors.append(f"a connection broke while the server lived: {e!r}\n{traceback.format_exc()}")
+                time.sleep(0.2)  # a process that just died is known to be dead
+                dead = [s for s in self.servers if s.process and s.process.poll() is not None]
+                self.errors.append(f"a connection broke while the server lived: {e!r}\n{traceback.format_exc()}" if not dead else
+                                   f"a server died by itself with {dead[0].process.returncode}: {dead[0].log_end()}")
         except Contradiction as e:
             self.errors.append(str(e))
         except Exception:  # pylint: disable=broad-except
