@@ -11,7 +11,7 @@ $(B)/tests/e2e/peer.tar: $(B)/tests/e2e/root/peer tools/mkimage.sh
 	@echo "  IMG  $@"
 	@tools/mkimage.sh $(<D) keelson.local/peer:1 $@ '{"Entrypoint":["/peer"]}'
 EXTRA_TARGETS += $(B)/tests/e2e/peer.tar
-TEST_SCRIPTS += tests/check/check.sh
+TEST_SCRIPTS += tests/check/check.sh tests/check/full_disk.py
 include tests/bench/rules.mk
 include tests/lab/rules.mk
 include tests/bpf/rules.mk
