@@ -112,6 +112,35 @@ void check_enum(struct field_errors *e, const struct fpath *p, const char *s, co
 		fe_not_supported(e, p, s, allowed);
 }
 
+void check_segment(struct field_errors *e, const struct fpath *p, const char *s)
+{
+	if (!*s)
+		fe_required(e, p, NULL);
+	else
+		check_format(e, p, s, fmt_path_segment);
+}
+
+void check_domain_path(struct field_errors *e, const struct fpath *p, const char *s)
+{
+	const char *slash = strchr(s, '/');
+	_cleanup_free_ char *domain = slash ? mem_strndup(s, (size_t)(slash - s)) : NULL;
+	size_t before = e->count;
+
+	if (!*s) {
+		fe_required(e, p, NULL);
+		return;
+	}
+	if (!slash || slash == s || !slash[1]) {
+		fe_invalid(e, p, s, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+		return;
+	}
+	check_format(e, p, domain, fmt_dns_subdomain);
+	for (const char *c = slash + 1; e->count == before && *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("/-._~%!$&'()*+,;=:", *c))
+			fe_invalid(e, p, slash + 1,
+				   "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%%!$&'()*+,;=:]+')");
+}
+
 void check_immutable(struct field_errors *e, const struct fpath *p, const json_t *now, const json_t *old)
 {
 	if (!same_semantic(now, old))

@@ -230,6 +230,20 @@ static void check_stateful_update(const struct validation *v)
 			     "forbidden");
 }
 
+/* What older versions let in may still be changed elsewhere. */
+static bool stored_template_invalid(const struct validation *v)
+{
+	const struct validation stored = { .r = v->r, .object = v->old, .e = &(struct field_errors){ 0 } };
+	bool invalid;
+
+	if (!v->old || same_semantic(json_at(v->old, "spec.template"), json_at(v->object, "spec.template")))
+		return v->old != NULL;
+	check_template(&stored, "StatefulSet");
+	invalid = stored.e->count > 0;
+	field_errors_done(stored.e);
+	return invalid;
+}
+
 void validate_stateful_set(const struct validation *v)
 {
 	static const char *const retention_keys[] = { "whenDeleted", "whenScaled" };
@@ -247,7 +261,8 @@ void validate_stateful_set(const struct validation *v)
 	check_counts(v, WORDS("replicas", "minReadySeconds"));
 	check_non_negative(v->e, FP(FP(&spec_path, "ordinals"), "start"), get(get(spec, "ordinals"), "start"));
 	check_selector(v, "statefulset", "");
-	check_template(v, "StatefulSet");
+	if (!stored_template_invalid(v))
+		check_template(v, "StatefulSet");
 	if (v->old) {
 		check_stateful_update(v);
 		return;

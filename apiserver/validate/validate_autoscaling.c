@@ -4,7 +4,8 @@
 
 #include "kube/quantity.h"
 
-static void check_reference(struct field_errors *e, const struct fpath *p, const json_t *ref)
+/* known: its apiVersion was there before. */
+static void check_reference(struct field_errors *e, const struct fpath *p, const json_t *ref, bool known)
 {
 	static const char *const keys[] = { "kind", "name" };
 	const char *version = get_str(ref, "apiVersion");
@@ -15,7 +16,7 @@ static void check_reference(struct field_errors *e, const struct fpath *p, const
 		else
 			check_format(e, FP(p, keys[i]), get_str(ref, keys[i]), fmt_path_segment);
 	}
-	if (*version && !strchr(version, '/') && strcmp(get_str(ref, "kind"), "ReplicationController") != 0)
+	if (!known && *version && !strchr(version, '/') && strcmp(get_str(ref, "kind"), "ReplicationController") != 0)
 		fe_invalid(e, FP(p, "apiVersion"), version, "apiVersion must specify API group");
 }
 
@@ -72,7 +73,7 @@ static void check_other_source(struct field_errors *e, const struct fpath *p, co
 		check_format(e, FP(FP(p, "metric"), "name"), get_str(metric, "name"), fmt_path_segment);
 	check_label_selector(e, FP(FP(p, "metric"), "selector"), get(metric, "selector"));
 	if (strcmp(type, "Object") == 0)
-		check_reference(e, FP(p, "describedObject"), get(source, "describedObject"));
+		check_reference(e, FP(p, "describedObject"), get(source, "describedObject"), true);
 	check_target(e, at, target);
 	if (strcmp(type, "Pods") == 0 && !average)
 		fe_required(e, FP(at, "averageValue"), "must specify a positive target averageValue");
@@ -118,6 +119,7 @@ static void check_scaling(struct field_errors *e, const struct fpath *p, const j
 	static const char *const selects[] = { "Disabled", "Max", "Min", NULL }, *const types[] = { "Percent", "Pods",
 												    NULL };
 	const json_t *window = get(rules, "stabilizationWindowSeconds"), *policies = get(rules, "policies");
+	struct quantity tolerance;
 	json_t *policy;
 	size_t i;
 
@@ -130,6 +132,8 @@ static void check_scaling(struct field_errors *e, const struct fpath *p, const j
 		fe_invalid_json(e, FP(p, "stabilizationWindowSeconds"), window, "must be less than or equal to 3600");
 	if (get(rules, "selectPolicy") && !one_of(get_str(rules, "selectPolicy"), selects))
 		fe_not_supported(e, FP(p, "selectPolicy"), get_str(rules, "selectPolicy"), selects);
+	if (quantity_parse(get_str(rules, "tolerance"), &tolerance) == 0 && tolerance.nano < 0)
+		fe_invalid(e, FP(p, "tolerance"), get_str(rules, "tolerance"), "must be greater than or equal to 0");
 	if (json_array_size(policies) == 0)
 		fe_required(e, FP(p, "policies"), "must specify at least one Policy");
 	json_array_foreach(policies, i, policy) {
@@ -148,6 +152,14 @@ static void check_scaling(struct field_errors *e, const struct fpath *p, const j
 	}
 }
 
+void validate_hpa_status(const struct validation *v)
+{
+	static const char *const counts[] = { "currentReplicas", "desiredReplicas" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		check_non_negative(v->e, FP(FP(NULL, "status"), counts[i]), get(get(v->object, "status"), counts[i]));
+}
+
 void validate_hpa(const struct validation *v)
 {
 	const json_t *spec = get(v->object, "spec"), *min = get(spec, "minReplicas");
@@ -156,14 +168,17 @@ void validate_hpa(const struct validation *v)
 	json_t *metric;
 	size_t i;
 
-	if (min && json_integer_value(min) < 1)
+	/* Zero is a feature that is off; who has it keeps it. */
+	if (min && json_integer_value(min) < (json_int(v->old, "spec.minReplicas", 1) == 0 ? 0 : 1))
 		fe_invalid_json(v->e, FP(p, "minReplicas"), min, "must be greater than or equal to 1");
 	if (max < 1)
 		fe_invalid_int(v->e, FP(p, "maxReplicas"), max,
 			       max == 0 ? "must be set and greater than 0" : "must be greater than or equal to 1");
 	if (min && max < json_integer_value(min))
 		fe_invalid_int(v->e, FP(p, "maxReplicas"), max, "must be greater than or equal to `minReplicas`");
-	check_reference(v->e, FP(p, "scaleTargetRef"), get(spec, "scaleTargetRef"));
+	check_reference(v->e, FP(p, "scaleTargetRef"), get(spec, "scaleTargetRef"),
+			v->old && str_eq(json_str(v->old, "spec.scaleTargetRef.apiVersion"),
+					 json_str(spec, "scaleTargetRef.apiVersion")));
 	json_array_foreach(get(spec, "metrics"), i, metric)
 		check_metric(v->e, FP_INDEX(FP(p, "metrics"), i), metric);
 	check_scaling(v->e, FP(FP(p, "behavior"), "scaleUp"), json_at(spec, "behavior.scaleUp"));

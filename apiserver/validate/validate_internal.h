@@ -100,11 +100,14 @@ void check_port_number(struct field_errors *e, const struct fpath *p, int64_t po
 void check_port(struct field_errors *e, const struct fpath *p, const json_t *int_or_string);
 void check_enum(struct field_errors *e, const struct fpath *p, const char *s,
 		const char *const *allowed); /* "" is Required */
+void check_segment(struct field_errors *e, const struct fpath *p, const char *s);     /* required, a path segment */
+void check_domain_path(struct field_errors *e, const struct fpath *p, const char *s); /* required, "example.com/path" */
 void check_immutable(struct field_errors *e, const struct fpath *p, const json_t *now, const json_t *old);
 void check_labels(struct field_errors *e, const struct fpath *p, const json_t *labels);
 void check_annotations(struct field_errors *e, const struct fpath *p, const json_t *annotations);
 void check_label_selector(struct field_errors *e, const struct fpath *p, const json_t *selector);
 void check_finalizer_name(struct field_errors *e, const struct fpath *p, const char *name);
+void check_resource_name(struct field_errors *e, const struct fpath *p, const char *name); /* of a container's resource */
 void check_int_or_percent(struct field_errors *e, const struct fpath *p, const json_t *v);
 void check_not_over_100_percent(struct field_errors *e, const struct fpath *p, const json_t *v);
 /* metav1 conditions. */
@@ -135,7 +138,9 @@ void validate_deployment_status(const struct validation *v);
 void validate_replica_set_status(const struct validation *v);
 void validate_daemon_set_status(const struct validation *v);
 void validate_stateful_set_status(const struct validation *v);
+void validate_hpa_status(const struct validation *v);
 void validate_hpa(const struct validation *v);
+void validate_job_status(const struct validation *v);
 void validate_job(const struct validation *v);
 void validate_cron_job(const struct validation *v);
 void validate_config_map(const struct validation *v);
@@ -145,6 +150,8 @@ void validate_namespace_status(const struct validation *v);
 void validate_node(const struct validation *v);
 void validate_node_status(const struct validation *v);
 void validate_ingress(const struct validation *v);
+void validate_ingress_status(const struct validation *v);
+void validate_service_cidr_status(const struct validation *v);
 void validate_ingress_class(const struct validation *v);
 void validate_network_policy(const struct validation *v);
 void validate_service_cidr(const struct validation *v);
@@ -163,6 +170,7 @@ void validate_event(const struct validation *v);
 void validate_volume_attachment(const struct validation *v);
 void validate_csi_node(const struct validation *v);
 void validate_csi_driver(const struct validation *v);
+void validate_csi_capacity(const struct validation *v);
 void validate_pod(const struct validation *v);
 void validate_pod_status(const struct validation *v);
 void validate_pdb(const struct validation *v);
@@ -179,6 +187,7 @@ void validate_service_status(const struct validation *v);
 void validate_endpoints(const struct validation *v);
 void validate_endpoint_slice(const struct validation *v);
 void validate_pvc(const struct validation *v);
+void validate_pvc_status(const struct validation *v);
 void validate_pv(const struct validation *v);
 void validate_storage_class(const struct validation *v);
 void validate_volume_attributes_class(const struct validation *v);

@@ -42,14 +42,8 @@ static void check_backend(struct field_errors *e, const struct fpath *p, const j
 	} else if (resource) {
 		if (get(resource, "apiGroup"))
 			check_format(e, FP(at, "apiGroup"), get_str(resource, "apiGroup"), fmt_dns_subdomain);
-		if (!*get_str(resource, "kind"))
-			fe_required(e, FP(at, "kind"), NULL);
-		else
-			check_format(e, FP(at, "kind"), get_str(resource, "kind"), fmt_path_segment);
-		if (!*get_str(resource, "name"))
-			fe_required(e, FP(at, "name"), NULL);
-		else
-			check_format(e, FP(at, "name"), get_str(resource, "name"), fmt_path_segment);
+		check_segment(e, FP(at, "kind"), get_str(resource, "kind"));
+		check_segment(e, FP(at, "name"), get_str(resource, "name"));
 	} else {
 		fe_invalid(e, p, "", "resource or service backend is required");
 	}
@@ -133,30 +127,57 @@ void validate_ingress(const struct validation *v)
 			   "must match `ingressClassName` when both are specified");
 }
 
+void validate_ingress_status(const struct validation *v)
+{
+	const struct fpath *p = FP(FP(FP(NULL, "status"), "loadBalancer"), "ingress");
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(json_at(v->object, "status.loadBalancer.ingress"), i, item) {
+		const char *ip = get_str(item, "ip"), *name = get_str(item, "hostname");
+
+		if (*ip)
+			check_format(v->e, FP(FP_INDEX(p, i), "ip"), ip, fmt_ip);
+		if (!*name)
+			continue;
+		check_format(v->e, FP(FP_INDEX(p, i), "hostname"), name, fmt_dns_subdomain);
+		if (ip_family(name))
+			fe_invalid(v->e, FP(FP_INDEX(p, i), "hostname"), name, "must be a DNS name, not an IP address");
+	}
+}
+
+void validate_service_cidr_status(const struct validation *v)
+{
+	check_conditions(v->e, FP(FP(NULL, "status"), "conditions"), json_at(v->object, "status.conditions"));
+}
+
+static void check_class_parameters(struct field_errors *e, const struct fpath *p, const json_t *parameters)
+{
+	const char *scope = get_str(parameters, "scope"), *ns = get_str(parameters, "namespace");
+
+	if (get(parameters, "apiGroup"))
+		check_format(e, FP(p, "apiGroup"), get_str(parameters, "apiGroup"), fmt_dns_subdomain);
+	check_segment(e, FP(p, "kind"), get_str(parameters, "kind"));
+	check_segment(e, FP(p, "name"), get_str(parameters, "name"));
+	check_enum(e, FP(p, "scope"), scope, WORDS("Cluster", "Namespace"));
+	if (strcmp(scope, "Namespace") == 0 && !*ns)
+		fe_required(e, FP(p, "namespace"), "`parameters.scope` is set to 'Namespace'");
+	else if (strcmp(scope, "Namespace") == 0)
+		check_format(e, FP(p, "namespace"), ns, fmt_dns_label);
+	else if (strcmp(scope, "Cluster") == 0 && get(parameters, "namespace"))
+		fe_forbidden(e, FP(p, "namespace"), "`parameters.scope` is set to 'Cluster'");
+}
+
 void validate_ingress_class(const struct validation *v)
 {
 	const json_t *spec = get(v->object, "spec"), *parameters = get(spec, "parameters");
-	const char *controller = get_str(spec, "controller"), *scope = get_str(parameters, "scope");
-	const struct fpath *p = FP(NULL, "spec"), *at = FP(p, "parameters");
+	const struct fpath *p = FP(NULL, "spec");
 
-	if (strlen(controller) > 250)
+	if (strlen(get_str(spec, "controller")) > 250)
 		fe_too_long(v->e, FP(p, "controller"), 250);
-	if (!*controller)
-		fe_required(v->e, FP(p, "controller"), NULL);
-	else if (!strchr(controller, '/'))
-		fe_invalid(v->e, FP(p, "controller"), controller,
-			   "must be a domain-prefixed path (such as \"acme.io/foo\")");
-	if (parameters) {
-		if (!*get_str(parameters, "kind"))
-			fe_required(v->e, FP(at, "kind"), NULL);
-		if (!*get_str(parameters, "name"))
-			fe_required(v->e, FP(at, "name"), NULL);
-		check_enum(v->e, FP(at, "scope"), scope, WORDS("Cluster", "Namespace"));
-		if (strcmp(scope, "Namespace") == 0 && !*get_str(parameters, "namespace"))
-			fe_required(v->e, FP(at, "namespace"), "`parameters.scope` is set to 'Namespace'");
-		if (strcmp(scope, "Cluster") == 0 && get(parameters, "namespace"))
-			fe_forbidden(v->e, FP(at, "namespace"), "`parameters.scope` is set to 'Cluster'");
-	}
+	check_domain_path(v->e, FP(p, "controller"), get_str(spec, "controller"));
+	if (parameters)
+		check_class_parameters(v->e, FP(p, "parameters"), parameters);
 	if (v->old)
 		check_immutable(v->e, FP(p, "controller"), get(spec, "controller"), json_at(v->old, "spec.controller"));
 }
@@ -279,10 +300,12 @@ void validate_ip_address(const struct validation *v)
 	if (!ref) {
 		fe_required(v->e, p, NULL);
 	} else {
-		if (!*get_str(ref, "resource"))
-			fe_required(v->e, FP(p, "resource"), NULL);
-		if (!*get_str(ref, "name"))
-			fe_required(v->e, FP(p, "name"), NULL);
+		if (*get_str(ref, "group"))
+			check_format(v->e, FP(p, "group"), get_str(ref, "group"), fmt_dns_subdomain);
+		check_segment(v->e, FP(p, "resource"), get_str(ref, "resource"));
+		check_segment(v->e, FP(p, "name"), get_str(ref, "name"));
+		if (*get_str(ref, "namespace"))
+			check_format(v->e, FP(p, "namespace"), get_str(ref, "namespace"), fmt_path_segment);
 	}
 	if (v->old)
 		check_immutable(v->e, p, ref, json_at(v->old, "spec.parentRef"));

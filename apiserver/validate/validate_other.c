@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "apiserver/validate/diff.h"
 #include "apiserver/validate/validate_pod.h"
 
 void validate_lease(const struct validation *v)
@@ -49,6 +50,23 @@ void validate_priority_class(const struct validation *v)
 			get(v->old, "preemptionPolicy"));
 }
 
+static void check_distinct(struct field_errors *e, const struct fpath *p, const json_t *list)
+{
+	struct map *seen = map_new(NULL);
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) {
+		_cleanup_strbuf_ struct strbuf text = {0};
+
+		go_json(&text, v);
+		if (map_has(seen, text.data))
+			fe_duplicate_text(e, FP_INDEX(p, i), text.data, NULL);
+		map_set(seen, text.data, v);
+	}
+	map_free(seen);
+}
+
 void validate_runtime_class(const struct validation *v)
 {
 	const char *handler = get_str(v->object, "handler");
@@ -62,6 +80,7 @@ void validate_runtime_class(const struct validation *v)
 		check_resource_list(v->e, FP(FP(NULL, "overhead"), "limits"), json_at(v->object, "overhead.podFixed"));
 	check_labels(v->e, FP(FP(NULL, "scheduling"), "nodeSelector"), get(scheduling, "nodeSelector"));
 	check_tolerations(v->e, FP(FP(NULL, "scheduling"), "tolerations"), get(scheduling, "tolerations"));
+	check_distinct(v->e, FP(FP(NULL, "scheduling"), "tolerations"), get(scheduling, "tolerations"));
 	if (v->old)
 		check_immutable(v->e, FP(NULL, "handler"), get(v->object, "handler"), get(v->old, "handler"));
 }
@@ -115,6 +134,17 @@ static const char *const usages[] = {
 	NULL,
 };
 
+static void check_condition_kept(struct field_errors *e, const struct fpath *p, const char *type, const json_t *now,
+				 const json_t *old)
+{
+	_cleanup_free_ char *diff = NULL;
+
+	if (same_semantic(now, old))
+		return;
+	diff = diff_text(old, now);
+	fe_forbidden(e, p, "updates may not modify a condition of type \"%s\"\n%s", type, diff);
+}
+
 static void check_csr_conditions(const struct validation *v)
 {
 	static const char *const fixed[] = { "Approved", "Denied", "Failed" };
@@ -145,10 +175,34 @@ static void check_csr_conditions(const struct validation *v)
 		else if (!map_has(old_types, fixed[i]) && map_has(types, fixed[i]) && i < 2 &&
 			 !str_eq(v->sub, "approval"))
 			fe_forbidden(v->e, p, "updates may not add a condition of type \"%s\"", fixed[i]);
+		else if (map_has(old_types, fixed[i]))
+			check_condition_kept(v->e, p, fixed[i], map_get(types, fixed[i]), map_get(old_types, fixed[i]));
 	}
 	map_free(types);
 	map_free(old_types);
 	map_free(seen);
+}
+
+/* Certificates in PEM without headers, and nothing else. */
+static void check_certificate_blocks(struct field_errors *e, const struct fpath *p, const char *text)
+{
+	static const char data[] = "<certificate data>";
+	size_t count = 0;
+
+	for (text = strstr(text, "-----BEGIN "); text; text = strstr(text + 1, "-----BEGIN ")) {
+		const char *name = text + strlen("-----BEGIN "), *end = strstr(name, "-----"), *line = strchr(name, '\n');
+		size_t colon = line ? strcspn(line + 1, ":\n") : 0;
+
+		if (!end)
+			break;
+		if ((size_t)(end - name) != strlen("CERTIFICATE") || !str_starts(name, "CERTIFICATE"))
+			fe_invalid(e, p, data, "only CERTIFICATE PEM blocks are allowed, found \"%.*s\"", (int)(end - name), name);
+		else if (line && line[1 + colon] == ':')
+			fe_invalid(e, p, data, "no PEM block headers are permitted");
+		count++;
+	}
+	if (!count)
+		fe_invalid(e, p, data, "must contain at least one CERTIFICATE PEM block");
 }
 
 static void check_csr_certificate(const struct validation *v)
@@ -165,8 +219,7 @@ static void check_csr_certificate(const struct validation *v)
 	else if (!str_eq(v->sub, "status"))
 		fe_forbidden(v->e, p, "updates may not set certificate content");
 	base64_decode(&pem, now, strlen(now));
-	if (!pem.len || !strstr(pem.data, "-----BEGIN CERTIFICATE-----"))
-		fe_invalid(v->e, p, "<certificate data>", "must contain at least one CERTIFICATE PEM block");
+	check_certificate_blocks(v->e, p, pem.len ? pem.data : "");
 }
 
 /* The first PEM block is a PKCS#10 request (RFC 2986) whose signature is by the key in it. NULL: it is, else what is
@@ -228,79 +281,4 @@ void validate_csr(const struct validation *v)
 	check_csr_conditions(v);
 	if (v->old)
 		check_csr_certificate(v);
-}
-
-void validate_volume_attachment(const struct validation *v)
-{
-	const json_t *spec = get(v->object, "spec"), *source = get(spec, "source");
-	const struct fpath *p = FP(NULL, "spec");
-	bool named = get(source, "persistentVolumeName"), inlined = get(source, "inlineVolumeSpec");
-
-	if (v->old) {
-		check_immutable(v->e, p, spec, get(v->old, "spec"));
-		return;
-	}
-	if (!*get_str(spec, "attacher"))
-		fe_required(v->e, FP(p, "attacher"), NULL);
-	else
-		check_format(v->e, FP(p, "attacher"), get_str(spec, "attacher"), fmt_dns_subdomain);
-	if (!named && !inlined)
-		fe_required(v->e, FP(p, "source"),
-			    "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-	else if (named && inlined)
-		fe_forbidden(v->e, FP(p, "source"),
-			     "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-	check_format(v->e, FP(p, "nodeName"), get_str(spec, "nodeName"), fmt_dns_subdomain);
-}
-
-void validate_csi_node(const struct validation *v)
-{
-	const struct fpath *p = FP(FP(NULL, "spec"), "drivers");
-	struct map *seen = map_new(NULL);
-	json_t *driver;
-	size_t i;
-
-	json_array_foreach(json_at(v->object, "spec.drivers"), i, driver) {
-		const char *name = get_str(driver, "name"), *node = get_str(driver, "nodeID");
-		const struct fpath *at = FP_INDEX(p, i);
-
-		if (!*name)
-			fe_required(v->e, FP(at, "name"), NULL);
-		else
-			check_format(v->e, FP(at, "name"), name, fmt_dns_subdomain);
-		if (map_has(seen, name))
-			fe_duplicate(v->e, FP(at, "name"), name);
-		map_set(seen, name, seen);
-		if (!*node)
-			fe_required(v->e, FP(at, "nodeID"), NULL);
-		else if (strlen(node) > 256)
-			fe_invalid(v->e, FP(at, "nodeID"), node, "must be 256 characters or less");
-	}
-	map_free(seen);
-}
-
-void validate_csi_driver(const struct validation *v)
-{
-	static const char *const groups[] = { "File", "None", "ReadWriteOnceWithFSType", NULL };
-	static const char *const modes[] = { "Persistent", "Ephemeral", NULL };
-	const json_t *spec = get(v->object, "spec"), *period = get(spec, "nodeAllocatableUpdatePeriodSeconds");
-	const struct fpath *p = FP(NULL, "spec");
-	json_t *mode;
-	size_t i;
-
-	if (*get_str(spec, "fsGroupPolicy") && !one_of(get_str(spec, "fsGroupPolicy"), groups))
-		fe_not_supported(v->e, FP(p, "fsGroupPolicy"), get_str(spec, "fsGroupPolicy"), groups);
-	json_array_foreach(get(spec, "volumeLifecycleModes"), i, mode) {
-		if (!one_of(json_string_value(mode), modes))
-			fe_not_supported(v->e, FP(p, "volumeLifecycleModes"), json_string_value(mode), modes);
-	}
-	if (period && json_integer_value(period) < 10)
-		fe_invalid_json(v->e, FP(p, "nodeAllocatableUpdatePeriodSeconds"), period,
-				"must be greater than or equal to 10 seconds");
-	if (!v->old)
-		return;
-	check_immutable(v->e, FP(p, "attachedRequired"), get(spec, "attachRequired"),
-			json_at(v->old, "spec.attachRequired"));
-	check_immutable(v->e, FP(p, "volumeLifecycleModes"), get(spec, "volumeLifecycleModes"),
-			json_at(v->old, "spec.volumeLifecycleModes"));
 }

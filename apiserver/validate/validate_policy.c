@@ -271,11 +271,35 @@ static void check_ratio(struct field_errors *e, const struct fpath *p, const jso
 			   (double)max.nano / (double)min.nano);
 }
 
+/* What is not shared out twice has one default. */
+static void check_limit_default(struct field_errors *e, const struct fpath *p, const json_t *item, const char *name)
+{
+	bool overcommits = !str_starts(name, "hugepages-") && (!strchr(name, '/') || strstr(name, "kubernetes.io/"));
+	struct quantity limit, request;
+	const char *limit_text, *request_text;
+
+	if (overcommits || !quantity_at(item, "default", name, &limit, &limit_text) ||
+	    !quantity_at(item, "defaultRequest", name, &request, &request_text) || quantity_cmp(&limit, &request) == 0)
+		return;
+	fe_invalid(e, FP_KEY(FP(p, "defaultRequest"), name), request_text,
+		   "default value %s must equal to defaultRequest value %s in %s", limit_text, request_text, name);
+}
+
+static void check_limit_resource(struct field_errors *e, const struct fpath *p, const json_t *item, const char *name)
+{
+	static const char *const lists[] = { "max", "min", "default", "defaultRequest", "maxLimitRequestRatio" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		if (json_object_get(get(item, lists[i]), name))
+			check_resource_name(e, FP_KEY(FP(p, lists[i]), name), name);
+}
+
 static void check_limit_item(struct field_errors *e, const struct fpath *p, const json_t *item)
 {
 	const char *type = get_str(item, "type");
 	_cleanup_strlist_ struct strlist names = {0};
 
+	check_format(e, FP(p, "type"), type, fmt_qualified_name);
 	if (!strchr(type, '/') && !one_of(type, WORDS("Pod", "Container", "PersistentVolumeClaim")))
 		fe_invalid(e, FP(p, "type"), type, "must be a standard limit type or fully qualified");
 	if (strcmp(type, "Pod") == 0) {
@@ -302,6 +326,9 @@ static void check_limit_item(struct field_errors *e, const struct fpath *p, cons
 		check_pair(e, p, item, n, "min", "default", "default", "min value", "default value");
 		check_pair(e, p, item, n, "default", "max", "default", "default value", "max value");
 		check_ratio(e, FP_KEY(FP(p, "maxLimitRequestRatio"), n), item, n);
+		check_limit_default(e, p, item, n);
+		if (one_of(type, WORDS("Pod", "Container")))
+			check_limit_resource(e, p, item, n);
 	}
 }
 

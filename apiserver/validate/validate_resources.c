@@ -46,7 +46,7 @@ static bool overcommits(const char *name)
 	return !huge_pages(name) && !extended(name);
 }
 
-static void check_name(struct field_errors *e, const struct fpath *p, const char *name)
+void check_resource_name(struct field_errors *e, const struct fpath *p, const char *name)
 {
 	static const char *const container[] = { "cpu", "memory", "ephemeral-storage", NULL };
 	size_t before = e->count;
@@ -83,7 +83,7 @@ void check_resource_list(struct field_errors *e, const struct fpath *p, const js
 	json_t *v;
 
 	json_object_foreach((json_t *)list, name, v) {
-		check_name(e, FP_KEY(p, name), name);
+		check_resource_name(e, FP_KEY(p, name), name);
 		check_value(e, FP_KEY(p, name), name, json_string_value(v) ? json_string_value(v) : "");
 	}
 }
