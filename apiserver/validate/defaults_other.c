@@ -95,9 +95,38 @@ static void crd_conversion(json_t *conversion)
 		default_int(service, "port", 443);
 }
 
+static void crd(json_t *o)
+{
+	json_t *status, *version;
+	size_t i;
+
+	if (json_array_size(json_at(o, "status.storedVersions")) > 0)
+		return;
+	json_array_foreach(json_at(o, "spec.versions"), i, version) {
+		if (!get_bool(version, "storage"))
+			continue;
+		status = default_object(o, "status");
+		json_object_set_new(status, "storedVersions", json_pack("[s]", get_str(version, "name")));
+		return;
+	}
+}
+
+static void api_service_port(json_t *service)
+{
+	default_int(service, "port", 443);
+}
+
+static void device_request(json_t *request)
+{
+	default_str(request, "allocationMode", "ExactCount");
+	if (strcmp(get_str(request, "allocationMode"), "ExactCount") == 0 && get_int(request, "count") == 0)
+		json_object_set_new(request, "count", json_integer(1));
+}
+
 #define INT(m, f, v) { .message = m, .field = f, .type = DEFAULT_INT, .i = v }
 #define INT_ZERO(m, f, v) { .message = m, .field = f, .type = DEFAULT_INT, .i = v, .zero_too = true }
 #define STR(m, f, v) { .message = m, .field = f, .s = v, .keep_empty = true }
+#define STR_EMPTY(m, f, v) { .message = m, .field = f, .s = v }
 #define BOOL(m, f, v) { .message = m, .field = f, .type = DEFAULT_BOOL, .i = v }
 #define OBJ(m, f) { .message = m, .field = f, .type = DEFAULT_OBJECT }
 #define FN(m, function) { .message = m, .type = DEFAULT_FN, .fn = function }
@@ -142,6 +171,11 @@ static const struct default_rule rules[] = {
 	STR(ADMISSION "MutatingAdmissionPolicySpec", "failurePolicy", "Fail"),
 	FN(ADMISSION "MatchResources", admission_policy_match),
 	OBJ(CRD "CustomResourceDefinitionSpec", "conversion"),
+	FN(CRD "CustomResourceDefinition", crd),
+	FN("io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference", api_service_port),
+	FN("resource.v1.ExactDeviceRequest", device_request),
+	FN("resource.v1.DeviceSubRequest", device_request),
+	STR_EMPTY("resource.v1.DeviceToleration", "operator", "Equal"),
 	FN(CRD "CustomResourceDefinitionNames", crd_names),
 	FN(CRD "CustomResourceConversion", crd_conversion),
 	INT_ZERO("flowcontrol.v1.FlowSchemaSpec", "matchingPrecedence", 1000),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Webhook configurations, admission policies and their bindings. Expressions are not compiled here. */
-#include "apiserver/validate/validate_internal.h"
+/* Webhook configurations, and the rules and match conditions that policies share with them. */
+#include "apiserver/validate/validate_admission.h"
 
 static void fmt_three_segments(const char *s, struct strlist *msgs)
 {
@@ -28,6 +28,39 @@ static void check_star(struct field_errors *e, const struct fpath *p, const json
 		fe_invalid_json(e, p, list, "if '*' is present, must not specify other %s", what);
 }
 
+/* "pods" with a star behind the slash has all its subresources in it, a star before "status" that of all. */
+static void check_subresource_stars(struct field_errors *e, const struct fpath *p, const json_t *list)
+{
+	struct map *all_of = map_new(NULL), *in_all = map_new(NULL);
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) {
+		const char *s = json_string_value(v), *slash = strchr(s, '/');
+		_cleanup_free_ char *resource = slash ? mem_strndup(s, (size_t)(slash - s)) : NULL;
+
+		if (!slash || strcmp(s, "*/*") == 0)
+			continue;
+		if (strcmp(slash, "/*") == 0)
+			map_set(all_of, resource, v);
+		else if (strcmp(resource, "*") == 0)
+			map_set(in_all, slash + 1, v);
+	}
+	json_array_foreach(list, i, v) {
+		const char *s = json_string_value(v), *slash = strchr(s, '/');
+		_cleanup_free_ char *resource = slash ? mem_strndup(s, (size_t)(slash - s)) : NULL;
+
+		if (!slash || strcmp(resource, "*") == 0 || strcmp(slash, "/*") == 0)
+			continue;
+		if (map_has(all_of, resource))
+			fe_invalid(e, FP_INDEX(p, i), s, "if '%s/*' is present, must not specify %s", resource, s);
+		if (map_has(in_all, slash + 1))
+			fe_invalid(e, FP_INDEX(p, i), s, "if '*/%s' is present, must not specify %s", slash + 1, s);
+	}
+	map_free(all_of);
+	map_free(in_all);
+}
+
 static void check_rule_resources(struct field_errors *e, const struct fpath *p, const json_t *list)
 {
 	bool all = false, plain = false;
@@ -50,9 +83,10 @@ static void check_rule_resources(struct field_errors *e, const struct fpath *p, 
 		fe_invalid_json(e, p, list, "if '*' is present, must not specify other resources without subresources");
 		break;
 	}
+	check_subresource_stars(e, p, list);
 }
 
-static void check_rule(struct field_errors *e, const struct fpath *p, const json_t *rule)
+void check_admission_rule(struct field_errors *e, const struct fpath *p, const json_t *rule)
 {
 	static const char *const operations[] = { "*", "CONNECT", "CREATE", "DELETE", "UPDATE", NULL };
 	static const char *const scopes[] = { "*", "Cluster", "Namespaced", NULL };
@@ -155,14 +189,14 @@ static void check_review_versions(struct field_errors *e, const struct fpath *p,
 	map_free(seen);
 }
 
-static void check_choice(struct field_errors *e, const struct fpath *p, const json_t *o, const char *key,
+void check_choice_of(struct field_errors *e, const struct fpath *p, const json_t *o, const char *key,
 			 const char *const *allowed)
 {
 	if (get(o, key) && !one_of(get_str(o, key), allowed))
 		fe_not_supported(e, FP(p, key), get_str(o, key), allowed);
 }
 
-static void check_match_conditions(struct field_errors *e, const struct fpath *p, const json_t *conditions)
+void check_match_conditions(struct field_errors *e, const struct fpath *p, const json_t *conditions)
 {
 	enum { CONDITIONS_MAX = 64 };
 	struct map *seen = map_new(NULL);
@@ -199,17 +233,17 @@ static void check_webhook(struct field_errors *e, const struct fpath *p, const j
 	else
 		check_format(e, FP(p, "name"), name, fmt_three_segments);
 	json_array_foreach(get(hook, "rules"), i, rule)
-		check_rule(e, FP_INDEX(FP(p, "rules"), i), rule);
-	check_choice(e, p, hook, "failurePolicy", WORDS("Fail", "Ignore"));
-	check_choice(e, p, hook, "matchPolicy", WORDS("Equivalent", "Exact"));
+		check_admission_rule(e, FP_INDEX(FP(p, "rules"), i), rule);
+	check_choice_of(e, p, hook, "failurePolicy", WORDS("Fail", "Ignore"));
+	check_choice_of(e, p, hook, "matchPolicy", WORDS("Equivalent", "Exact"));
 	if (!*effects)
 		fe_required(e, FP(p, "sideEffects"), "must specify one of None, NoneOnDryRun");
 	else
-		check_choice(e, p, hook, "sideEffects", WORDS("None", "NoneOnDryRun"));
+		check_choice_of(e, p, hook, "sideEffects", WORDS("None", "NoneOnDryRun"));
 	if (timeout && (json_integer_value(timeout) < 1 || json_integer_value(timeout) > 30))
 		fe_invalid_json(e, FP(p, "timeoutSeconds"), timeout,
 				"the timeout value must be between 1 and 30 seconds");
-	check_choice(e, p, hook, "reinvocationPolicy", WORDS("IfNeeded", "Never"));
+	check_choice_of(e, p, hook, "reinvocationPolicy", WORDS("IfNeeded", "Never"));
 	check_label_selector(e, FP(p, "namespaceSelector"), get(hook, "namespaceSelector"));
 	check_label_selector(e, FP(p, "objectSelector"), get(hook, "objectSelector"));
 	check_client(e, FP(p, "clientConfig"), get(hook, "clientConfig"));
@@ -232,82 +266,4 @@ void validate_webhooks(const struct validation *v)
 		map_set(names, get_str(hook, "name"), names);
 	}
 	map_free(names);
-}
-
-static void check_policy_match(struct field_errors *e, const struct fpath *p, const json_t *match)
-{
-	json_t *rule;
-	size_t i;
-
-	if (!match) {
-		fe_required(e, p, NULL);
-		return;
-	}
-	if (json_array_size(get(match, "resourceRules")) == 0)
-		fe_required(e, FP(p, "resourceRules"), NULL);
-	json_array_foreach(get(match, "resourceRules"), i, rule)
-		check_rule(e, FP_INDEX(FP(p, "resourceRules"), i), rule);
-	check_label_selector(e, FP(p, "namespaceSelector"), get(match, "namespaceSelector"));
-	check_label_selector(e, FP(p, "objectSelector"), get(match, "objectSelector"));
-	check_choice(e, p, match, "matchPolicy", WORDS("Equivalent", "Exact"));
-}
-
-void validate_admission_policy(const struct validation *v)
-{
-	static const char *const reasons[] = { "Forbidden", "Invalid", "RequestEntityTooLarge", NULL };
-	static const char none[] = "validations or auditAnnotations must contain at least one item";
-	const json_t *spec = get(v->object, "spec"), *validations = get(spec, "validations");
-	const struct fpath *p = FP(NULL, "spec");
-	json_t *item;
-	size_t i;
-
-	check_choice(v->e, p, spec, "failurePolicy", WORDS("Fail", "Ignore"));
-	check_policy_match(v->e, FP(p, "matchConstraints"), get(spec, "matchConstraints"));
-	check_match_conditions(v->e, FP(p, "matchConditions"), get(spec, "matchConditions"));
-	if (json_array_size(validations) + json_array_size(get(spec, "auditAnnotations")) == 0) {
-		fe_required(v->e, FP(p, "validations"), none);
-		fe_required(v->e, FP(p, "auditAnnotations"), none);
-	}
-	json_array_foreach(validations, i, item) {
-		const struct fpath *at = FP_INDEX(FP(p, "validations"), i);
-		const char *message = get_str(item, "message");
-
-		if (!*get_str(item, "expression"))
-			fe_required(v->e, FP(at, "expression"), "expression is not specified");
-		if (get(item, "message") && !*message)
-			fe_invalid(v->e, FP(at, "message"), message, "message must be non-empty if specified");
-		else if (strpbrk(message, "\r\n"))
-			fe_invalid(v->e, FP(at, "message"), message, "message must not contain line breaks");
-		check_choice(v->e, at, item, "reason", reasons);
-	}
-}
-
-void validate_admission_binding(const struct validation *v)
-{
-	static const char *const actions[] = { "Audit", "Deny", "Warn", NULL };
-	const json_t *spec = get(v->object, "spec"), *list = get(spec, "validationActions");
-	const struct fpath *p = FP(FP(NULL, "spec"), "validationActions");
-	struct map *seen = map_new(NULL);
-	json_t *action;
-	size_t i;
-
-	if (!*get_str(spec, "policyName"))
-		fe_required(v->e, FP(FP(NULL, "spec"), "policyName"), NULL);
-	if (json_array_size(list) == 0)
-		fe_required(v->e, p, "at least one validation action is required");
-	json_array_foreach(list, i, action) {
-		const char *name = json_string_value(action);
-
-		if (!one_of(name, actions))
-			fe_not_supported(v->e, FP_INDEX(p, i), name, actions);
-		if (map_has(seen, name))
-			fe_duplicate(v->e, FP_INDEX(p, i), name);
-		map_set(seen, name, seen);
-	}
-	if (map_has(seen, "Deny") && map_has(seen, "Warn"))
-		fe_invalid_json(v->e, p, list,
-				"must not contain both Deny and Warn (repeating the same validation failure "
-				"information in the API "
-				"response and headers serves no purpose)");
-	map_free(seen);
 }

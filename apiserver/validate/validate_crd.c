@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* CustomResourceDefinitions as far as their names, versions and conversion go, and the objects of API priority and
- * fairness. */
-#include "apiserver/validate/validate_internal.h"
+/* CustomResourceDefinitions: names, versions, columns, subresources, conversion. Their schemas have a file of their own. */
+#include "apiserver/validate/validate_crd.h"
 
 #include <ctype.h>
 
@@ -43,6 +42,134 @@ static void check_crd_names(struct field_errors *e, const json_t *names)
 	}
 }
 
+static void check_columns(struct field_errors *e, const struct fpath *p, const json_t *columns)
+{
+	static const char *const types[] = { "boolean", "date", "integer", "number", "string", NULL };
+	static const char *const formats[] = { "byte",	 "date",  "date-time", "double", "float",
+					       "int32", "int64", "password",  NULL };
+	json_t *column;
+	size_t i;
+
+	json_array_foreach(columns, i, column) {
+		const char *type = get_str(column, "type"), *format = get_str(column, "format"), *path = get_str(column, "jsonPath");
+		const struct fpath *at = FP_INDEX(p, i);
+
+		if (!*get_str(column, "name"))
+			fe_required(e, FP(at, "name"), NULL);
+		if (!*type)
+			fe_required(e, FP(at, "type"), "must be one of boolean,date,integer,number,string");
+		else if (!one_of(type, types))
+			fe_invalid(e, FP(at, "type"), type, "must be one of boolean,date,integer,number,string");
+		if (*format && !one_of(format, formats))
+			fe_invalid(e, FP(at, "format"), format,
+				   "must be one of byte,date,date-time,double,float,int32,int64,password");
+		if (!*path)
+			fe_required(e, FP(at, "JSONPath"), NULL);
+		else if (*path != '.')
+			fe_invalid(e, FP(at, "JSONPath"), path, "must be a simple json path starting with .");
+	}
+}
+
+static void check_scale(struct field_errors *e, const struct fpath *p, const json_t *scale)
+{
+	static const struct {
+		const char *key, *root, *text;
+	} paths[] = { { "specReplicasPath", ".spec.", "should be a json path under .spec" },
+		      { "statusReplicasPath", ".status.", "should be a json path under .status" } };
+	const char *labels = get_str(scale, "labelSelectorPath");
+
+	for (size_t i = 0; scale && i < ARRAY_SIZE(paths); i++) {
+		const char *path = get_str(scale, paths[i].key);
+
+		if (!*path)
+			fe_required(e, FP(p, paths[i].key), NULL);
+		else if (!str_starts(path, paths[i].root))
+			fe_invalid(e, FP(p, paths[i].key), path, "%s", paths[i].text);
+	}
+	if (*labels && !str_starts(labels, ".spec.") && !str_starts(labels, ".status."))
+		fe_invalid(e, FP(p, "labelSelectorPath"), labels, "should be a json path under either .spec or .status");
+}
+
+/* The schema below a path like ".spec.size"; NULL: there is none. */
+static const json_t *schema_at(const json_t *schema, const char *path)
+{
+	_cleanup_strlist_ struct strlist steps = {0};
+
+	strlist_split(&steps, path, '.');
+	for (size_t i = 0; schema && i < steps.count; i++)
+		schema = get(get(schema, "properties"), steps.items[i]);
+	return schema;
+}
+
+static void check_selectable(struct field_errors *e, const struct fpath *p, const json_t *fields, const json_t *schema)
+{
+	enum { FIELDS_MAX = 8 };
+	struct map *seen = map_new(NULL);
+	json_t *field;
+	size_t i;
+
+	if (json_array_size(fields) > FIELDS_MAX)
+		fe_too_many(e, p, json_array_size(fields), FIELDS_MAX);
+	json_array_foreach(fields, i, field) {
+		const char *path = get_str(field, "jsonPath");
+		const struct fpath *at = FP(FP_INDEX(p, i), "jsonPath");
+		const json_t *leaf = schema_at(schema, path);
+
+		if (!*path)
+			fe_required(e, at, NULL);
+		else if (*path != '.')
+			fe_invalid(e, at, path, "must be a simple json path starting with .");
+		else if (str_starts(path, ".metadata."))
+			fe_invalid(e, at, path, "must not point to fields in metadata");
+		else if (!leaf)
+			fe_invalid(e, at, path, "is an invalid path: does not refer to a valid field");
+		else if (!one_of(get_str(leaf, "type"), WORDS("string", "boolean", "integer")))
+			fe_invalid(e, at, path,
+				   "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are "
+				   "allowed.");
+		if (map_has(seen, path))
+			fe_duplicate(e, at, path);
+		map_set(seen, path, field);
+	}
+	map_free(seen);
+}
+
+/* What all versions say alike stands in the spec itself, as before versions had it. */
+static bool shared(const json_t *versions, const char *path)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(versions, i, v) {
+		if (!same_semantic(json_at(v, path), json_at(json_array_get(versions, 0), path)))
+			return false;
+	}
+	return true;
+}
+
+static void check_version(struct field_errors *e, const json_t *versions, size_t i, const struct fpath *version)
+{
+	const json_t *v = json_array_get(versions, i), *schema = json_at(v, "schema.openAPIV3Schema");
+	static const char *const members[] = { "additionalPrinterColumns", "subresources", "selectableFields" };
+	const struct fpath *at[ARRAY_SIZE(members)];
+	bool one_schema = shared(versions, "schema");
+
+	if (!schema)
+		fe_required(e, FP(FP(version, "schema"), "openAPIV3Schema"), "schemas are required");
+	else if (!one_schema)
+		check_crd_schema(e, FP(FP(version, "schema"), "openAPIV3Schema"), schema);
+	else if (i == 0)
+		check_crd_schema(e, FP(FP(&spec_path, "validation"), "openAPIV3Schema"), schema);
+	for (size_t m = 0; m < ARRAY_SIZE(members); m++)
+		at[m] = !shared(versions, members[m]) ? version : i == 0 ? &spec_path : NULL;
+	if (at[0])
+		check_columns(e, FP(at[0], members[0]), get(v, members[0]));
+	if (at[1])
+		check_scale(e, FP(FP(at[1], members[1]), "scale"), get(get(v, members[1]), "scale"));
+	if (at[2])
+		check_selectable(e, FP(at[2], members[2]), get(v, members[2]), schema);
+}
+
 static void check_crd_versions(struct field_errors *e, const json_t *versions)
 {
 	const struct fpath *p = FP(&spec_path, "versions");
@@ -58,8 +185,7 @@ static void check_crd_versions(struct field_errors *e, const json_t *versions)
 		storage += get_bool(v, "storage");
 		unique &= !map_has(seen, name);
 		map_set(seen, name, seen);
-		if (!json_at(v, "schema.openAPIV3Schema"))
-			fe_required(e, FP(FP(FP_INDEX(p, i), "schema"), "openAPIV3Schema"), "schemas are required");
+		check_version(e, versions, i, FP_INDEX(p, i));
 	}
 	if (!unique)
 		fe_invalid_json(e, p, versions, "must contain unique version names");
@@ -103,6 +229,39 @@ static void check_crd_update(const struct validation *v, const json_t *spec, con
 	}
 }
 
+static void check_stored_versions(struct field_errors *e, const json_t *crd)
+{
+	const json_t *stored = json_at(crd, "status.storedVersions"), *versions = json_at(crd, "spec.versions");
+	const struct fpath *p = FP(FP(NULL, "status"), "storedVersions");
+	struct map *known = list_index(versions, "name"), *listed = map_new(NULL);
+	json_t *v;
+	size_t i;
+
+	if (json_array_size(stored) == 0)
+		fe_invalid_json(e, p, stored, "must have at least one stored version");
+	json_array_foreach(stored, i, v) {
+		const char *name = json_string_value(v);
+
+		map_set(listed, name, v);
+		if (!map_has(known, name))
+			fe_invalid(e, FP_INDEX(p, i), name,
+				   "missing from spec.versions; %s was previously a storage version, and must remain in spec.versions until a "
+				   "storage migration ensures no data remains persisted in %s and removes %s from status.storedVersions",
+				   name, name, name);
+	}
+	json_array_foreach(json_array_size(stored) ? versions : NULL, i, v) {
+		if (get_bool(v, "storage") && !map_has(listed, get_str(v, "name")))
+			fe_invalid_json(e, p, stored, "must have the storage version %s", get_str(v, "name"));
+	}
+	map_free(known);
+	map_free(listed);
+}
+
+void validate_crd_status(const struct validation *v)
+{
+	check_stored_versions(v->e, v->object);
+}
+
 void validate_crd(const struct validation *v)
 {
 	static const char approved[] = "api-approved.kubernetes.io";
@@ -131,64 +290,8 @@ void validate_crd(const struct validation *v)
 		fe_required(v->e, FP_KEY(FP(FP(NULL, "metadata"), "annotations"), approved),
 			    "protected groups must have approval annotation \"api-approved.kubernetes.io\", see "
 			    "https://github.com/kubernetes/enhancements/pull/1111");
-	if (v->old)
-		check_crd_update(v, spec, get(v->old, "spec"));
-}
-
-static void check_flow_rule(struct field_errors *e, const struct fpath *p, const json_t *rule)
-{
-	const json_t *resources = get(rule, "resourceRules"), *urls = get(rule, "nonResourceRules");
-	json_t *r;
-	size_t i;
-
-	if (json_array_size(get(rule, "subjects")) == 0)
-		fe_required(e, FP(p, "subjects"), "subjects must contain at least one value");
-	if (json_array_size(resources) + json_array_size(urls) == 0)
-		fe_required(e, p, "at least one of resourceRules and nonResourceRules has to be non-empty");
-	json_array_foreach(resources, i, r) {
-		if (!get_bool(r, "clusterScope") && json_array_size(get(r, "namespaces")) == 0)
-			fe_required(e, FP(FP_INDEX(FP(p, "resourceRules"), i), "namespaces"),
-				    "resource rules that are not cluster scoped must supply at least one namespace");
-	}
-}
-
-void validate_flow_schema(const struct validation *v)
-{
-	const json_t *spec = get(v->object, "spec");
-	int64_t precedence = get_int(spec, "matchingPrecedence");
-	const struct fpath *p = FP(&spec_path, "matchingPrecedence");
-	json_t *rule;
-	size_t i;
-
-	if (precedence <= 0)
-		fe_invalid_int(v->e, p, precedence, "must be a positive value");
-	else if (precedence > 10000)
-		fe_invalid_int(v->e, p, precedence, "must not be greater than 10000");
-	else if (precedence == 1 && strcmp(json_str_or(v->object, "metadata.name", ""), "exempt") != 0)
-		fe_invalid_int(v->e, p, precedence, "only the schema named 'exempt' may have matchingPrecedence 1");
-	if (!*json_str_or(spec, "priorityLevelConfiguration.name", ""))
-		fe_required(v->e, FP(FP(&spec_path, "priorityLevelConfiguration"), "name"),
-			    "must reference a priority level");
-	json_array_foreach(get(spec, "rules"), i, rule)
-		check_flow_rule(v->e, FP_INDEX(FP(&spec_path, "rules"), i), rule);
-}
-
-void validate_priority_level(const struct validation *v)
-{
-	static const char *const kinds[] = { "exempt", "limited" };
-	const json_t *spec = get(v->object, "spec");
-	const char *type = get_str(spec, "type");
-	bool exempt = strcmp(json_str_or(v->object, "metadata.name", ""), "exempt") == 0;
-
-	if (exempt != (strcmp(type, "Exempt") == 0))
-		fe_invalid(v->e, FP(&spec_path, "type"), type, "must be 'Exempt' if and only if `name` is 'exempt'");
-	if (strcmp(type, "Limited") == 0 && !get(spec, "limited"))
-		fe_required(v->e, FP(&spec_path, "limited"), "must not be empty when type is Limited");
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		const json_t *percent = get(get(spec, kinds[i]), "lendablePercent");
-
-		if (percent && (json_integer_value(percent) < 0 || json_integer_value(percent) > 100))
-			fe_invalid_json(v->e, FP(FP(&spec_path, kinds[i]), "lendablePercent"), percent,
-					"must be between 0 and 100, inclusive");
-	}
+	if (!v->old)
+		return;
+	check_crd_update(v, spec, get(v->old, "spec"));
+	check_stored_versions(v->e, v->object);
 }
