@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/random.h>
 
@@ -49,7 +50,9 @@ void strbuf_adds(struct strbuf *b, const char *s)
 
 void strbuf_addc(struct strbuf *b, char c)
 {
-	strbuf_add(b, &c, 1);
+	strbuf_reserve(b, 1);
+	b->data[b->len++] = c;
+	b->data[b->len] = '\0';
 }
 
 void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap)
@@ -78,28 +81,32 @@ void strbuf_addf(struct strbuf *b, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* What a character is written as: 0 as it is, 'u' by its number, else behind a backslash. */
+static const char json_escapes[256] = {
+	[0 ... 8] = 'u', ['\t'] = 't', ['\n'] = 'n', [11 ... 12] = 'u', ['\r'] = 'r', [14 ... 31] = 'u', ['"'] = '"', ['\\'] = '\\',
+};
+
 void strbuf_add_json(struct strbuf *b, const char *s, size_t len)
 {
-	strbuf_reserve(b, len + 2);
-	strbuf_addc(b, '"');
-	for (size_t i = 0, run = 0; i <= len; i++) {
-		unsigned char c = i < len ? (unsigned char)s[i] : 0;
+	static const char hex[] = "0123456789abcdef";
+	size_t run = 0;
 
-		if (i < len && c >= 0x20 && c != '"' && c != '\\')
+	strbuf_reserve(b, len + 2);
+	b->data[b->len++] = '"';
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)s[i];
+		char escape = json_escapes[c];
+
+		if (!escape)
 			continue;
 		strbuf_add(b, s + run, i - run);
 		run = i + 1;
-		if (i == len)
-			break;
-		switch (c) {
-		case '"': strbuf_adds(b, "\\\""); break;
-		case '\\': strbuf_adds(b, "\\\\"); break;
-		case '\n': strbuf_adds(b, "\\n"); break;
-		case '\r': strbuf_adds(b, "\\r"); break;
-		case '\t': strbuf_adds(b, "\\t"); break;
-		default: strbuf_addf(b, "\\u%04x", c);
-		}
+		if (escape == 'u')
+			strbuf_add(b, (char[]){ '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] }, 6);
+		else
+			strbuf_add(b, (char[]){ '\\', escape }, 2);
 	}
+	strbuf_add(b, s + run, len - run);
 	strbuf_addc(b, '"');
 }
 
@@ -115,13 +122,23 @@ char *strbuf_take(struct strbuf *b)
 
 char *str_printf(const char *fmt, ...)
 {
-	struct strbuf b = { 0 };
-	va_list ap;
+	char small[256];
+	va_list ap, again;
 
 	va_start(ap, fmt);
-	strbuf_vaddf(&b, fmt, ap);
+	va_copy(again, ap);
+	int n = vsnprintf(small, sizeof(small), fmt, ap);
+
 	va_end(ap);
-	return strbuf_take(&b);
+	BUG_ON(n < 0);
+	char *s = mem_alloc((size_t)n + 1);
+
+	if ((size_t)n < sizeof(small))
+		memcpy(s, small, (size_t)n + 1);
+	else
+		vsnprintf(s, (size_t)n + 1, fmt, again);
+	va_end(again);
+	return s;
 }
 
 bool str_starts(const char *s, const char *prefix)
@@ -389,7 +406,7 @@ uint64_t hash_str(const char *s)
 	return hash_bytes(s, strlen(s), 0);
 }
 
-void rand_bytes(void *out, size_t len)
+static void rand_from_kernel(void *out, size_t len)
 {
 	char *p = out;
 
@@ -402,6 +419,41 @@ void rand_bytes(void *out, size_t len)
 		p += n;
 		len -= (size_t)n;
 	}
+}
+
+/* Identifiers and seeds are small and many: bytes for them are fetched ahead, a system call each would cost more than the rest.
+ * A byte is wiped when it is given out; a forked child begins with none. */
+static _Thread_local struct {
+	unsigned char bytes[512];
+	size_t left;
+} rand_ahead;
+
+static void rand_forget(void)
+{
+	rand_ahead.left = 0;
+}
+
+static void rand_watch_forks(void)
+{
+	BUG_ON(pthread_atfork(NULL, NULL, rand_forget));
+}
+
+void rand_bytes(void *out, size_t len)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	if (len > sizeof(rand_ahead.bytes) / 8) {
+		rand_from_kernel(out, len);
+		return;
+	}
+	if (rand_ahead.left < len) {
+		pthread_once(&once, rand_watch_forks);
+		rand_from_kernel(rand_ahead.bytes, sizeof(rand_ahead.bytes));
+		rand_ahead.left = sizeof(rand_ahead.bytes);
+	}
+	rand_ahead.left -= len;
+	memcpy(out, rand_ahead.bytes + rand_ahead.left, len);
+	explicit_bzero(rand_ahead.bytes + rand_ahead.left, len);
 }
 
 void rand_suffix(char *out, size_t len)
@@ -427,6 +479,13 @@ void rand_uuid(char out[37])
 	rand_bytes(u, sizeof(u));
 	u[6] = (unsigned char)((u[6] & 0x0f) | 0x40);
 	u[8] = (unsigned char)((u[8] & 0x3f) | 0x80);
-	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2],
-		 u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+	for (size_t i = 0, at = 0; i < sizeof(u); i++) {
+		static const char hex[] = "0123456789abcdef";
+
+		out[at++] = hex[u[i] >> 4];
+		out[at++] = hex[u[i] & 15];
+		if (i == 3 || i == 5 || i == 7 || i == 9)
+			out[at++] = '-';
+	}
+	out[36] = '\0';
 }

@@ -77,7 +77,7 @@ uint64_t hash_str(const char *s);
 
 /* len characters of Kubernetes' generateName alphabet, NUL-terminated into out[len + 1]. Random. */
 void rand_suffix(char *out, size_t len);
-/* Cryptographically random bytes (getrandom). Aborts when the kernel has none. */
+/* Cryptographically random bytes (getrandom; small amounts are fetched ahead). Aborts when the kernel has none. */
 void rand_bytes(void *out, size_t len);
 /* Random RFC 4122 version 4 UUID into out[37]. */
 void rand_uuid(char out[37]);

@@ -19,7 +19,7 @@ enum { JSON_MAX_DEPTH = 512, JSON_MAX_NUMBER = 400, JSON_MAX_PATH = 1024, JSON_M
 struct step {
 	const struct step *up;
 	const char *key; /* NULL: an index */
-	size_t index;
+	size_t len, index;
 };
 
 struct reader {
@@ -194,6 +194,9 @@ static bool read_escape(struct reader *r)
 	return true;
 }
 
+/* What needs a look inside a string: its end, escapes, control characters, and bytes of UTF-8 sequences. */
+static const bool special[256] = { [0 ... 0x1f] = true, ['"'] = true, ['\\'] = true, [0x80 ... 0xff] = true };
+
 /* r->p stands on the opening quote; the result is *ret_s, *ret_len: in the input or in r->text. */
 static bool read_string(struct reader *r, const char **ret_s, size_t *ret_len)
 {
@@ -202,6 +205,8 @@ static bool read_string(struct reader *r, const char **ret_s, size_t *ret_len)
 
 	strbuf_reset(&r->text);
 	for (;;) {
+		while (r->p < r->end && !special[(unsigned char)*r->p])
+			r->p++;
 		if (r->p >= r->end) {
 			bad(r, "in string literal");
 			return false;
@@ -220,8 +225,6 @@ static bool read_string(struct reader *r, const char **ret_s, size_t *ret_len)
 		} else if (c < 0x20) {
 			bad(r, "in string literal");
 			return false;
-		} else if (c < 0x80) {
-			r->p++;
 		} else {
 			size_t n = utf8_len(r->p, r->end);
 
@@ -312,9 +315,9 @@ static json_t *read_literal(struct reader *r, const char *word, json_t *value)
 }
 
 /* The value at one more step of the path. */
-static json_t *read_inside(struct reader *r, const char *key, size_t index)
+static json_t *read_inside(struct reader *r, const char *key, size_t len, size_t index)
 {
-	struct step step = { .up = r->at, .key = key, .index = index };
+	struct step step = { r->at, key, len, index };
 	json_t *v;
 
 	r->at = &step;
@@ -334,7 +337,7 @@ static json_t *read_array(struct reader *r)
 		return TAKE(a);
 	}
 	for (;;) {
-		json_t *v = read_inside(r, NULL, json_array_size(a));
+		json_t *v = read_inside(r, NULL, 0, json_array_size(a));
 
 		if (!v)
 			return NULL;
@@ -358,15 +361,15 @@ static void write_step(struct strbuf *out, const struct step *step)
 	if (out->len > JSON_MAX_PATH)
 		return;
 	if (step->key)
-		strbuf_addf(out, "%s%.*s", out->len ? "." : "", JSON_MAX_PATH, step->key);
+		strbuf_addf(out, "%s%.*s", out->len ? "." : "", (int)MIN(step->len, (size_t)JSON_MAX_PATH), step->key);
 	else
 		strbuf_addf(out, "[%zu]", step->index);
 }
 
-static void note_duplicate(struct reader *r, const char *key)
+static void note_duplicate(struct reader *r, const char *key, size_t len)
 {
 	_cleanup_strbuf_ struct strbuf path = { 0 };
-	struct step step = { .up = r->at, .key = key };
+	struct step step = { r->at, key, len, 0 };
 
 	if (r->dup_paths->count == JSON_MAX_DUPLICATES || ++r->duplicates_seen > JSON_MAX_DUPLICATES_SEEN)
 		return;
@@ -388,7 +391,9 @@ static bool read_member(struct reader *r, json_t *o)
 	}
 	if (!read_string(r, &s, &n))
 		return false;
-	_cleanup_free_ char *key = mem_strndup(s, n);
+	/* What was unescaped stands in the reader's buffer, which the value will use. */
+	_cleanup_free_ char *copy = s == r->text.data ? mem_strndup(s, n) : NULL;
+	const char *key = copy ? copy : s;
 
 	skip_blanks(r);
 	if (r->p >= r->end || *r->p != ':') {
@@ -396,13 +401,15 @@ static bool read_member(struct reader *r, json_t *o)
 		return false;
 	}
 	r->p++;
-	json_t *v = read_inside(r, key, 0);
+	json_t *v = read_inside(r, key, n, 0);
 
 	if (!v)
 		return false;
-	if (r->dup_paths && json_object_get(o, key))
-		note_duplicate(r, key);
-	json_object_set_new_nocheck(o, key, v);
+	size_t before = json_object_size(o);
+
+	json_object_setn_new_nocheck(o, key, n, v);
+	if (r->dup_paths && json_object_size(o) == before)
+		note_duplicate(r, key, n);
 	return true;
 }
 
@@ -519,23 +526,32 @@ static void new_line(struct strbuf *out, int level)
 		strbuf_add(out, "  ", 2);
 }
 
+static void write_integer(struct strbuf *out, json_int_t value)
+{
+	char text[24], *p = text + sizeof(text);
+	unsigned long long u = value < 0 ? 0 - (unsigned long long)value : (unsigned long long)value;
+
+	do
+		*--p = (char)('0' + u % 10);
+	while (u /= 10);
+	if (value < 0)
+		*--p = '-';
+	strbuf_add(out, p, (size_t)(text + sizeof(text) - p));
+}
+
 /* level < 0: compact. */
 static void write_value(struct strbuf *out, const json_t *v, int level)
 {
 	json_t *self = (json_t *)(uintptr_t)v, *e;
 	int inner = level < 0 ? -1 : level + 1;
 	bool first = true;
-	char text[32];
 	size_t i;
 
 	switch (v ? json_typeof(v) : JSON_NULL) {
 	case JSON_NULL: strbuf_add(out, "null", 4); break;
 	case JSON_TRUE: strbuf_add(out, "true", 4); break;
 	case JSON_FALSE: strbuf_add(out, "false", 5); break;
-	case JSON_INTEGER:
-		i = (size_t)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(v));
-		strbuf_add(out, text, i);
-		break;
+	case JSON_INTEGER: write_integer(out, json_integer_value(v)); break;
 	case JSON_REAL: write_real(out, json_real_value(v)); break;
 	case JSON_STRING: strbuf_add_json(out, json_string_value(v), json_string_length(v)); break;
 	case JSON_ARRAY:
@@ -561,7 +577,7 @@ static void write_value(struct strbuf *out, const json_t *v, int level)
 			first = false;
 			if (level >= 0)
 				new_line(out, inner);
-			strbuf_add_json(out, key, strlen(key));
+			strbuf_add_json(out, key, json_object_iter_key_len(it));
 			strbuf_add(out, ": ", level < 0 ? 1 : 2);
 			write_value(out, json_object_iter_value(it), inner);
 		}
