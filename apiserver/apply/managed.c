@@ -76,11 +76,21 @@ static bool valid_list(const json_t *list)
 	return true;
 }
 
+/* Own: entries that may be changed, with the same sets. */
+static json_t *entries_copy(const json_t *list)
+{
+	json_t *out = json_array(), *e;
+	size_t i;
+	json_array_foreach((json_t *)list, i, e)
+		json_array_append_new(out, json_copy(e));
+	return out;
+}
+
 /* Own: the entries the object has, copied; an empty list without any. */
 static json_t *entries_of(const json_t *object)
 {
 	json_t *list = json_at(object, "metadata.managedFields");
-	return valid_list(list) ? json_deep_copy(list) : json_array();
+	return valid_list(list) ? entries_copy(list) : json_array();
 }
 
 static bool is_reset(const json_t *list)
@@ -109,31 +119,19 @@ static void strip(const struct managed_request *q, json_t *set)
 		json_object_del(set, "f:spec");
 }
 
-/* The paths of b and all that lies below them go from a. Own. */
-static json_t *without_trees(const json_t *a, const json_t *b)
-{
-	json_t *out = json_object(), *v;
-	const char *key;
-	json_object_foreach((json_t *)a, key, v) {
-		const json_t *gone = fieldset_child(b, key);
-		if (str_eq(key, "."))
-			continue;
-		if (!gone)
-			json_object_set_new(out, key, json_deep_copy(v));
-		else if (!fieldset_is_member(gone))
-			fieldset_put(out, key, fieldset_node(without_trees(v, gone), fieldset_is_member(v)));
-	}
-	return out;
-}
-
 /* ---- all managers together */
 
 /* Takes changed fields from every other manager (all but `but`, may be NULL) and what is gone from all. */
 static void take_from_others(json_t *list, const json_t *but, const json_t *changed, const json_t *removed)
 {
 	for (size_t i = 0; i < json_array_size(list);) {
-		json_t *e = json_array_get(list, i);
-		json_t *left = without_trees(entry_set(e), removed);
+		json_t *e = json_array_get(list, i), *set = entry_set(e);
+		bool loses = fieldset_touches(set, removed);
+		if (!loses && (e == but || !fieldset_touches(set, changed)) && !fieldset_empty(set)) {
+			i++;
+			continue;
+		}
+		json_t *left = fieldset_without(set, removed);
 		if (e != but) {
 			json_t *rest = fieldset_difference(left, changed);
 			json_decref(left);
@@ -263,7 +261,7 @@ void managed_update(const struct managed_request *q, const json_t *old, json_t *
 		json_unset(object, "metadata.managedFields");
 		return;
 	}
-	_cleanup_json_ json_t *list = valid_list(sent) ? json_deep_copy(sent) : entries_of(old);
+	_cleanup_json_ json_t *list = valid_list(sent) ? entries_copy(sent) : entries_of(old);
 	json_unset(object, "metadata.managedFields");
 	if (old && json_array_size(list) == 0)
 		return; /* nobody keeps a record of it */

@@ -59,58 +59,120 @@ static bool absent(const json_t *v)
 
 /* ---- path elements */
 
-static char *dump(const json_t *v)
+static void element_of_field(struct element *e, const char *name)
 {
-	char *text = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-	return text ? text : mem_strdup("null");
+	element_set(e, "f:", name, strlen(name));
 }
 
-/* k:{"containerPort":80,"protocol":"TCP"}; a key that is absent has its default. NULL: an item without its keys. Own. */
-static char *key_element(struct vtype list, const json_t *item)
+/* A value as path elements have it: compact, keys sorted. */
+static void write_key(struct strbuf *out, const json_t *v)
 {
-	_cleanup_json_ json_t *keys = json_object();
+	if (json_is_string(v) || json_is_integer(v) || json_is_boolean(v)) {
+		json_write(out, v);
+		return;
+	}
+	_cleanup_free_ char *text = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+	strbuf_adds(out, text ? text : "null");
+}
+
+/* What an item has under a key of its list, or that field's default; *ret_made: own. NULL: nothing. */
+static const json_t *key_value(struct vtype list, const json_t *item, const char *key, json_t **ret_made)
+{
+	const json_t *v = json_object_get(item, key);
+	if (!absent(v))
+		return v;
+	const struct schema_field *f = schema_field_by_name(list.message, key);
+	const char *value = f ? schema_field_default(f) : NULL;
+	return value ? (*ret_made = json_loads(value, JSON_DECODE_ANY, NULL)) : NULL;
+}
+
+/* k:{"containerPort":80,"protocol":"TCP"}, keys sorted. False: an item without its keys. */
+static bool key_element(struct vtype list, const json_t *item, struct strbuf *out)
+{
+	const char *last = "";
 	if (!json_is_object(item))
-		return NULL;
-	for (const char *const *k = list.f->list_map_keys; *k; k++) {
-		const json_t *v = json_object_get(item, *k);
-		if (!absent(v)) {
-			json_object_set(keys, *k, (json_t *)v);
+		return false;
+	for (;;) {
+		const char *next = NULL;
+		for (const char *const *k = list.f->list_map_keys; *k; k++)
+			if (strcmp(*k, last) > 0 && (!next || strcmp(*k, next) < 0))
+				next = *k;
+		if (!next)
+			break;
+		_cleanup_json_ json_t *made = NULL;
+		const json_t *v = key_value(list, item, next, &made);
+		last = next;
+		if (!v)
 			continue;
-		}
-		const struct schema_field *f = schema_field_by_name(list.message, *k);
-		const char *value = f ? schema_field_default(f) : NULL;
-		if (value)
-			json_object_set_new(keys, *k, json_loads(value, JSON_DECODE_ANY, NULL));
+		strbuf_addc(out, out->len ? ',' : '{');
+		strbuf_add_json(out, next, strlen(next));
+		strbuf_addc(out, ':');
+		write_key(out, v);
 	}
-	if (json_object_size(keys) == 0)
-		return NULL;
-	_cleanup_free_ char *text = dump(keys);
-	return str_printf("k:%s", text);
+	if (out->len)
+		strbuf_addc(out, '}');
+	return out->len;
 }
 
-static char *value_element(const json_t *item)
+/* False: the item has no keys. */
+static bool item_element(struct vtype t, enum form form, const json_t *item, struct element *e)
 {
-	_cleanup_free_ char *text = dump(item);
-	return str_printf("v:%s", text);
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+	*e = (struct element){ 0 };
+	if (form == FORM_LIST_MAP && !key_element(t, item, &text))
+		return false;
+	if (form == FORM_LIST_SET)
+		write_key(&text, item);
+	element_set(e, form == FORM_LIST_MAP ? "k:" : "v:", text.data, text.len);
+	return true;
 }
 
-static char *item_element(struct vtype t, enum form form, const json_t *item)
-{
-	return form == FORM_LIST_MAP ? key_element(t, item) : value_element(item);
-}
+/* A list's items with their path elements. */
+struct items {
+	struct item {
+		struct element e;
+		bool keyed; /* it has an element */
+		json_t *v;
+	} *v;
+	size_t count;
+	struct map *at; /* of a long list: positions, from 1; of equal elements the first */
+};
+enum { SHORT_LIST = 8 };
 
-/* The items of a list by their path elements; of equal ones the first. Borrowed values. */
-static struct map *index_items(struct vtype t, enum form form, const json_t *list)
+static struct items items_of(struct vtype t, enum form form, const json_t *list)
 {
-	struct map *at = map_new(NULL);
-	size_t i;
-	json_t *item;
-	json_array_foreach((json_t *)list, i, item) {
-		_cleanup_free_ char *e = item_element(t, form, item);
-		if (e && !map_get(at, e))
-			map_set(at, e, item);
+	size_t n = json_is_array(list) ? json_array_size(list) : 0;
+	struct items items = { mem_new_n(struct item, n), n, n > SHORT_LIST ? map_new(NULL) : NULL };
+	for (size_t i = 0; i < n; i++) {
+		struct item *it = &items.v[i];
+		it->v = json_array_get(list, i);
+		it->keyed = item_element(t, form, it->v, &it->e);
+		if (items.at && it->keyed && !map_has(items.at, element_text(&it->e)))
+			map_set(items.at, element_text(&it->e), (void *)(i + 1));
 	}
-	return at;
+	return items;
+}
+
+static void items_done(struct items *items)
+{
+	for (size_t i = 0; i < items->count; i++)
+		element_done(&items->v[i].e);
+	free(items->v);
+	map_free(items->at);
+}
+#define _cleanup_items_ _cleanup_(items_done)
+
+/* The first item of an element; NULL: there is none. */
+static struct item *items_find(const struct items *items, const struct element *e)
+{
+	if (items->at) {
+		size_t at = (size_t)map_get(items->at, element_text(e));
+		return at ? &items->v[at - 1] : NULL;
+	}
+	for (size_t i = 0; i < items->count; i++)
+		if (items->v[i].keyed && items->v[i].e.len == e->len && memcmp(element_text(&items->v[i].e), element_text(e), e->len) == 0)
+			return &items->v[i];
+	return NULL;
 }
 
 /* ---- what can be owned */
@@ -119,28 +181,34 @@ static json_t *fields_of(struct vtype t, const json_t *v);
 
 static json_t *fields_of_object(struct vtype t, enum form form, const json_t *v)
 {
-	json_t *out = json_object(), *child;
+	json_t *out = NULL, *child;
 	const char *name;
 	json_object_foreach((json_t *)v, name, child) {
-		_cleanup_free_ char *e = str_printf("f:%s", name);
 		struct vtype ct = form == FORM_MAP ? type_of_element(t) : type_of_field(t.message, name);
-		json_t *below = fields_of(ct, child);
 		bool whole = absent(child) || (json_is_object(child) && json_object_size(child) == 0) || form == FORM_MAP || !ct.f;
-		fieldset_put(out, e, whole && !fieldset_empty(below) ? fieldset_node(below, true) :
-				     whole ? (json_decref(below), json_object()) : below);
+		json_t *below = fields_of(ct, child);
+		if (whole)
+			below = fieldset_node(below, true);
+		if (below) {
+			struct element e = { 0 };
+			element_of_field(&e, name);
+			fieldset_put(&out, &e, below);
+			element_done(&e);
+		}
 	}
 	return out;
 }
 
 static json_t *fields_of_list(struct vtype t, enum form form, const json_t *v)
 {
-	json_t *out = json_object(), *item;
+	json_t *out = NULL, *item;
 	size_t i;
 	json_array_foreach((json_t *)v, i, item) {
-		_cleanup_free_ char *e = item_element(t, form, item);
-		if (e)
-			fieldset_put(out, e, form == FORM_LIST_MAP ? fieldset_node(fields_of(type_of_element(t), item), true) :
-								     json_object());
+		struct element e;
+		if (item_element(t, form, item, &e))
+			fieldset_put(&out, &e, form == FORM_LIST_MAP ? fieldset_node(fields_of(type_of_element(t), item), true) :
+								       fieldset_leaf());
+		element_done(&e);
 	}
 	return out;
 }
@@ -150,18 +218,14 @@ static json_t *fields_of(struct vtype t, const json_t *v)
 {
 	enum form form = form_of(t, v);
 	if (form == FORM_LEAF || absent(v))
-		return json_object();
-	json_t *out = form == FORM_STRUCT || form == FORM_MAP ? fields_of_object(t, form, v) : fields_of_list(t, form, v);
-	if (!fieldset_empty(out))
-		return out;
-	json_decref(out);
-	return NULL;
+		return fieldset_leaf();
+	return form == FORM_STRUCT || form == FORM_MAP ? fields_of_object(t, form, v) : fields_of_list(t, form, v);
 }
 
 json_t *typed_fields(const struct schema_message *m, const json_t *object)
 {
 	json_t *out = fields_of((struct vtype){ .message = m }, object);
-	return out ? out : json_object();
+	return fieldset_empty(out) ? json_decref(out), json_object() : out;
 }
 
 /* ---- differences */
@@ -172,12 +236,11 @@ struct difference {
 
 static struct difference compare(struct vtype t, const json_t *old, const json_t *new, bool old_there);
 
-static void compare_child(struct difference *sum, const char *element, struct vtype t, const json_t *old, const json_t *new,
-			  bool old_there)
+/* Puts what differs below an element into sum. */
+static void add_difference(struct difference *sum, const struct element *e, struct difference d)
 {
-	struct difference d = compare(t, old, new, old_there);
-	fieldset_put(sum->changed, element, d.changed);
-	fieldset_put(sum->removed, element, d.removed);
+	fieldset_put(&sum->changed, e, d.changed);
+	fieldset_put(&sum->removed, e, d.removed);
 }
 
 /* Go writes a struct that is no pointer, and a list without omitempty, even when it holds nothing: such a field does not come
@@ -191,43 +254,50 @@ static bool always_there(const struct schema_field *f)
 	return f->flags & (SCHEMA_REQUIRED | SCHEMA_ALWAYS);
 }
 
+static void compare_member(struct difference *sum, const char *name, struct vtype t, const json_t *old, const json_t *new, bool old_there)
+{
+	struct difference d = compare(t, old, new, old_there);
+	if (!d.changed && !d.removed)
+		return;
+	struct element e = { 0 };
+	element_of_field(&e, name);
+	add_difference(sum, &e, d);
+	element_done(&e);
+}
+
 static void compare_object(struct difference *sum, struct vtype t, enum form form, const json_t *old, const json_t *new, bool old_there)
 {
 	const char *name;
 	json_t *v;
 	json_object_foreach((json_t *)new, name, v) {
-		_cleanup_free_ char *e = str_printf("f:%s", name);
 		struct vtype ct = form == FORM_MAP ? type_of_element(t) : type_of_field(t.message, name);
 		const json_t *was = json_object_get(old, name);
-		compare_child(sum, e, ct, was, v, !absent(was) || (old_there && form == FORM_STRUCT && always_there(ct.f)));
+		compare_member(sum, name, ct, was, v, !absent(was) || (old_there && form == FORM_STRUCT && always_there(ct.f)));
 	}
 	json_object_foreach((json_t *)old, name, v) {
-		_cleanup_free_ char *e = str_printf("f:%s", name);
+		if (json_object_get(new, name))
+			continue;
 		struct vtype ct = form == FORM_MAP ? type_of_element(t) : type_of_field(t.message, name);
-		if (!json_object_get(new, name))
-			compare_child(sum, e, ct, v, NULL, true);
+		compare_member(sum, name, ct, v, NULL, true);
 	}
 }
 
 static void compare_list(struct difference *sum, struct vtype t, enum form form, const json_t *old, const json_t *new)
 {
-	struct map *before = index_items(t, form, old), *after = index_items(t, form, new);
+	if (old && new && json_same(old, new))
+		return;
+	_cleanup_items_ struct items before = items_of(t, form, old), after = items_of(t, form, new);
 	struct vtype it = type_of_element(t);
-	size_t i;
-	json_t *item;
-	json_array_foreach((json_t *)new, i, item) {
-		_cleanup_free_ char *e = item_element(t, form, item);
-		const json_t *was = e ? map_get(before, e) : NULL;
-		if (e && map_get(after, e) == item)
-			compare_child(sum, e, it, was, item, was != NULL);
+	for (size_t i = 0; i < after.count; i++) {
+		struct item *now = &after.v[i], *was = now->keyed ? items_find(&before, &now->e) : NULL;
+		if (now->keyed && items_find(&after, &now->e) == now)
+			add_difference(sum, &now->e, compare(it, was ? was->v : NULL, now->v, was != NULL));
 	}
-	json_array_foreach((json_t *)old, i, item) {
-		_cleanup_free_ char *e = item_element(t, form, item);
-		if (e && map_get(before, e) == item && !map_get(after, e))
-			compare_child(sum, e, it, item, NULL, true);
+	for (size_t i = 0; i < before.count; i++) {
+		struct item *was = &before.v[i];
+		if (was->keyed && items_find(&before, &was->e) == was && !items_find(&after, &was->e))
+			add_difference(sum, &was->e, compare(it, was->v, NULL, true));
 	}
-	map_free(before);
-	map_free(after);
 }
 
 static struct difference compare(struct vtype t, const json_t *old, const json_t *new, bool old_there)
@@ -239,9 +309,9 @@ static struct difference compare(struct vtype t, const json_t *old, const json_t
 	if (form == FORM_LEAF || (was && is && form_of(t, old) != form)) {
 		if (was && is && json_same(old, new))
 			return (struct difference){ 0 };
-		return is ? (struct difference){ .changed = json_object() } : (struct difference){ .removed = json_object() };
+		return is ? (struct difference){ .changed = fieldset_leaf() } : (struct difference){ .removed = fieldset_leaf() };
 	}
-	struct difference sum = { json_object(), json_object() };
+	struct difference sum = { 0 };
 	if (form == FORM_STRUCT || form == FORM_MAP)
 		compare_object(&sum, t, form, was ? old : NULL, is ? new : NULL, old_there);
 	else
@@ -275,44 +345,26 @@ static json_t *merge_object(struct vtype t, enum form form, const json_t *live, 
 }
 
 /* Moves on in live to `end`, taking the items that config does not have. */
-static void take_live_only(json_t *out, struct vtype t, enum form form, const json_t *live, size_t *at, size_t end,
-			   const struct map *wanted)
+static void take_live_only(json_t *out, const struct items *live, size_t *at, size_t end, const struct items *wanted)
 {
-	for (; *at < end; ++*at) {
-		json_t *item = json_array_get(live, *at);
-		_cleanup_free_ char *e = item_element(t, form, item);
-		if (!e || !map_get(wanted, e))
-			json_array_append(out, item);
-	}
-}
-
-/* Where each item stands, from 1. */
-static struct map *index_positions(struct vtype t, enum form form, const json_t *list)
-{
-	struct map *at = map_new(NULL);
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		_cleanup_free_ char *e = item_element(t, form, json_array_get(list, i));
-		if (e && !map_get(at, e))
-			map_set(at, e, (void *)(i + 1));
-	}
-	return at;
+	for (; *at < end; ++*at)
+		if (!live->v[*at].keyed || !items_find(wanted, &live->v[*at].e))
+			json_array_append(out, live->v[*at].v);
 }
 
 static json_t *merge_list(struct vtype t, enum form form, const json_t *live, const json_t *config)
 {
-	struct map *before = index_positions(t, form, live), *wanted = index_positions(t, form, config);
-	json_t *out = json_array(), *item;
-	size_t at = 0, i;
-	json_array_foreach((json_t *)config, i, item) {
-		_cleanup_free_ char *e = item_element(t, form, item);
-		size_t behind = e ? (size_t)map_get(before, e) : 0;
-		const json_t *was = behind ? json_array_get(live, behind - 1) : NULL;
-		take_live_only(out, t, form, live, &at, behind, wanted); /* what stood before it in live still does */
-		json_array_append_new(out, form == FORM_LIST_MAP ? merge(type_of_element(t), was, item) : json_incref(item));
+	_cleanup_items_ struct items before = items_of(t, form, live), wanted = items_of(t, form, config);
+	json_t *out = json_array();
+	size_t at = 0;
+	for (size_t i = 0; i < wanted.count; i++) {
+		struct item *item = &wanted.v[i], *was = item->keyed ? items_find(&before, &item->e) : NULL;
+		/* What stood before it in live still does. */
+		take_live_only(out, &before, &at, was ? (size_t)(was - before.v) + 1 : 0, &wanted);
+		json_array_append_new(out, form == FORM_LIST_MAP ? merge(type_of_element(t), was ? was->v : NULL, item->v) :
+								   json_incref(item->v));
 	}
-	take_live_only(out, t, form, live, &at, json_array_size(live), wanted);
-	map_free(before);
-	map_free(wanted);
+	take_live_only(out, &before, &at, before.count, &wanted);
 	return out;
 }
 
@@ -340,8 +392,10 @@ static void prune_object(struct vtype t, enum form form, json_t *v, const json_t
 	json_t *child;
 	void *next;
 	json_object_foreach_safe(v, next, name, child) {
-		_cleanup_free_ char *e = str_printf("f:%s", name);
-		const json_t *mine = fieldset_child(last, e), *theirs = fieldset_child(owned, e);
+		struct element e = { 0 };
+		element_of_field(&e, name);
+		const json_t *mine = fieldset_child(last, element_text(&e)), *theirs = fieldset_child(owned, element_text(&e));
+		element_done(&e);
 		if (mine && !theirs)
 			json_object_del(v, name);
 		else if (mine)
@@ -351,18 +405,25 @@ static void prune_object(struct vtype t, enum form form, json_t *v, const json_t
 
 static void prune_list(struct vtype t, enum form form, json_t *v, const json_t *last, const json_t *owned)
 {
-	for (size_t i = 0; i < json_array_size(v);) {
-		json_t *item = json_array_get(v, i);
-		_cleanup_free_ char *e = item_element(t, form, item);
-		const json_t *mine = e ? fieldset_child(last, e) : NULL, *theirs = e ? fieldset_child(owned, e) : NULL;
-		if (mine && !theirs) {
-			json_array_remove(v, i);
+	_cleanup_json_ json_t *kept = json_array();
+	size_t i;
+	json_t *item;
+	json_array_foreach(v, i, item) {
+		struct element e;
+		bool keyed = item_element(t, form, item, &e);
+		const json_t *mine = keyed ? fieldset_child(last, element_text(&e)) : NULL;
+		const json_t *theirs = keyed ? fieldset_child(owned, element_text(&e)) : NULL;
+		element_done(&e);
+		if (mine && !theirs)
 			continue;
-		}
 		if (mine)
 			prune(type_of_element(t), item, mine, theirs);
-		i++;
+		json_array_append(kept, item);
 	}
+	if (json_array_size(kept) == json_array_size(v))
+		return;
+	json_array_clear(v);
+	json_array_extend(v, kept);
 }
 
 static void prune(struct vtype t, json_t *v, const json_t *last, const json_t *owned)
@@ -390,21 +451,24 @@ static int check_list(struct vtype t, enum form form, const json_t *v, struct st
 	size_t i;
 	int r = 0;
 	json_array_foreach((json_t *)v, i, item) {
-		_cleanup_free_ char *e = item_element(t, form, item);
+		struct element e;
+		bool keyed = item_element(t, form, item, &e);
+		const char *key = element_text(&e) + 2;
 		size_t before = path->len;
-		if (!e)
+		if (!keyed)
 			r = err_set(err, EINVAL, "%s: element %zu: associative list with keys has an element that omits all key fields",
 				    path->data, i);
-		else if (map_get(seen, e))
-			r = err_set(err, EINVAL, "%s: duplicate entries for key %s", path->data, e + 2);
-		if (r < 0)
-			break;
-		map_set(seen, e, item);
-		strbuf_addf(path, "[%s]", e + 2);
-		if (form == FORM_LIST_MAP)
-			r = check(type_of_element(t), item, path, err);
-		path->len = before;
-		path->data[before] = 0;
+		else if (map_get(seen, key))
+			r = err_set(err, EINVAL, "%s: duplicate entries for key %s", path->data, key);
+		if (!r) {
+			map_set(seen, key, item);
+			strbuf_addf(path, "[%s]", key);
+			if (form == FORM_LIST_MAP)
+				r = check(type_of_element(t), item, path, err);
+			path->len = before;
+			path->data[before] = 0;
+		}
+		element_done(&e);
 		if (r < 0)
 			break;
 	}
