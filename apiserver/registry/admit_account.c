@@ -91,7 +91,7 @@ static json_t *find_account(struct admission *a, const char *name, json_t **ret)
 	struct store_object *o = store_latest(a->g->store, a->g->serviceaccounts->id, key);
 	if (!o)
 		return admit_forbidden(a, "error looking up service account %s: serviceaccount \"%s\" not found", key, name);
-	*ret = entry_parse(o);
+	*ret = entry_parse_shared(o);
 	return NULL;
 }
 

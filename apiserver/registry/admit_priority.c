@@ -12,7 +12,7 @@ static json_t *default_class(struct registry *g)
 	struct store_object **all = store_objects(g->store, g->priorityclasses->id, &n);
 	json_t *best = NULL;
 	for (size_t i = 0; i < n; i++) {
-		json_t *v = entry_parse(all[i]);
+		json_t *v = entry_parse_shared(all[i]);
 		if (json_bool(v, "globalDefault", false) && (!best || json_int(v, "value", 0) < json_int(best, "value", 0))) {
 			json_decref(best);
 			best = v;
@@ -31,7 +31,7 @@ static json_t *set_priority(struct admission *a, json_t *spec)
 		struct store_object *o = store_latest(a->g->store, a->g->priorityclasses->id, name);
 		if (!o)
 			return admit_forbidden(a, "no PriorityClass with name %s was found", name);
-		class = entry_parse(o);
+		class = entry_parse_shared(o);
 	} else {
 		class = default_class(a->g);
 		if (class)

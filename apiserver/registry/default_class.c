@@ -14,7 +14,7 @@ static char *default_class(struct registry *g, const struct schema_resource *cla
 	size_t n;
 	struct store_object **o = store_objects(g->store, classes->id, &n);
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_json_ json_t *class = entry_parse(o[i]);
+		_cleanup_json_ json_t *class = entry_parse_shared(o[i]);
 		const char *is = json_string_value(json_object_get(json_at(class, "metadata.annotations"), annotation));
 		const char *since = json_str_or(class, "metadata.creationTimestamp", "");
 		if (!str_eq(is, "true") || (best && strcmp(since, created) <= 0))

@@ -31,6 +31,9 @@ struct store_object *entry_at(struct store_object *o, uint64_t revision);
 struct bytes *entry_value(struct store_object *o);
 /* The value again; own. Never NULL: it was written by us. */
 json_t *entry_parse(const struct store_object *o);
+/* The same for small objects that many writes look at (accounts, classes): the values of the last ones asked for are kept. Own, but
+ * shared: not to be changed. */
+json_t *entry_parse_shared(struct store_object *o);
 /* The object's text with another resourceVersion: the same bytes when it is its own. Own. */
 struct bytes *entry_text_at(struct store_object *o, uint64_t revision);
 /* Namespace and name parts of a key, name borrowed from it. */

@@ -321,6 +321,9 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	if (!status && !str_empty(json_string_value(json_object_get(metadata, "resourceVersion"))) &&
 	    !str_eq(json_string_value(json_object_get(metadata, "resourceVersion")), "0"))
 		status = status_bad_request("resourceVersion should not be set on objects to be created");
+	/* Before admission: what it adds is nobody's. */
+	if (!status && o->call && !o->applied)
+		managers_note(o->call, NULL, object);
 	if (!status && !o->no_admission)
 		status = admit_mutate(&a);
 	if (status)
@@ -328,8 +331,6 @@ json_t *registry_create(struct registry *g, const struct schema_resource *storag
 	stamp(metadata);
 	if (generated)
 		unique = generate_name(g, storage, metadata, ns);
-	if (o->call && !o->applied)
-		managers_note(o->call, NULL, object);
 	_cleanup_free_ char *key = entry_key(storage, ns, object_name(object));
 	if (!unique)
 		return clash(storage, object_name(object));
@@ -449,9 +450,16 @@ static bool is_gone(const struct registry *g, const struct schema_resource *stor
 /* Nothing but what the server counts differs: then nothing is written and no revision is used, as upstream does. */
 static bool is_same(const json_t *old, const json_t *object)
 {
-	_cleanup_json_ json_t *a = json_deep_copy(old), *b = json_deep_copy(object);
-	json_unset(a, "metadata.resourceVersion");
-	json_unset(b, "metadata.resourceVersion");
+	const char *name;
+	json_t *v;
+	if (json_object_size(old) != json_object_size(object))
+		return false;
+	json_object_foreach((json_t *)object, name, v)
+		if (!str_eq(name, "metadata") && !json_equal(v, json_object_get(old, name)))
+			return false;
+	_cleanup_json_ json_t *a = json_copy(json_object_get(old, "metadata")), *b = json_copy(json_object_get(object, "metadata"));
+	json_object_del(a, "resourceVersion");
+	json_object_del(b, "resourceVersion");
 	return json_equal(a, b);
 }
 
