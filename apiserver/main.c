@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/auth/authz.h"
@@ -512,10 +513,32 @@ static void finish(struct server *s)
 	metrics_reset();
 }
 
+/*
+ * A request's values are thousands of small blocks that come and go together. glibc keeps seven of a size at hand and passes the rest
+ * through its slow path, a sixth of a write's whole work; how many it keeps can be said only in the environment, before the program
+ * starts. (AddressSanitizer brings its own allocator.)
+ */
+#define BLOCKS_AT_HAND "glibc.malloc.tcache_count=2000"
+static void restart_with_tunables(char **argv)
+{
+#ifndef __SANITIZE_ADDRESS__
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n < 0 || getenv("GLIBC_TUNABLES"))
+		return;
+	self[n] = '\0';
+	if (setenv("GLIBC_TUNABLES", BLOCKS_AT_HAND, 0) == 0)
+		execv(self, argv); /* when it fails, all works as well, only slower */
+#else
+	(void)argv;
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	struct server *s = &server;
 	_cleanup_err_ struct err err = { 0 };
+	restart_with_tunables(argv);
 	parse_options(argc, argv, &s->o);
 	if (!str_eq(s->o.authorization_mode, "AlwaysAllow") && !str_eq(s->o.authorization_mode, "RBAC"))
 		usage("--authorization-mode is RBAC or AlwaysAllow");

@@ -373,7 +373,7 @@ static void refresh_last_applied(const struct managed_request *q, const json_t *
 	json_t *annotations = json_at(object, "metadata.annotations");
 	if (!str_eq(q->manager, "kubectl") || !str_empty(q->sub) || !json_object_get(annotations, LAST_APPLIED))
 		return;
-	_cleanup_json_ json_t *c = json_deep_copy(config);
+	_cleanup_json_ json_t *c = json_clone(config);
 	json_t *own = json_at(c, "metadata.annotations");
 	if (!json_is_object(own))
 		json_set(c, "metadata.annotations", json_object());

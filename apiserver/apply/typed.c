@@ -372,14 +372,14 @@ static json_t *merge(struct vtype t, const json_t *live, const json_t *config)
 {
 	enum form form = form_of(t, config);
 	if (form == FORM_LEAF || absent(live) || form_of(t, live) != form)
-		return json_deep_copy(config);
+		return json_clone(config);
 	return form == FORM_STRUCT || form == FORM_MAP ? merge_object(t, form, live, config) : merge_list(t, form, live, config);
 }
 
 json_t *typed_merge(const struct schema_message *m, const json_t *live, const json_t *config)
 {
 	_cleanup_json_ json_t *shared = merge((struct vtype){ .message = m }, live, config);
-	return json_deep_copy(shared); /* parts were taken over from live by reference */
+	return json_clone(shared); /* parts were taken over from live by reference */
 }
 
 /* ---- pruning */

@@ -273,7 +273,7 @@ static int op_copy(struct json_patcher *p, const struct pointer *from, const str
 		return cannot_apply(p);
 	if (depth_grows(p, path->count, patch_json_depth(value)) < 0)
 		return -EINVAL;
-	return put(p, path, json_deep_copy(value), false);
+	return put(p, path, json_clone(value), false);
 }
 
 static int op_test(struct json_patcher *p, const struct pointer *path, const json_t *expected)
@@ -293,7 +293,7 @@ static int apply_parsed(struct json_patcher *p, const char *op, const struct poi
 	if (add || strcmp(op, "replace") == 0) {
 		if (depth_grows(p, path->count, value ? patch_json_depth(value) : 0) < 0)
 			return -EINVAL;
-		return put(p, path, value ? json_deep_copy(value) : json_null(), !add);
+		return put(p, path, value ? json_clone(value) : json_null(), !add);
 	}
 	if (strcmp(op, "remove") == 0) {
 		json_t *gone = take(p, path);
@@ -355,7 +355,7 @@ json_t *patch_json(const json_t *object, const json_t *ops, struct err *err)
 		return NULL;
 	}
 	p.depth_bound = patch_json_depth(object);
-	p.doc = json_deep_copy(object);
+	p.doc = json_clone(object);
 	json_array_foreach(ops, i, op) {
 		if (apply_op(&p, op) < 0) {
 			json_decref(p.doc);

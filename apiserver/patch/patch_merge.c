@@ -36,7 +36,7 @@ json_t *patch_merge_into(json_t *target, const json_t *patch)
 
 	if (!json_is_object(patch)) {
 		json_decref(target);
-		return json_deep_copy(patch);
+		return json_clone(patch);
 	}
 	if (!json_is_object(target)) {
 		json_decref(target);
@@ -61,5 +61,5 @@ json_t *patch_merge(const json_t *object, const json_t *patch, struct err *err)
 			patch_type_name(patch));
 		return NULL;
 	}
-	return patch_merge_into(json_deep_copy(object), patch);
+	return patch_merge_into(json_clone(object), patch);
 }

@@ -472,8 +472,8 @@ json_t *patch_strategic(const struct schema_message *m, const json_t *object, co
 			    patch_type_name(patch));
 		return NULL;
 	}
-	result = json_deep_copy(object);
-	change = json_deep_copy(patch);
+	result = json_clone(object);
+	change = json_clone(patch);
 	if (merge_map(m, false, result, change, err) < 0)
 		return NULL;
 	return TAKE(result);

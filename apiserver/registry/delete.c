@@ -242,7 +242,7 @@ static enum deletion decide_namespace(json_t *o)
 json_t *registry_delete(struct registry *g, const struct schema_resource *storage, struct store_object *latest,
 			const struct delete_options *d, bool *ret_gone, write_done_fn done, void *user)
 {
-	_cleanup_json_ json_t *o = entry_parse(latest), *before = json_deep_copy(o);
+	_cleanup_json_ json_t *o = entry_parse(latest), *before = NULL;
 	json_t *status = delete_preconditions(storage, latest, o, d);
 	enum deletion what = DELETE_NOW;
 	if (!status && storage == g->namespaces && object_deleting(o) && json_array_size(json_at(o, "spec.finalizers")))
@@ -270,6 +270,7 @@ json_t *registry_delete(struct registry *g, const struct schema_resource *storag
 	if (what == DELETE_NOW)
 		return registry_remove(g, storage, latest, o, d->dry_run, done, user);
 	/* Nothing new is written, but the answer is still the object; one without a revision yet is written behind it. */
+	before = entry_parse(latest);
 	bool same = json_equal(o, before) && !store_is_provisional(g->store, latest->revision);
 	return registry_put(g, storage, latest, o, d->dry_run || same, done, user);
 }

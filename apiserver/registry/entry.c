@@ -120,7 +120,7 @@ static json_t *labels_of(const json_t *object)
 	json_t **slot = &recent[h % ARRAY_SIZE(recent)];
 	if (!*slot || !json_equal(*slot, labels)) {
 		json_decref(*slot);
-		*slot = json_deep_copy(labels);
+		*slot = json_clone(labels);
 	}
 	return json_incref(*slot);
 }

@@ -145,13 +145,13 @@ static void check_gated_changes(const struct validation *v, const struct fpath *
 		}
 	json_object_del(munged, "nodeSelector");
 	if (was)
-		json_object_set_new(munged, "nodeSelector", json_deep_copy(was));
+		json_object_set_new(munged, "nodeSelector", json_clone(was));
 	if (json_at(spec, "affinity.nodeAffinity") && get(munged, "affinity")) {
 		json_t *node = json_at(old, "affinity.nodeAffinity");
 
 		json_object_del(json_object_get(munged, "affinity"), "nodeAffinity");
 		if (node)
-			json_object_set_new(json_object_get(munged, "affinity"), "nodeAffinity", json_deep_copy(node));
+			json_object_set_new(json_object_get(munged, "affinity"), "nodeAffinity", json_clone(node));
 	}
 }
 
@@ -164,7 +164,7 @@ static void munge_images(json_t *munged, const json_t *old, const char *list)
 		const json_t *image = json_object_get(json_array_get(get(old, list), i), "image");
 
 		if (image)
-			json_object_set_new(container, "image", json_deep_copy(image));
+			json_object_set_new(container, "image", json_clone(image));
 	}
 }
 
@@ -173,16 +173,19 @@ static void take_old(json_t *munged, const json_t *old, const char *key)
 	const json_t *v = json_object_get(old, key);
 
 	if (v)
-		json_object_set_new(munged, key, json_deep_copy(v));
+		json_object_set_new(munged, key, json_clone(v));
 	else
 		json_object_del(munged, key);
 }
 
 static void check_spec_change(const struct validation *v, const struct fpath *p, const json_t *spec, const json_t *old)
 {
-	_cleanup_json_ json_t *munged = json_deep_copy(spec);
+	_cleanup_json_ json_t *munged = NULL;
 	_cleanup_free_ char *diff = NULL;
 
+	if (same_semantic(spec, old))
+		return;
+	munged = json_clone(spec);
 	munge_images(munged, old, "containers");
 	munge_images(munged, old, "initContainers");
 	take_old(munged, old, "activeDeadlineSeconds");
@@ -275,8 +278,8 @@ static void check_removed(const struct validation *v, const struct fpath *p, con
 static bool only_cpu_and_memory(const json_t *now, const json_t *old)
 {
 	static const char *const lists[] = { "requests", "limits" }, *const names[] = { "cpu", "memory" };
-	_cleanup_json_ json_t *a = now ? json_deep_copy(now) : json_object(),
-			      *b = old ? json_deep_copy(old) : json_object();
+	_cleanup_json_ json_t *a = now ? json_clone(now) : json_object(),
+			      *b = old ? json_clone(old) : json_object();
 
 	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
 		for (size_t n = 0; n < ARRAY_SIZE(names); n++) {

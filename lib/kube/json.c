@@ -739,6 +739,28 @@ void json_unset(json_t *v, const char *path)
 	}
 }
 
+/* jansson's own looks for loops at every level, by printing addresses. Ours come from texts. */
+json_t *json_clone(const json_t *v)
+{
+	json_t *self = (json_t *)(uintptr_t)v, *copy, *e;
+	size_t i;
+
+	if (json_is_object(v)) {
+		copy = json_object();
+		for (void *it = json_object_iter(self); it; it = json_object_iter_next(self, it))
+			json_object_setn_new_nocheck(copy, json_object_iter_key(it), json_object_iter_key_len(it),
+						     json_clone(json_object_iter_value(it)));
+		return copy;
+	}
+	if (json_is_array(v)) {
+		copy = json_array();
+		json_array_foreach(self, i, e)
+			json_array_append_new(copy, json_clone(e));
+		return copy;
+	}
+	return v ? json_deep_copy(v) : NULL;
+}
+
 bool json_same(const json_t *a, const json_t *b)
 {
 	json_t *ao = (json_t *)(uintptr_t)a;

@@ -47,6 +47,8 @@ bool json_bool(const json_t *v, const char *path, bool fallback);
 int json_set(json_t *v, const char *path, json_t *value);
 int json_set_str(json_t *v, const char *path, const char *s); /* NULL deletes */
 void json_unset(json_t *v, const char *path);
+/* A deep copy. Own; NULL of NULL. */
+json_t *json_clone(const json_t *v);
 /* Deep equality with 1 == 1.0 and without order of object keys. */
 bool json_same(const json_t *a, const json_t *b);
 
