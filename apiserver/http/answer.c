@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Answering calls: the headers every answer has, objects and lists in the client's form, gzip for large bodies on the thread
+ * Answering calls: the headers every answer has, objects in the client's form, gzip for large bodies on the thread
  * pool, and the request metrics. What always holds: after an answer the call no longer knows its request.
  */
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "apiserver/audit/audit.h"
+#include "apiserver/http/answer.h"
 #include "apiserver/http/call.h"
 #include "apiserver/http/form.h"
 #include "apiserver/http/inflight.h"
@@ -16,8 +17,7 @@
 #include "apiserver/metrics/measure.h"
 #include "apiserver/registry/registry.h"
 
-/* Beyond PRETTY_MAX_BYTES a list is not laid out for people: that takes the whole list as values in memory. */
-enum { GZIP_MIN_BYTES = 128 * 1024, LIST_PIECE_BYTES = 256 * 1024, PRETTY_MAX_BYTES = 4 << 20 };
+enum { GZIP_MIN_BYTES = 128 * 1024 };
 
 struct call *call_ref(struct call *c)
 {
@@ -113,7 +113,7 @@ static struct http_request *take_request(struct call *c, int code, int64_t bytes
 	return req;
 }
 
-static bool accepts_gzip(const struct http_request *req)
+bool answer_accepts_gzip(const struct http_request *req)
 {
 	const char *accept = http_header(req, "Accept-Encoding");
 	for (const char *p = accept; p && (p = strcasestr(p, "gzip")); p += 4) {
@@ -183,10 +183,9 @@ static void gzip_done(uv_work_t *work, int status)
 	free(j);
 }
 
-/* body is moved. */
-static void answer_bytes(struct call *c, int code, const char *content_type, struct bytes *body)
+void answer_bytes(struct call *c, int code, const char *content_type, struct bytes *body)
 {
-	if (c->req && body->len > GZIP_MIN_BYTES && accepts_gzip(c->req)) {
+	if (c->req && body->len > GZIP_MIN_BYTES && answer_accepts_gzip(c->req)) {
 		struct gzip_job *j = mem_new(struct gzip_job);
 		*j = (struct gzip_job){ .call = call_ref(c), .code = code, .content_type = content_type, .in = body };
 		j->work.data = j;
@@ -246,83 +245,6 @@ void answer_object(struct call *c, int code, struct store_object *o)
 	struct bytes *body = form_object(&form, o, o->revision);
 	audit_response_object(c, &form, o, c->out.format == MEDIA_JSON ? body : NULL);
 	answer_bytes(c, code, media_content_type(&c->out), body);
-}
-
-/* A list written piece by piece as its connection drains. */
-struct list_job {
-	struct store_object **objects;
-	size_t count, sent;
-};
-
-static void list_job_free(struct list_job *l)
-{
-	for (size_t i = l->sent; i < l->count; i++)
-		store_object_unref(l->objects[i]);
-	free(l->objects);
-	free(l);
-}
-
-static void list_closed(struct http_request *req, void *user)
-{
-	(void)req;
-	list_job_free(user);
-}
-
-static void list_piece(struct list_job *l, struct strbuf *b)
-{
-	while (l->sent < l->count && b->len < LIST_PIECE_BYTES) {
-		struct store_object *o = l->objects[l->sent];
-		if (l->sent++)
-			strbuf_addc(b, ',');
-		form_list_item(o, b);
-		store_object_unref(o);
-	}
-}
-
-static void list_continue(struct http_request *req, void *user)
-{
-	struct list_job *l = user;
-	_cleanup_strbuf_ struct strbuf b = { 0 };
-	bool last;
-	list_piece(l, &b);
-	last = l->sent == l->count;
-	if (last)
-		strbuf_adds(&b, "]}\n");
-	http_stream_write(req, b.data, b.len);
-	if (last)
-		http_stream_end(req);
-	else
-		http_stream_on_drain(req, list_continue);
-}
-
-void answer_list(struct call *c, struct store_object **objects, size_t count, uint64_t revision, const char *token,
-		 int64_t remaining)
-{
-	struct list_job *l = mem_new(struct list_job);
-	size_t total = 0;
-	*l = (struct list_job){ objects, count, 0 };
-	for (size_t i = 0; i < count; i++)
-		total += objects[i]->json->len;
-	if (total > PRETTY_MAX_BYTES)
-		c->out.pretty = false;
-	struct watch_form form = form_of(c->r, &c->out, &c->q);
-	audit_response_list(c, &form, objects, count, revision);
-	if (c->req && form_is_sliced(&form) && total > LIST_PIECE_BYTES && !accepts_gzip(c->req)) {
-		_cleanup_strbuf_ struct strbuf head = { 0 };
-		struct http_field fields[ANSWER_MAX_FIELDS];
-		struct http_request *req = take_request(c, 200, (int64_t)total);
-		form_list_head(&form, revision, token, remaining, &head);
-		http_stream_begin(req, 200, fields, answer_fields(c, "application/json", fields));
-		http_stream_write(req, head.data, head.len);
-		/* The call is no longer told when the request ends: its reference for that is given up here. */
-		http_set_user(req, l, list_closed);
-		list_continue(req, l);
-		call_unref(c);
-		return;
-	}
-	struct bytes *body = form_list(&form, objects, count, revision, token, remaining);
-	list_job_free(l);
-	answer_bytes(c, 200, media_content_type(&c->out), body);
 }
 
 void answer_text(struct call *c, int code, const char *content_type, const char *text)

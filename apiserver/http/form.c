@@ -154,9 +154,9 @@ struct bytes *form_object(const struct watch_form *f, struct store_object *o, ui
 	return bytes_new(text.data, text.len);
 }
 
-bool form_is_sliced(const struct watch_form *f)
+bool form_is_streamed(const struct watch_form *f)
 {
-	return f->format == MEDIA_JSON && f->as == MEDIA_AS_OBJECT && is_stored_version(f) && !(f->flags & FORM_PRETTY);
+	return f->format == MEDIA_JSON && !(f->flags & FORM_PRETTY);
 }
 
 static void list_meta(uint64_t revision, const char *token, int64_t remaining, struct strbuf *out)
@@ -172,6 +172,10 @@ static void list_meta(uint64_t revision, const char *token, int64_t remaining, s
 void form_list_head(const struct watch_form *f, uint64_t revision, const char *token, int64_t remaining, struct strbuf *out)
 {
 	char api_version[96];
+	if (f->as == MEDIA_AS_TABLE) {
+		table_open(f, revision, token, remaining, out);
+		return;
+	}
 	if (f->as == MEDIA_AS_OBJECT)
 		strbuf_addf(out, "{\"kind\":\"%sList\",\"apiVersion\":\"%s\",", f->view->kind,
 			    schema_api_version(f->view->group, f->view->version, api_version));
@@ -181,16 +185,11 @@ void form_list_head(const struct watch_form *f, uint64_t revision, const char *t
 	strbuf_adds(out, ",\"items\":[");
 }
 
-void form_list_item(const struct store_object *o, struct strbuf *out)
-{
-	strbuf_addc(out, '{');
-	strbuf_add(out, o->json->data + o->head_len, o->json->len - o->head_len);
-}
-
 static void view_item(const struct watch_form *f, struct store_object *o, struct strbuf *out)
 {
 	if (is_stored_version(f)) {
-		form_list_item(o, out);
+		strbuf_addc(out, '{');
+		strbuf_add(out, o->json->data + o->head_len, o->json->len - o->head_len);
 		return;
 	}
 	_cleanup_json_ json_t *v = view_value(f, o, o->revision);
@@ -199,24 +198,96 @@ static void view_item(const struct watch_form *f, struct store_object *o, struct
 	json_write(out, v);
 }
 
+void form_list_item(const struct watch_form *f, struct store_object *o, int64_t now_s, struct strbuf *out)
+{
+	if (f->as == MEDIA_AS_TABLE)
+		table_add(f, o, o->revision, now_s, out);
+	else if (f->as == MEDIA_AS_OBJECT)
+		view_item(f, o, out);
+	else
+		partial_text(f, o, o->revision, false, out);
+}
+
+static void add_varint(struct strbuf *out, size_t v)
+{
+	for (; v > 0x7f; v >>= 7)
+		strbuf_addc(out, (char)((v & 0x7f) | 0x80));
+	strbuf_addc(out, (char)v);
+}
+
+static bool take_varint(const char **at, const char *end, size_t *ret)
+{
+	*ret = 0;
+	for (unsigned shift = 0; *at < end && shift < 57; shift += 7) {
+		unsigned char c = (unsigned char)*(*at)++;
+		*ret |= (size_t)(c & 0x7f) << shift;
+		if (!(c & 0x80))
+			return true;
+	}
+	return false;
+}
+
+/* One item's message (k8s.io generated.proto: items is field 2 of every list). */
+static int proto_item(const struct watch_form *f, struct store_object *o, struct strbuf *items, struct err *err)
+{
+	_cleanup_strbuf_ struct strbuf text = { 0 }, message = { 0 };
+	const struct schema_message *m = f->as == MEDIA_AS_OBJECT ? f->view->message :
+			schema_kind_find("meta.k8s.io/v1", "PartialObjectMetadata")->message;
+	form_list_item(f, o, 0, &text);
+	_cleanup_json_ json_t *v = json_parse(text.data, text.len, NULL, err);
+	int rc = v ? codec_proto_encode(m, v, &message, err) : -EINVAL;
+	if (rc)
+		return rc;
+	strbuf_addc(items, 0x12);
+	add_varint(items, message.len);
+	strbuf_add(items, message.data, message.len);
+	return 0;
+}
+
+/* Item by item, so that one is a value in memory at a time. The envelope is that of an empty list (runtime.Unknown: 1 is the type,
+ * 2 the message), with the items behind its message. */
+static struct bytes *proto_list(const struct watch_form *f, struct store_object *const *objects, size_t count, const struct strbuf *empty)
+{
+	enum { MAGIC_BYTES = 4 };
+	_cleanup_strbuf_ struct strbuf envelope = { 0 }, items = { 0 }, out = { 0 };
+	_cleanup_err_ struct err err = { 0 };
+	_cleanup_json_ json_t *v = json_parse(empty->data, empty->len, NULL, NULL);
+	size_t type_len, raw_len;
+	BUG_ON(!v);
+	if (!form_value(MEDIA_PROTO, false, v, &envelope, &err))
+		return unencodable(f, err_msg(&err));
+	for (size_t i = 0; i < count; i++)
+		if (proto_item(f, objects[i], &items, &err))
+			return unencodable(f, err_msg(&err));
+	const char *at = envelope.data + MAGIC_BYTES, *end = envelope.data + envelope.len;
+	BUG_ON(*at++ != 0x0a || !take_varint(&at, end, &type_len) || type_len > (size_t)(end - at));
+	at += type_len;
+	strbuf_reserve(&out, envelope.len + items.len + 16);
+	strbuf_add(&out, envelope.data, (size_t)(at - envelope.data));
+	BUG_ON(at == end || *at++ != 0x12 || !take_varint(&at, end, &raw_len) || raw_len > (size_t)(end - at));
+	strbuf_addc(&out, 0x12);
+	add_varint(&out, raw_len + items.len);
+	strbuf_add(&out, at, raw_len);
+	strbuf_add(&out, items.data ? items.data : "", items.len);
+	at += raw_len;
+	strbuf_add(&out, at, (size_t)(end - at));
+	return bytes_new(out.data, out.len);
+}
+
 struct bytes *form_list(const struct watch_form *f, struct store_object *const *objects, size_t count, uint64_t revision,
 			const char *token, int64_t remaining)
 {
 	_cleanup_strbuf_ struct strbuf text = { 0 };
-	int64_t now = clock_wall_s();
-	if (f->as == MEDIA_AS_TABLE)
-		table_open(f, revision, token, remaining, &text);
-	else
-		form_list_head(f, revision, token, remaining, &text);
+	int64_t now_s = clock_wall_s();
+	form_list_head(f, revision, token, remaining, &text);
+	if (f->format == MEDIA_PROTO) {
+		strbuf_adds(&text, "]}");
+		return proto_list(f, objects, count, &text);
+	}
 	for (size_t i = 0; i < count; i++) {
 		if (i)
 			strbuf_addc(&text, ',');
-		if (f->as == MEDIA_AS_TABLE)
-			table_add(f, objects[i], objects[i]->revision, now, &text);
-		else if (f->as == MEDIA_AS_OBJECT)
-			view_item(f, objects[i], &text);
-		else
-			partial_text(f, objects[i], objects[i]->revision, false, &text);
+		form_list_item(f, objects[i], now_s, &text);
 	}
 	strbuf_adds(&text, "]}");
 	return in_format(f, &text);

@@ -12,10 +12,10 @@ struct bytes *form_object(const struct watch_form *form, struct store_object *o,
 /* A list in the form. token may be NULL, remaining < 0: not told. Own. */
 struct bytes *form_list(const struct watch_form *form, struct store_object *const *objects, size_t count, uint64_t revision,
 			const char *token, int64_t remaining);
-/* True when the items of a list in this form are slices of the stored text: form_list_head(), form_list_item(), form_list_tail(). */
-bool form_is_sliced(const struct watch_form *form);
+/* True when a list in this form can be written item by item: form_list_head(), the items with commas between them, "]}". */
+bool form_is_streamed(const struct watch_form *form);
 void form_list_head(const struct watch_form *form, uint64_t revision, const char *token, int64_t remaining, struct strbuf *out);
-void form_list_item(const struct store_object *o, struct strbuf *out);
+void form_list_item(const struct watch_form *form, struct store_object *o, int64_t now_s, struct strbuf *out);
 /* A value with kind and apiVersion in a format. False when it has no protobuf form (err says why). */
 bool form_value(enum media_format format, bool pretty, const json_t *value, struct strbuf *out, struct err *err);
 extern const struct watch_encoder form_watch_encoder;
