@@ -61,6 +61,13 @@ int tc_pods(struct __sk_buff *skb)
 	return tc_in(skb, ABI_PROGRAM_TC_PODS, 1);
 }
 
+/* The ingress of each port of that bridge. */
+SEC("tc")
+int tc_pod(struct __sk_buff *skb)
+{
+	return tc_from_pod(skb);
+}
+
 /* The ingress of the tunnel to other nodes: answers of their backends. */
 SEC("tc")
 int tc_tunnel(struct __sk_buff *skb)

@@ -109,7 +109,7 @@ __noinline int dsr_send(struct __sk_buff *skb)
 	w->reason = ABI_TC_DROP_NO_ROUTE;
 	if (w->p.hops <= 1)
 		return w->p.kind == PACKET_PORTS ? reject_send(skb, &w->p, REJECT_HOPS_GONE, 0) : TC_ACT_SHOT;
-	route_question(w, &f, skb->ifindex, bytes);
+	route_question(w, &f, w->ifindex, bytes);
 	switch (bpf_fib_lookup(skb, &f, sizeof(f), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:

@@ -66,6 +66,7 @@ struct work {
 	struct select_result chosen;
 	struct place place;
 	__u32 set_id, backend_id; /* for counters and tracing */
+	__u32 ifindex;            /* of the link that it is routed as coming from */
 	__u32 reason;             /* enum abi_reason: what becomes of it */
 	__u8 program;             /* enum abi_program */
 	__u8 inside;              /* it came from a pod of this node */

@@ -12,6 +12,8 @@
 #define ROUTE_AF_INET6 10
 /* In skb->tc_index: nothing is left to be done at the egress of the link. */
 #define ROUTE_DONE 0x6b65
+/* No flow is known that the packet could be an answer of. */
+#define ROUTE_NO_ANSWER 0x6b66
 
 /* Writes w->to into the packet; hop: and plays the router. */
 static __always_inline int route_rewrite(struct __sk_buff *skb, const struct work *w, int hop)
@@ -82,7 +84,7 @@ __noinline int route_send(struct __sk_buff *skb)
 		w->reason = ABI_TC_HOPS_GONE;
 		return w->p.kind == PACKET_PORTS ? reject_send(skb, &w->p, REJECT_HOPS_GONE, 0) : TC_ACT_SHOT;
 	}
-	route_question(w, &f, skb->ifindex, w->p.segment);
+	route_question(w, &f, w->ifindex, w->p.segment);
 	switch (bpf_fib_lookup(skb, &f, sizeof(f), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:

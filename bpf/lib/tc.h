@@ -124,7 +124,7 @@ static __always_inline int tc_way_ends(const struct work *w)
 
 /* Whether the flow to the backend chosen may pass the node's stack by, both ways: neither conntrack nor a filter sees any of it then.
  * What the stack might not let through, or not by these links, is left to it. */
-static __always_inline int tc_may_be_fast(void *ctx, __u32 ifindex, struct work *w)
+static __always_inline int tc_may_be_fast(void *ctx, struct work *w)
 {
 	const struct abi_config *c = config_get();
 	const struct abi_backend *b = &w->chosen.backend;
@@ -134,13 +134,13 @@ static __always_inline int tc_may_be_fast(void *ctx, __u32 ifindex, struct work 
 	w->to = w->p.t;
 	addr_copy(w->to.daddr, b->addr);
 	w->to.dport = b->port;
-	if (!tc_way(ctx, w, ifindex) || w->way.ifindex != c->pods_ifindex || !tc_way_ends(w))
+	if (!tc_way(ctx, w, w->ifindex) || w->way.ifindex != c->pods_ifindex || !tc_way_ends(w))
 		return 0;
 	addr_copy(w->to.saddr, w->p.t.daddr);
 	addr_copy(w->to.daddr, w->p.t.saddr);
 	w->to.sport = w->p.t.dport;
 	w->to.dport = w->p.t.sport;
-	return tc_way(ctx, w, c->pods_ifindex) && w->way.ifindex == ifindex;
+	return tc_way(ctx, w, c->pods_ifindex) && w->way.ifindex == w->ifindex;
 }
 
 /* In tc. A program of XDP has another context. */
@@ -148,7 +148,7 @@ __noinline int tc_decide_fast(struct __sk_buff *skb)
 {
 	struct work *w = work_get();
 	if (w)
-		w->fast = tc_may_be_fast(skb, skb->ifindex, w);
+		w->fast = tc_may_be_fast(skb, w);
 	return 0;
 }
 
@@ -181,7 +181,7 @@ static __always_inline int tc_new(void *ctx, int xdp, struct work *w, struct abi
 	if (reason != ABI_TC_TRANSLATED)
 		return reason;
 	if (xdp)
-		w->fast = tc_may_be_fast(ctx, ((struct xdp_md *)ctx)->ingress_ifindex, w);
+		w->fast = tc_may_be_fast(ctx, w);
 	else
 		tc_decide_fast(ctx);
 	return place_flow();
@@ -369,8 +369,9 @@ static __always_inline int tc_may_be_reply(const struct abi_config *c, const str
 	       (addr_same(to, c->snat_node[family]) && port >= c->snat_node_min && port <= c->snat_node_max);
 }
 
-static __always_inline void work_begin(struct work *w, __u8 program)
+static __always_inline void work_begin(struct work *w, __u8 program, __u32 ifindex)
 {
+	w->ifindex = ifindex;
 	w->set_id = w->backend_id = 0;
 	w->program = program;
 	w->inside = program == ABI_PROGRAM_TC_PODS;
@@ -384,7 +385,7 @@ static __always_inline struct work *tc_begin(struct __sk_buff *skb, __u8 program
 	*verdict = TC_ACT_UNSPEC;
 	if (!w)
 		return 0;
-	work_begin(w, program);
+	work_begin(w, program, skb->ifindex);
 	if (!packet_parse(skb, PACKET_L3, 0)) {
 		if (w->p.part != PACKET_FIRST) {
 			if ((program == ABI_PROGRAM_TC_INGRESS || program == ABI_PROGRAM_TC_TUNNEL) && w->p.part == PACKET_WHOLE &&
@@ -439,7 +440,9 @@ static __always_inline int tc_in(struct __sk_buff *skb, __u8 program, int forwar
 		return verdict;
 	if (w->p.kind == PACKET_ICMP)
 		return tc_icmp(skb);
-	if (tc_may_be_reply(c, w)) {
+	if (program == ABI_PROGRAM_TC_PODS && skb->tc_index == ROUTE_NO_ANSWER) {
+		skb->tc_index = 0;
+	} else if (tc_may_be_reply(c, w)) {
 		verdict = tc_reply(skb);
 		if (verdict != TC_NOT_OURS)
 			return verdict;
@@ -451,6 +454,28 @@ static __always_inline int tc_in(struct __sk_buff *skb, __u8 program, int forwar
 	if (!forward || in_pod_range(c, w->p.t.daddr))
 		return tc_pass(skb, w);
 	return tc_forward(skb);
+}
+
+/* The ingress of a pod's own link: answers of fast flows need not even see the bridge. Everything else goes on to it, and to tc_pods
+ * there, which does the same for pods whose link has no program yet. */
+static __always_inline int tc_from_pod(struct __sk_buff *skb)
+{
+	const struct abi_config *c = config_get();
+	struct work *w = work_get();
+	if (!c || !w || !c->pods_ifindex || (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6)) ||
+	    tc_from_pod_to_pod(skb, c))
+		return TC_ACT_UNSPEC;
+	work_begin(w, ABI_PROGRAM_TC_POD, c->pods_ifindex);
+	if (packet_parse(skb, PACKET_L3, 0) != PACKET_PORTS || w->p.part != PACKET_WHOLE || w->p.malformed)
+		return TC_ACT_UNSPEC;
+	struct abi_flow_reply *r = tc_find_reply(w);
+	if (r && r->flags & ABI_FLOW_FAST) {
+		tc_towards_client(w, r);
+		return tc_verdict(skb, w, route_send(skb));
+	}
+	if (!r)
+		skb->tc_index = ROUTE_NO_ANSWER;
+	return TC_ACT_UNSPEC;
 }
 
 /* The egress of a link: answers of backends of this node. */

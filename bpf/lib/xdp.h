@@ -143,7 +143,7 @@ static __always_inline int xdp_send(struct xdp_md *ctx, struct work *w, int wrap
 		__u8 to[6], from[6];
 		__be16 protocol;
 	} __attribute__((aligned(4))) eth = { .protocol = bpf_htons(w->p.v4 ? ETH_P_IP : ETH_P_IPV6) };
-	route_question(w, &f, ctx->ingress_ifindex, packet_bytes(&w->p) + (wrapped ? dsr_overhead(&w->p) : 0));
+	route_question(w, &f, w->ifindex, packet_bytes(&w->p) + (wrapped ? dsr_overhead(&w->p) : 0));
 	if (bpf_fib_lookup(ctx, &f, sizeof(f), 0) != BPF_FIB_LKUP_RET_SUCCESS || !xdp_device(f.ifindex))
 		return XDP_PASS;
 	__builtin_memcpy(eth.to, f.dmac, 6);
@@ -163,7 +163,7 @@ static __always_inline int xdp_in(struct xdp_md *ctx)
 	const struct abi_config *c = config_get();
 	if (!w || !c)
 		return XDP_PASS;
-	work_begin(w, ABI_PROGRAM_XDP);
+	work_begin(w, ABI_PROGRAM_XDP, ctx->ingress_ifindex);
 	if (!xdp_parse(ctx, w))
 		return XDP_PASS;
 	__u32 bytes = w->p.frame;

@@ -321,7 +321,7 @@ _Static_assert(sizeof(struct abi_config) == 232, "config");
 /* `keelson trace`: events a program writes to the ring `trace_events` for packets and sockets that match. */
 enum abi_program {
 	ABI_PROGRAM_CONNECT, ABI_PROGRAM_SENDMSG, ABI_PROGRAM_RECVMSG, ABI_PROGRAM_XDP, ABI_PROGRAM_TC_INGRESS,
-	ABI_PROGRAM_TC_EGRESS, ABI_PROGRAM_TC_PODS, ABI_PROGRAM_TC_TUNNEL, ABI_PROGRAM_MAX
+	ABI_PROGRAM_TC_EGRESS, ABI_PROGRAM_TC_PODS, ABI_PROGRAM_TC_TUNNEL, ABI_PROGRAM_TC_POD, ABI_PROGRAM_MAX
 };
 struct abi_tuple {
 	__u32 saddr[4], daddr[4];

@@ -24,6 +24,7 @@ struct engine_options {
 enum engine_link_kind {
 	ENGINE_LINK_OUTSIDE, /* clients from outside and other nodes arrive here */
 	ENGINE_LINK_PODS,    /* the bridge of this node's pods */
+	ENGINE_LINK_POD,     /* a port of that bridge */
 	ENGINE_LINK_TUNNEL,  /* the VXLAN device: packets of other nodes' pods, already decapsulated */
 };
 struct engine_link {

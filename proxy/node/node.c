@@ -48,7 +48,7 @@ static int on_link(struct nl_msg *msg, void *user)
 	struct raw_net *net = user;
 	struct nlmsghdr *h = nlmsg_hdr(msg);
 	struct ifinfomsg *i = nlmsg_data(h);
-	struct nlattr *info, *kind = NULL, *slave = NULL;
+	struct nlattr *info, *kind = NULL, *slave = NULL, *master = nlmsg_find_attr(h, sizeof(*i), IFLA_MASTER);
 	char slave_kind[16];
 	if (h->nlmsg_type != RTM_NEWLINK || net->link_count == LINKS_MAX)
 		return NL_OK;
@@ -70,7 +70,8 @@ static int on_link(struct nl_msg *msg, void *user)
 	attr_text(kind, l->kind, sizeof(l->kind));
 	attr_text(slave, slave_kind, sizeof(slave_kind));
 	/* A VRF has members too, but they are interfaces like others. */
-	l->port = nlmsg_find_attr(h, sizeof(*i), IFLA_MASTER) != NULL && strcmp(slave_kind, "vrf") != 0;
+	l->master = master ? nla_get_u32(master) : 0;
+	l->port = l->master && strcmp(slave_kind, "vrf") != 0;
 	return NL_OK;
 }
 

@@ -3,6 +3,7 @@
  * Which links matter and as what:
  *   TUNNEL   klvx, and any VXLAN device with an address in the pod ranges
  *   PODS     kl0, and whatever else has an address in this node's podCIDRs (in the pod ranges while those are unknown)
+ *   POD      ports of those bridges
  *   OUTSIDE  every other one that has a global address or a default route
  * if it is up, no loopback and no port of a bridge or bond. XDP is tried on hardware and veth only: bridges, bonds, VLANs
  * and tunnels have it in generic mode at best, which is slower than tc.
@@ -68,6 +69,21 @@ static int link_kind(const struct raw_net *net, const struct node_options *o, co
 	return outside ? ENGINE_LINK_OUTSIDE : -1;
 }
 
+static void build_pod_links(const struct raw_net *net, struct node_view *v)
+{
+	size_t others = v->node.link_count;
+	for (size_t i = 0; i < net->link_count; i++) {
+		const struct raw_link *l = &net->links[i];
+		bool pod = false;
+		for (size_t k = 0; l->up && l->port && l->type == ARPHRD_ETHER && k < others; k++)
+			pod |= v->links[k].ifindex == l->master && v->links[k].kind == ENGINE_LINK_PODS;
+		if (!pod)
+			continue;
+		MEM_GROW(v->links, v->link_cap, v->node.link_count + 1);
+		v->links[v->node.link_count++] = (struct engine_link){ .ifindex = l->ifindex, .kind = ENGINE_LINK_POD, .ethernet = true };
+	}
+}
+
 static void build_links(const struct raw_net *net, const struct node_options *o, struct node_view *v)
 {
 	for (size_t i = 0; i < net->link_count; i++) {
@@ -84,6 +100,8 @@ static void build_links(const struct raw_net *net, const struct node_options *o,
 			       (strcmp(l->kind, "veth") == 0 || (l->hardware && !*l->kind)),
 		};
 	}
+	if (!o->no_fast_path)
+		build_pod_links(net, v);
 	v->node.links = v->links;
 }
 

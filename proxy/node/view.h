@@ -14,6 +14,7 @@ struct raw_link {
 	char kind[16];   /* IFLA_INFO_KIND: "veth", "bridge", "vxlan"...; "" for hardware and what says nothing */
 	uint16_t type;   /* ARPHRD_* */
 	bool up, loopback;
+	unsigned master; /* the bridge, bond or VRF that it belongs to; 0: none */
 	bool port;       /* of a bridge, bond or team: its packets are seen there */
 	bool hardware;   /* has a parent device */
 };

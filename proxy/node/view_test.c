@@ -31,6 +31,8 @@ static void parse_link(struct raw_net *net, const char *text)
 			l->up = false;
 		else if (strcmp(p, "port") == 0)
 			l->port = true;
+		else if (strncmp(p, "of", 2) == 0)
+			l->master = (unsigned)atoi(p + 2);
 		else if (strcmp(p, "hw") == 0)
 			l->hardware = true;
 		else if (strcmp(p, "none") == 0)
@@ -62,7 +64,7 @@ static void parse_link(struct raw_net *net, const char *text)
 
 static char *picture(const struct raw_net *net, const struct node_view *v)
 {
-	static const char *const kinds[] = { "outside", "pods", "tunnel" };
+	static const char *const kinds[] = { "outside", "pods", "pod", "tunnel" };
 	struct strbuf b = { 0 };
 	char text[IP_ADDR_TEXT_SIZE];
 	for (size_t i = 0; i < v->node.link_count; i++) {
@@ -129,6 +131,9 @@ static void test_links(void **state)
 	} rows[] = {
 		{ "lo -,lo 127.0.0.1/8!host;eth0 -,hw 192.0.2.10/24;kl0 bridge 10.244.1.1/24;klabc veth,port",
 		  "eth0=outside+xdp kl0=pods | 192.0.2.10 10.244.1.1 | pod 10.244.1.0 | node 192.0.2.10" },
+		{ "lo -,lo;eth0 -,hw 192.0.2.10/24;kl0 bridge 10.244.1.1/24;kl1 veth,port,of3;kl2 veth,port,of3,down;br0 bridge 198.51.100.1/24;"
+		  "tap0 -,port,of6;kl3 veth,port,of3",
+		  "eth0=outside+xdp kl0=pods br0=outside kl1=pod kl3=pod | 192.0.2.10 10.244.1.1 198.51.100.1 | pod 10.244.1.0 | node 192.0.2.10" },
 		{ "kl0 bridge;eth0 veth 192.0.2.10/24", "kl0=pods eth0=outside+xdp | 192.0.2.10 | pod | node 192.0.2.10" },
 		{ "cni0 bridge 10.244.7.1/24;br0 bridge 192.0.2.10/24;eth0 -,hw,port", "cni0=pods br0=outside | 10.244.7.1 192.0.2.10 | pod 10.244.7.0 | node 192.0.2.10" },
 		{ "klvx vxlan 10.244.1.0/32;kl0 bridge 10.244.1.1/24", "klvx=tunnel kl0=pods | 10.244.1.1 | pod 10.244.1.0 | node" },

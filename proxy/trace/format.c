@@ -9,7 +9,7 @@
 static const char *const programs[] = {
 	[ABI_PROGRAM_CONNECT] = "connect",       [ABI_PROGRAM_SENDMSG] = "sendmsg",     [ABI_PROGRAM_RECVMSG] = "recvmsg",
 	[ABI_PROGRAM_XDP] = "xdp",               [ABI_PROGRAM_TC_INGRESS] = "tc_ingress", [ABI_PROGRAM_TC_EGRESS] = "tc_egress",
-	[ABI_PROGRAM_TC_PODS] = "tc_pods",       [ABI_PROGRAM_TC_TUNNEL] = "tc_tunnel",
+	[ABI_PROGRAM_TC_PODS] = "tc_pods",       [ABI_PROGRAM_TC_TUNNEL] = "tc_tunnel", [ABI_PROGRAM_TC_POD] = "tc_pod",
 };
 static const char *const reasons[] = ABI_REASON_NAMES;
 /* What became of it, said to a person. Reasons that speak for themselves are not listed: their names do. */

@@ -77,7 +77,7 @@ on && bad "and turns tracing off" || ok "and turns tracing off"
 got=$(cat "$DIR/out")
 like "a pod's connect" '^[0-9:.]+ connect - tcp \* > 10\.96\.0\.5:80 -> \* > 10\.244\.1\.11:8080, service default/web:http, backend 10\.244\.1\.11:8080: translated$' "$got"
 like "a packet from outside" '^[0-9:.]+ tc_ingress [a-z0-9]+ tcp 192\.168\.50\.201:[0-9]+ > 192\.168\.50\.1:30080 -> 192\.168\.50\.201:[0-9]+ > 10\.244\.1\.11:8080, service default/web:http, backend 10\.244\.1\.11:8080: translated$' "$got"
-like "its answer" '^[0-9:.]+ tc_pods kl0 tcp 10\.244\.1\.11:8080 > 192\.168\.50\.201:[0-9]+ -> 192\.168\.50\.1:30080 > 192\.168\.50\.201:[0-9]+, service default/web:http, backend 10\.244\.1\.11:8080: translated$' "$got"
+like "its answer" '^[0-9:.]+ tc_pod klp1 tcp 10\.244\.1\.11:8080 > 192\.168\.50\.201:[0-9]+ -> 192\.168\.50\.1:30080 > 192\.168\.50\.201:[0-9]+, service default/web:http, backend 10\.244\.1\.11:8080: translated$' "$got"
 like "a refusal" ' > 10\.96\.0\.6:80, service default/empty:: refused: the Service has no endpoints$' "$got"
 
 begin --json --count 1 drops and host 10.96.0.6

@@ -23,6 +23,7 @@ static const struct {
 } kinds[] = {
 	[ENGINE_LINK_OUTSIDE] = { EBPF_TC_INGRESS, EBPF_TC_EGRESS },
 	[ENGINE_LINK_PODS] = { EBPF_TC_PODS, EBPF_TC_EGRESS }, /* egress: answers of the node itself to pods */
+	[ENGINE_LINK_POD] = { EBPF_TC_POD, NO_PROGRAM },
 	[ENGINE_LINK_TUNNEL] = { EBPF_TC_TUNNEL, NO_PROGRAM },
 };
 
@@ -125,6 +126,12 @@ static int link_attach(struct ebpf *e, struct elink *l)
 		l->said = true;
 		return 0;
 	}
+	/* Pods are many and come and go; nothing depends on their links' programs, so those are not looked after. */
+	if (l->link.kind == ENGINE_LINK_POD) {
+		int r = l->done ? 0 : tc_attach_one(ifindex, BPF_TC_INGRESS, e->programs[EBPF_TC_POD]);
+		l->done = r == 0;
+		return r;
+	}
 	int egress = kinds[l->link.kind].egress;
 	/* What undoes comes first: an answer is understood before the first question is translated. */
 	int r = tc_attach_one(ifindex, BPF_TC_EGRESS, egress == NO_PROGRAM ? -1 : e->programs[egress]);
@@ -157,6 +164,7 @@ void ebpf_links_set(struct ebpf *e, const struct engine_link *links, size_t coun
 		const struct elink *was = link_find(e->links, e->link_count, links[i].ifindex);
 		fresh[i].link = links[i];
 		fresh[i].said = was && was->said && was->link.kind == links[i].kind;
+		fresh[i].done = was && was->done && was->link.kind == links[i].kind;
 	}
 	for (size_t i = 0; i < e->link_count && e->attached; i++) {
 		unsigned ifindex = e->links[i].link.ifindex;

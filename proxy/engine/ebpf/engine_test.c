@@ -80,6 +80,20 @@ static void test_links(void **state)
 	assert_string_equal(program_on("pods0", BPF_TC_EGRESS), "tc_egress");
 	assert_string_equal(program_on("tun0", BPF_TC_INGRESS), "tc_tunnel");
 	assert_string_equal(program_on("lo", BPF_TC_INGRESS), "");
+	/* A pod comes, and turns into something else. */
+	run("ip link add pod0 type veth peer name pod1 && ip link set pod0 master pods0 up");
+	links[4] = link_of("pod0", ENGINE_LINK_POD, false);
+	node_set(e, &node);
+	assert_string_equal(program_on("pod0", BPF_TC_INGRESS), "tc_pod");
+	assert_int_equal(filter_on("pod0", BPF_TC_EGRESS), 0);
+	uint32_t first = filter_on("pod0", BPF_TC_INGRESS);
+	node_set(e, &node);
+	assert_int_equal(filter_on("pod0", BPF_TC_INGRESS), first);
+	node.link_count = 4;
+	node_set(e, &node);
+	assert_int_equal(filter_on("pod0", BPF_TC_INGRESS), 0);
+	run("ip link del pod0");
+	node_set(e, &node);
 	/* A veth is served when it was made ready for that: its peer takes frames of XDP, its own have checksums. */
 	assert_false(xdp_on("out0"));
 	ethtool_set("out1", ETHTOOL_SGRO, 1);

@@ -61,7 +61,7 @@ enum ebpf_map {
 extern const char *const ebpf_map_names[EBPF_MAP_MAX];
 
 enum { EBPF_HOOKS = 9 };
-enum ebpf_program { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_TC_PODS, EBPF_TC_TUNNEL, EBPF_XDP_INGRESS,
+enum ebpf_program { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_TC_PODS, EBPF_TC_POD, EBPF_TC_TUNNEL, EBPF_XDP_INGRESS,
 		    EBPF_STALE_SOCKETS,
 	EBPF_COUNT_ELEMENTS, EBPF_PROGRAM_MAX };
 /* What the bpffs is called in /proc/mounts when it was mounted here: the mark that --cleanup may unmount it. */
@@ -70,6 +70,7 @@ enum ebpf_program { EBPF_TC_INGRESS, EBPF_TC_EGRESS, EBPF_TC_PODS, EBPF_TC_TUNNE
 struct elink {
 	struct engine_link link;
 	bool said; /* that it gets no program, or no XDP */
+	bool done; /* a pod's has its program */
 };
 struct ebpf {
 	struct engine engine;

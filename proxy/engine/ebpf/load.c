@@ -32,7 +32,7 @@ const char *const ebpf_map_names[EBPF_MAP_MAX] = {
 	"peer_nodes", "fragments", "trace_filter", "trace_events", "xdp_devices",
 };
 static const char *const program_names[EBPF_PROGRAM_MAX] = {
-	"tc_ingress", "tc_egress", "tc_pods", "tc_tunnel", "xdp_ingress", "stale_sockets",
+	"tc_ingress", "tc_egress", "tc_pods", "tc_pod", "tc_tunnel", "xdp_ingress", "stale_sockets",
 	"count_elements",
 };
 

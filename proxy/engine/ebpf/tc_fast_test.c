@@ -58,6 +58,11 @@ static void test_there_and_back(void **state)
 			assert_int_equal(p.verdict, TC_ACT_REDIRECT);
 			assert_flow(&p, "%s:30080>%s:40000", NODE(v6), CLIENT(v6));
 			assert_int_equal(hops_of(&p, v6), 63);
+			/* At the pod's own link already. */
+			p = send_on(skel->progs.tc_pod, back);
+			assert_int_equal(p.verdict, TC_ACT_REDIRECT);
+			assert_flow(&p, "%s:30080>%s:40000", NODE(v6), CLIENT(v6));
+			assert_int_equal(hops_of(&p, v6), 63);
 			/* Should it come by the stack all the same, it is translated on the way out as ever. */
 			p = send_on(skel->progs.tc_egress, back);
 			assert_int_equal(p.verdict, TC_ACT_UNSPEC);
@@ -170,6 +175,26 @@ static void test_others_answers(void **state)
 		struct packet p = was;
 		run(&p, skel->progs.tc_pods);
 		assert_untouched(&p, &was);
+		run(&p, skel->progs.tc_pod);
+		assert_untouched(&p, &was);
+		/* An answer, but not of a fast flow: the bridge's, or the stack's. */
+		struct abi_config c = config_fast();
+		c.flags = 0;
+		put_config(&c);
+		one_backend(POD1(v6), 8080, IPPROTO_UDP, ABI_BACKEND_LOCAL);
+		open_flow(skel->progs.tc_ingress, v6, IPPROTO_UDP, 40000, VIP(v6), 80);
+		p = was;
+		run(&p, skel->progs.tc_pod);
+		assert_untouched(&p, &was);
+		/* To another pod, and what is no packet of ours. */
+		p = was = make(&(struct make){ .proto = IPPROTO_UDP, .from = POD1(v6), .sport = 8080, .to = POD2(v6), .dport = 40000 });
+		run(&p, skel->progs.tc_pod);
+		assert_untouched(&p, &was);
+		p = was = make(&(struct make){ .proto = IPPROTO_NONE_OF_OURS, .from = POD1(v6), .to = CLIENT(v6) });
+		run(&p, skel->progs.tc_pod);
+		assert_untouched(&p, &was);
+		c = config_fast();
+		put_config(&c);
 	}
 }
 
