@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter_bridge.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netlink/attr.h>
@@ -44,9 +45,11 @@ static int on_generation(struct nl_msg *msg, void *user)
 	return NL_OK;
 }
 
-/* Does a packet that is forwarded come by there? */
+/* Does a packet from outside to a pod, or an answer from the pod's link on, come by there? */
 static bool is_on_the_way(uint8_t family, uint32_t hook)
 {
+	if (family == NFPROTO_BRIDGE)
+		return hook == NF_BR_PRE_ROUTING || hook == NF_BR_LOCAL_IN;
 	if (family == NFPROTO_NETDEV)
 		return hook == NF_NETDEV_INGRESS;
 	return (family == NFPROTO_IPV4 || family == NFPROTO_IPV6 || family == NFPROTO_INET) &&
@@ -61,6 +64,8 @@ static const char *family_text(uint8_t family)
 		return "ip";
 	case NFPROTO_IPV6:
 		return "ip6";
+	case NFPROTO_BRIDGE:
+		return "bridge";
 	case NFPROTO_NETDEV:
 		return "netdev";
 	default:

@@ -2,7 +2,8 @@
 /*
  * Whether somebody filters what this network namespace forwards: then Services' packets must not pass its stack by. nftables'
  * base chains (iptables-nft's among them) that are no NAT and hold a rule or a policy, at prerouting, forward, postrouting or
- * ingress, other than keelson's own; and every table but nat of the older iptables, whose rules cost too much to be read.
+ * ingress, other than keelson's own, or where a bridge takes frames in; and every table but nat of the older iptables, whose
+ * rules cost too much to be read.
  */
 #ifndef KEELSON_PROXY_NODE_FILTERS_H
 #define KEELSON_PROXY_NODE_FILTERS_H

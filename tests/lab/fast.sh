@@ -117,6 +117,11 @@ done
 at n1 nft delete table inet fw
 until_ok is_free 1 && ok "its end is noticed" || bad "its end is noticed" "$(cat "$DIR/log")"
 reaches "no filter any more" past
+at n1 nft -f - <<'R'
+table bridge fw { chain f { type filter hook prerouting priority 0; counter; }; }
+R
+until_ok is_filtered 2 && ok "so is a filter of the bridge: $(grep -o 'by=.*' "$DIR/log" | tail -n 1)" || bad "a filter of the bridge" "$(cat "$DIR/log")"
+at n1 nft delete table bridge fw
 stop
 start --fast-path off
 reaches "--fast-path off" stack
