@@ -92,15 +92,14 @@ class Watcher:
     """Follows all ConfigMaps of a server as a client does, from list to watch and again after 410 or a cut."""
 
     def __init__(self, server):
-        self.server, self.stop, self.seen, self.lists, self.wrong = server, False, {}, 0, []
+        self.server, self.stop, self.seen, self.lists, self.wrong, self.rv = server, False, {}, 0, [], None
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def run(self):
-        rv = None
         while not self.stop:
             try:
-                rv = self.watch(rv) if rv else self.list()
+                self.watch() if self.rv else self.list()
             except (OSError, ValueError, http.client.HTTPException):
                 time.sleep(0.1)
 
@@ -108,28 +107,28 @@ class Watcher:
         _, answer = call(self.server, "GET", MAPS)
         self.seen = {i["metadata"]["name"]: int(i["metadata"]["resourceVersion"]) for i in answer["items"]}
         self.lists += 1
-        return answer["metadata"]["resourceVersion"]
+        self.rv = answer["metadata"]["resourceVersion"]
 
-    def watch(self, rv):
+    def watch(self):
         c = connect(self.server)
         try:
-            c.request("GET", MAPS + "?watch=1&timeoutSeconds=2&resourceVersion=" + rv)
+            c.request("GET", MAPS + "?watch=1&timeoutSeconds=2&resourceVersion=" + self.rv)
             answer = c.getresponse()
             for line in iter(answer.readline, b""):
                 e = json.loads(line)
                 if e["type"] == "ERROR":
-                    return None
+                    self.rv = None
+                    return
                 name, at = e["object"]["metadata"]["name"], e["object"]["metadata"]["resourceVersion"]
-                if int(at) <= int(rv) or (e["type"] == "ADDED") == (name in self.seen):
-                    self.wrong.append((e["type"], name, at, rv))
-                rv = at
+                if int(at) <= int(self.rv) or (e["type"] == "ADDED") == (name in self.seen):
+                    self.wrong.append((e["type"], name, at, self.rv))
+                self.rv = at
                 if e["type"] == "DELETED":
                     self.seen.pop(name, None)
                 else:
                     self.seen[name] = int(at)
         finally:
             c.close()
-        return rv
 
     def agrees(self):
         """Whether it has arrived at what the server lists."""
@@ -152,18 +151,28 @@ def revive():
 def test_compaction_behind():
     """etcd forgets everything while servers change members: what one has not seen is not there, and it must not go on as if it were."""
     watchers, load, restarts = [Watcher(s) for s in "ab"], Load("forgotten"), 0
+
+    def progress(n):
+        """So many more are acknowledged, by the servers that live."""
+        before = len(load.done)
+
+        def more():
+            nonlocal restarts
+            restarts += revive()
+            return len(load.done) >= before + n
+        return eventually(more)
+
     for i in range(4):
-        load.goes_on(20)
+        progress(20)
         name = "ab"[i % 2]
         kill(name, signal.SIGSTOP)  # it misses what the other writes, and its member goes
-        load.goes_on(5)
+        progress(5)
         kill("m%d" % (i % 3))
         start_etcd(i % 3)
         wait_members()
         compact()
         kill(name, signal.SIGCONT)
-        load.goes_on(5)
-        restarts += revive()
+        progress(5)
 
     def kept():
         nonlocal restarts
@@ -172,7 +181,7 @@ def test_compaction_behind():
             return load.finish() and all(w.agrees() for w in watchers)
         except OSError:
             return False
-    load.goes_on(20)
+    progress(20)
     kept = eventually(kept)
     [w.end() for w in watchers]
     wrong = [w.wrong[:3] for w in watchers if w.wrong]
