@@ -33,7 +33,7 @@ struct agent {
 	struct cri *cri;
 	struct kube_client *kube;
 	struct http_client *probe_http; /* made when the first HTTP probe or hook runs */
-	struct informer *services;
+	struct informer *services, *runtime_classes;
 	struct strlist node_ips; /* --node-ip, one or two */
 	unsigned lease_s;
 	struct node *node;

@@ -484,16 +484,16 @@ Cri__PodSandboxConfig *config_sandbox(struct arena *m, struct agent *a, const js
 
 /* Container */
 
-static Cri__LinuxContainerResources *container_resources(struct arena *m, const struct config_container_input *in)
+Cri__LinuxContainerResources *config_resources(struct arena *m, const json_t *pod, const json_t *container, int64_t node_memory_bytes)
 {
 	Cri__LinuxContainerResources *r = ARENA_NEW(m, Cri__LinuxContainerResources, CRI__LINUX_CONTAINER_RESOURCES__INIT);
-	int64_t memory = resources_milli(in->container, "limits", "memory");
+	int64_t memory = resources_milli(container, "limits", "memory");
 
-	r->cpu_shares = resources_cpu_shares(resources_milli(in->container, "requests", "cpu"));
-	r->cpu_quota = resources_cpu_quota(resources_milli(in->container, "limits", "cpu"));
+	r->cpu_shares = resources_cpu_shares(resources_milli(container, "requests", "cpu"));
+	r->cpu_quota = resources_cpu_quota(resources_milli(container, "limits", "cpu"));
 	r->cpu_period = CFS_PERIOD_US;
 	r->memory_limit_in_bytes = memory > 0 ? memory / 1000 : 0;
-	r->oom_score_adj = resources_oom_score_adj(in->pod, in->container, in->facts->node_memory_bytes);
+	r->oom_score_adj = resources_oom_score_adj(pod, container, node_memory_bytes);
 	return r;
 }
 
@@ -623,7 +623,7 @@ Cri__ContainerConfig *config_container(struct arena *m, struct agent *a, const s
 	c->stdin_once = json_bool(in->container, "stdinOnce", false);
 	c->tty = json_bool(in->container, "tty", false);
 	c->linux_ = ARENA_NEW(m, Cri__LinuxContainerConfig, CRI__LINUX_CONTAINER_CONFIG__INIT);
-	c->linux_->resources = container_resources(m, in);
+	c->linux_->resources = config_resources(m, in->pod, in->container, in->facts->node_memory_bytes);
 	c->linux_->security_context = container_security(m, a, in);
 	return c;
 }

@@ -38,6 +38,8 @@ struct config_container_input {
 /* Prepares files too (termination message, hosts). NULL with err. */
 Cri__ContainerConfig *config_container(struct arena *m, struct agent *a, const struct config_container_input *in,
 				       struct err *err);
+/* A container's requests and limits as the runtime has them. */
+Cri__LinuxContainerResources *config_resources(struct arena *m, const json_t *pod, const json_t *container, int64_t node_memory_bytes);
 /* Writes the pod's hosts file. */
 int config_write_hosts(struct agent *a, const json_t *pod, const struct pod_facts *facts, struct err *err);
 

@@ -148,6 +148,7 @@ static void on_signal(uv_signal_t *s, int number)
 static int agent_start(struct agent *a, struct kubeconfig *config, struct err *err)
 {
 	struct informer_options services = { .size = sizeof(services), .api_version = "v1", .plural = "services" };
+	struct informer_options classes = { .size = sizeof(classes), .api_version = "node.k8s.io/v1", .plural = "runtimeclasses" };
 	_cleanup_free_ char *dir = str_printf("%s/agent/pods", a->o.state);
 	int r;
 
@@ -163,6 +164,8 @@ static int agent_start(struct agent *a, struct kubeconfig *config, struct err *e
 	a->cri = cri_new(&a->loop, a->o.runtime_endpoint);
 	a->services = informer_new(a->kube, &services);
 	informer_start(a->services);
+	a->runtime_classes = informer_new(a->kube, &classes);
+	informer_start(a->runtime_classes);
 	a->node = node_new(a);
 	a->pods = pods_new(a);
 	a->server = server_new(a, err);
@@ -178,6 +181,7 @@ static void agent_stop(struct agent *a)
 	sources_free(a->sources);
 	tokens_free(a->tokens);
 	informer_free(a->services);
+	informer_free(a->runtime_classes);
 	http_client_free(a->probe_http);
 	kube_client_free(a->kube);
 }

@@ -100,6 +100,7 @@ static void container_done(struct pod_container *c)
 	free(c->counted_id);
 	free(c->hook_id);
 	free(c->kill_message);
+	json_decref(c->applied);
 }
 
 void pod_free(struct pod *p)
@@ -118,6 +119,7 @@ void pod_free(struct pod *p)
 	free(p->reason);
 	free(p->message);
 	free(p->last_event);
+	free(p->resize_message);
 	free(p->uid);
 	free(p->ns);
 	free(p->name);
@@ -442,6 +444,8 @@ static void follow_container(struct pod *p, size_t i, const struct observed_cont
 		c->hook_id = mem_strdup(o->id);
 		runs = true;
 	}
+	if (runs && !c->applied)
+		pod_resize_adopt(p, c);
 	bool watched = runs && (p->state == POD_ALIVE || p->state == POD_STOPPING);
 
 	if (!watched || !str_eq(probe_container_id(c), o->id))
@@ -588,6 +592,19 @@ static bool is_settled(const struct pod *p)
 	return true;
 }
 
+static void set_resize(const struct pod *p, struct status_input *in)
+{
+	static const char *const reasons[] = { [POD_RESIZE_DEFERRED] = "Deferred", [POD_RESIZE_INFEASIBLE] = "Infeasible",
+					       [POD_RESIZE_ERROR] = "Error", [POD_RESIZE_IN_PROGRESS] = "" };
+
+	if (p->resize == POD_RESIZE_NONE)
+		return;
+	in->resize_pending = p->resize == POD_RESIZE_DEFERRED || p->resize == POD_RESIZE_INFEASIBLE;
+	in->resize_in_progress = !in->resize_pending;
+	in->resize_reason = reasons[p->resize];
+	in->resize_message = p->resize_message;
+}
+
 /* True when the API has this status. */
 static bool tell(struct pod *p, const struct plan *plan)
 {
@@ -622,8 +639,10 @@ static bool tell(struct pod *p, const struct plan *plan)
 			.waiting_reason = c->waiting_reason, .waiting_message = c->waiting_message,
 			.ready = c->probes && probe_started(c) && probe_ready(c),
 			.started = c->probes && probe_started(c),
+			.applied = c->applied,
 		};
 	}
+	set_resize(p, &in);
 	status = status_compute(&in);
 	patch = status_patch(p->object, status);
 	if (!patch)
@@ -710,6 +729,7 @@ static void turn_alive(struct pod *p)
 			pod_refresh_volumes(p);
 		if (p->prepared)
 			pod_collect(p);
+		pod_resize_check(p);
 	}
 	(void)tell(p, &plan);
 }

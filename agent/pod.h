@@ -42,7 +42,12 @@ struct pod_container {
 	int64_t kill_grace_s;                   /* of that probe; -1: the pod's */
 	struct probe_set *probes;               /* NULL while it does not run */
 	int64_t stop_deadline_ms;               /* of the StopContainer under way */
+	json_t *applied;                        /* {"resources":...} it runs with; NULL: not known yet, or it does not run */
+	bool resizing;
 };
+
+/* Where a change of resources in place stands (KEP-1287). */
+enum pod_resize { POD_RESIZE_NONE, POD_RESIZE_DEFERRED, POD_RESIZE_INFEASIBLE, POD_RESIZE_IN_PROGRESS, POD_RESIZE_ERROR };
 
 struct pod {
 	struct agent *agent;
@@ -75,6 +80,11 @@ struct pod {
 	unsigned ops;              /* what holds on to this struct */
 	bool patching, patch_failing;
 	int64_t patch_retry_at_ms;
+
+	enum pod_resize resize;
+	char *resize_message;      /* NULL but of the deferred, infeasible and failed ones */
+	unsigned resizes;          /* containers that are being changed */
+	int64_t resize_retry_at_ms;
 };
 
 struct pod *pod_new(struct agent *a, const char *uid, const char *ns, const char *name);
@@ -110,6 +120,12 @@ void pod_start_container(struct pod *p, size_t index);
 /* The pod is to end: pulls and postStart hooks under way are not waited for. */
 void pod_abandon_starts(struct pod *p);
 int64_t pod_next_backoff(int64_t backoff_ms);
+
+/* pod_resize.c */
+void pod_resize_check(struct pod *p); /* begins what is to be changed in containers that run, or says why not */
+/* What a container runs with: as it was started, or as the API was told of one that an agent before us has started. */
+void pod_resize_applied(struct pod_container *c, const json_t *container);
+void pod_resize_adopt(struct pod *p, struct pod_container *c);
 
 /* pod_stop.c */
 void pod_stop_container(struct pod *p, size_t index);

@@ -106,21 +106,49 @@ void pod_refresh_volumes(struct pod *p)
 
 /* Sandbox */
 
+static void sandbox_failed(struct pod *p, const char *why)
+{
+	pod_warn_once(p, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", why);
+	p->sandbox_backoff_ms = p->sandbox_backoff_ms == 0 ? SANDBOX_RETRY_MS :
+							     MIN(p->sandbox_backoff_ms * 2, (int64_t)SANDBOX_RETRY_MAX_MS);
+	p->sandbox_retry_at_ms = clock_mono_ms() + p->sandbox_backoff_ms;
+}
+
 static void on_sandbox(const struct cri_result *r, void *user)
 {
 	struct pod *p = user;
 
 	p->sandbox_busy = false;
-	if (cri_ok(r)) {
+	if (cri_ok(r))
 		p->sandbox_backoff_ms = 0;
-	} else {
-		pod_warn_once(p, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", r->message);
-		p->sandbox_backoff_ms = p->sandbox_backoff_ms == 0 ?
-						SANDBOX_RETRY_MS :
-						MIN(p->sandbox_backoff_ms * 2, (int64_t)SANDBOX_RETRY_MAX_MS);
-		p->sandbox_retry_at_ms = clock_mono_ms() + p->sandbox_backoff_ms;
-	}
+	else
+		sandbox_failed(p, r->message);
 	pod_op_done(p);
+}
+
+/* The runtime's name for what the pod's RuntimeClass stands for; "": its default. False: it is not known, which has been said. */
+static bool runtime_handler(struct pod *p, const char **ret)
+{
+	const char *name = json_str_or(p->object, "spec.runtimeClassName", "");
+	json_t *class;
+
+	*ret = "";
+	if (!*name)
+		return true;
+	if (!informer_synced(p->agent->runtime_classes)) {
+		pod_wake_at(p, clock_mono_ms() + SERVICES_RETRY_MS);
+		return false;
+	}
+	class = informer_get(p->agent->runtime_classes, NULL, name);
+	if (!class) {
+		_cleanup_free_ char *why = str_printf("failed to get sandbox runtime: runtimeclass.node.k8s.io \"%s\" not found", name);
+
+		sandbox_failed(p, why);
+		pod_wake_at(p, p->sandbox_retry_at_ms);
+		return false;
+	}
+	*ret = json_str_or(class, "handler", "");
+	return true;
 }
 
 void pod_run_sandbox(struct pod *p)
@@ -128,12 +156,14 @@ void pod_run_sandbox(struct pod *p)
 	_cleanup_(arena_freep) struct arena *m = arena_new();
 	Cri__RunPodSandboxRequest request = CRI__RUN_POD_SANDBOX_REQUEST__INIT;
 	uint32_t attempt = p->seen->sandbox_count > 0 ? p->seen->sandboxes[0].attempt + 1 : 0;
+	const char *handler;
 
-	if (p->sandbox_busy)
+	if (p->sandbox_busy || !runtime_handler(p, &handler))
 		return;
 	if (attempt > 0)
 		pod_event(p, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
 	request.config = config_sandbox(m, p->agent, p->object, attempt);
+	request.runtime_handler = (char *)handler;
 	p->sandbox_busy = true;
 	p->ops++;
 	cri_call(p->agent->cri, CRI_RUN_POD_SANDBOX, &request.base, SANDBOX_TIMEOUT_MS, on_sandbox, p);
@@ -240,6 +270,7 @@ static void on_started(const struct cri_result *r, void *user)
 		return;
 	}
 	pod_event(p, "Normal", "Started", "Started container %s", book(s)->name);
+	pod_resize_applied(book(s), s->container);
 	if (json_is_object(hook)) {
 		struct pod_facts facts;
 		struct handler_target t = { .container_id = s->container_id, .container = s->container };

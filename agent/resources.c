@@ -172,6 +172,86 @@ void resources_of_pod(const json_t *pod, struct resources_pod *ret)
 	ret->memory_bytes = MAX(limit_max(total.memory_limit, peak.memory_limit), (int64_t)0) / 1000;
 }
 
+static void add_request(struct resources_request *sum, const json_t *container)
+{
+	sum->cpu_milli += MAX(resources_milli(container, "requests", "cpu"), (int64_t)0);
+	sum->memory_bytes += MAX(resources_milli(container, "requests", "memory"), (int64_t)0) / 1000;
+}
+
+void resources_request_of_pod(const json_t *pod, struct resources_request *ret)
+{
+	const json_t *spec = json_object_get(pod, "spec"), *overhead = json_object_get(spec, "overhead");
+	struct resources_request sidecars = { 0 }, total = { 0 }, peak = { 0 };
+	json_t *container;
+	size_t i;
+
+	json_array_foreach(json_object_get(spec, "containers"), i, container)
+		add_request(&total, container);
+	json_array_foreach(json_object_get(spec, "initContainers"), i, container) {
+		struct resources_request running = sidecars;
+
+		add_request(&running, container);
+		peak.cpu_milli = MAX(peak.cpu_milli, running.cpu_milli);
+		peak.memory_bytes = MAX(peak.memory_bytes, running.memory_bytes);
+		if (str_eq(json_str(container, "restartPolicy"), "Always")) {
+			sidecars = running;
+			add_request(&total, container);
+		}
+	}
+	ret->cpu_milli = MAX(total.cpu_milli, peak.cpu_milli) + MAX(quantity_milli_of(json_object_get(overhead, "cpu")), (int64_t)0);
+	ret->memory_bytes = MAX(total.memory_bytes, peak.memory_bytes) +
+			    MAX(quantity_milli_of(json_object_get(overhead, "memory")), (int64_t)0) / 1000;
+}
+
+json_t *resources_pod_with(const json_t *pod, const json_t *applied)
+{
+	static const char *const lists[] = { "initContainers", "containers" };
+	json_t *spec = json_deep_copy(json_object_get(pod, "spec")), *container;
+
+	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+		size_t i;
+
+		json_array_foreach(json_object_get(spec, lists[l]), i, container) {
+			json_t *had = json_object_get(applied, json_str_or(container, "name", ""));
+
+			if (had)
+				json_object_set(container, "resources", json_object_get(had, "resources"));
+		}
+	}
+	return json_pack("{s:o}", "spec", spec);
+}
+
+unsigned resources_resized(const json_t *a, const json_t *b)
+{
+	static const struct {
+		const char *name;
+		unsigned bit;
+	} names[] = { { "cpu", RESIZES_CPU }, { "memory", RESIZES_MEMORY } };
+	unsigned resized = 0;
+
+	for (size_t n = 0; n < ARRAY_SIZE(names); n++) {
+		if (resources_milli(a, "requests", names[n].name) != resources_milli(b, "requests", names[n].name) ||
+		    resources_milli(a, "limits", names[n].name) != resources_milli(b, "limits", names[n].name))
+			resized |= names[n].bit;
+	}
+	return resized;
+}
+
+bool resources_resize_restarts(const json_t *container, unsigned resized)
+{
+	json_t *policy;
+	size_t i;
+
+	json_array_foreach(json_object_get(container, "resizePolicy"), i, policy) {
+		const char *name = json_str(policy, "resourceName");
+
+		if (str_eq(json_str(policy, "restartPolicy"), "RestartContainer") &&
+		    ((str_eq(name, "cpu") && (resized & RESIZES_CPU)) || (str_eq(name, "memory") && (resized & RESIZES_MEMORY))))
+			return true;
+	}
+	return false;
+}
+
 int resources_field(const json_t *container, const char *resource, const char *divisor, int64_t node_cpu_milli,
 		    int64_t node_memory_bytes, int64_t *ret)
 {

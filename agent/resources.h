@@ -31,6 +31,20 @@ struct resources_pod {
 };
 void resources_of_pod(const json_t *pod, struct resources_pod *ret);
 
+/* What a pod asks of its node: the larger of what runs for good and what any init container needs, and the overhead. */
+struct resources_request {
+	int64_t cpu_milli, memory_bytes;
+};
+void resources_request_of_pod(const json_t *pod, struct resources_request *ret);
+/* The pod with the resources of `applied` (by name of container: {"NAME": {"resources": ...}}) in the place of its own. Own. */
+json_t *resources_pod_with(const json_t *pod, const json_t *applied);
+
+/* A resize (KEP-1287): what differs between two containers' requests and limits. */
+enum { RESIZES_CPU = 1 << 0, RESIZES_MEMORY = 1 << 1 };
+unsigned resources_resized(const json_t *a, const json_t *b);
+/* Does the container want to be restarted when that changes (resizePolicy)? */
+bool resources_resize_restarts(const json_t *container, unsigned resized);
+
 /* resourceFieldRef: "limits.cpu" ... divided by divisor (NULL or "0": 1), rounded up. node: allocatable milli CPU and
  * bytes count where a limit is absent. -EINVAL on an unknown resource or a bad divisor. */
 int resources_field(const json_t *container, const char *resource, const char *divisor, int64_t node_cpu_milli,

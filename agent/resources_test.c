@@ -98,6 +98,54 @@ static void test_pod(void **state)
 	assert_int_equal(r.cpu_shares, 1024);
 }
 
+static void test_requests(void **state)
+{
+	_cleanup_json_ json_t *pod = parse("{\"spec\":{\"overhead\":{\"cpu\":\"50m\"},\"initContainers\":[{\"resources\":{\"requests\":{\"cpu\":"
+					   "\"2\"}}},{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"memory\":\"1Mi\"}}}],"
+					   "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"1\",\"memory\":\"2Mi\"}}}]}}");
+	_cleanup_json_ json_t *applied = parse("{\"c\":{\"resources\":{\"requests\":{\"cpu\":\"3\",\"memory\":\"2Mi\"}}}}");
+	_cleanup_json_ json_t *as = resources_pod_with(pod, applied);
+	struct resources_request r;
+
+	(void)state;
+	resources_request_of_pod(pod, &r);
+	assert_int_equal(r.cpu_milli, 2050);
+	assert_int_equal(r.memory_bytes, 3 << 20);
+	resources_request_of_pod(as, &r);
+	assert_int_equal(r.cpu_milli, 3050);
+}
+
+static void test_resize(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		unsigned resized;
+	} rows[] = {
+		{ "{}", "{}", 0 },
+		{ "{\"limits\":{\"cpu\":\"1\"}}", "{\"limits\":{\"cpu\":\"1000m\"},\"requests\":{\"cpu\":\"1\"}}", 0 },
+		{ "{\"limits\":{\"cpu\":\"1\"}}", "{\"limits\":{\"cpu\":\"2\"}}", RESIZES_CPU },
+		{ "{}", "{\"requests\":{\"memory\":\"1Mi\"}}", RESIZES_MEMORY },
+		{ "{\"requests\":{\"cpu\":\"1\",\"memory\":\"1Mi\"}}", "{\"requests\":{\"cpu\":\"2\",\"memory\":\"2Mi\"}}",
+		  RESIZES_CPU | RESIZES_MEMORY },
+		{ "{\"limits\":{\"example.com/x\":\"1\"}}", "{\"limits\":{\"example.com/x\":\"2\"}}", 0 },
+	};
+	_cleanup_json_ json_t *c = parse("{\"resizePolicy\":[{\"resourceName\":\"memory\",\"restartPolicy\":\"RestartContainer\"},{"
+					 "\"resourceName\":\"cpu\",\"restartPolicy\":\"NotRequired\"}]}");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *x = str_printf("{\"resources\":%s}", rows[i].a), *y = str_printf("{\"resources\":%s}", rows[i].b);
+		_cleanup_json_ json_t *a = parse(x), *b = parse(y);
+
+		if (resources_resized(a, b) != rows[i].resized || resources_resized(b, a) != rows[i].resized)
+			fail_msg("row %zu: %u", i, resources_resized(a, b));
+	}
+	assert_true(resources_resize_restarts(c, RESIZES_MEMORY));
+	assert_true(resources_resize_restarts(c, RESIZES_CPU | RESIZES_MEMORY));
+	assert_false(resources_resize_restarts(c, RESIZES_CPU));
+	assert_false(resources_resize_restarts(c, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -105,6 +153,8 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_oom),
 		cmocka_unit_test(test_pod),
+		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_resize),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

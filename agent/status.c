@@ -90,6 +90,17 @@ static json_t *forgotten_status(const struct status_input *in, const struct stat
 	return s;
 }
 
+/* What the container runs with, and what the node has set aside for it: what it asks for, unless there is no room for that. */
+static void set_resources(const struct status_input *in, const struct status_container *sc, const json_t *spec, bool running, json_t *s)
+{
+	const json_t *now = running && sc->applied ? sc->applied : spec, *given = in->resize_pending ? now : spec;
+	json_t *resources = json_object_get(now, "resources"), *requests = json_at(given, "resources.requests");
+
+	json_object_set_new(s, "resources", resources ? json_deep_copy(resources) : json_object());
+	if (json_object_size(requests))
+		json_object_set_new(s, "allocatedResources", json_deep_copy(requests));
+}
+
 static json_t *container_status(const struct status_input *in, const struct status_container *sc)
 {
 	const struct observed_container *now = observed_find(in->observed, sc->name, 0);
@@ -133,8 +144,10 @@ static json_t *container_status(const struct status_input *in, const struct stat
 	json_object_set_new(s, "imageID", json_string(now && now->image_id ? now->image_id : ""));
 	if (now)
 		json_object_set_new(s, "containerID", json_sprintf("containerd://%s", now->id));
-	if (!ephemeral)
+	if (!ephemeral) {
 		json_object_set_new(s, "started", json_boolean(running && sc->started));
+		set_resources(in, sc, spec, running, s);
+	}
 	return s;
 }
 
@@ -272,6 +285,24 @@ static json_t *readiness_gate_missing(const struct status_input *in, const json_
 	return NULL;
 }
 
+/* Conditions that are there only as long as they are true. */
+static const char *const resize_conditions[] = { "PodResizePending", "PodResizeInProgress" };
+
+static void set_resize_conditions(const struct status_input *in, json_t *conditions)
+{
+	const bool wanted[] = { in->resize_pending, in->resize_in_progress };
+
+	for (size_t n = 0; n < ARRAY_SIZE(resize_conditions); n++) {
+		if (wanted[n]) {
+			set_condition(in, conditions, resize_conditions[n], true, in->resize_reason, in->resize_message);
+			continue;
+		}
+		for (size_t i = json_array_size(conditions); i-- > 0;)
+			if (str_eq(json_str(json_array_get(conditions, i), "type"), resize_conditions[n]))
+				json_array_remove(conditions, i);
+	}
+}
+
 static void set_conditions(const struct status_input *in, json_t *status, const char *phase)
 {
 	json_t *had = json_at(in->pod, "status.conditions"), *gate;
@@ -310,6 +341,7 @@ static void set_conditions(const struct status_input *in, json_t *status, const 
 		set_condition(in, conditions, "Ready", ready, ready ? NULL : why, text);
 	}
 	set_condition(in, conditions, "ContainersReady", ready, ready ? NULL : why, text);
+	set_resize_conditions(in, conditions);
 	if (!object_condition(in->pod, "PodScheduled"))
 		set_condition(in, conditions, "PodScheduled", true, NULL, NULL);
 	json_object_set_new(status, "conditions", conditions);
@@ -436,6 +468,14 @@ static json_t *conditions_patch(json_t *old, json_t *new)
 			if (!json_object_get(item, key))
 				json_object_set_new(item, key, json_null());
 		json_array_append_new(patch, item);
+	}
+	json_array_foreach(old, k, o) {
+		bool kept = false;
+
+		json_array_foreach(new, i, c)
+			kept = kept || str_eq(json_str(o, "type"), json_str(c, "type"));
+		if (!kept)
+			json_array_append_new(patch, json_pack("{s:s,s:s}", "$patch", "delete", "type", json_str_or(o, "type", "")));
 	}
 	if (json_array_size(patch) > 0)
 		return patch;

@@ -13,6 +13,7 @@ struct status_container {
 	enum plan_policy policy;
 	const char *waiting_reason, *waiting_message; /* why it is not running; NULL: nothing special */
 	bool ready, started;
+	const json_t *applied;                        /* {"resources":...} that it runs with; NULL: those of its spec */
 };
 struct status_input {
 	const json_t *pod;
@@ -22,6 +23,8 @@ struct status_input {
 	const struct pod_facts *facts;
 	bool initialized, network_ready;
 	bool over;                               /* nothing of it runs any more, nor ever will */
+	bool resize_pending, resize_in_progress; /* resources are being changed in place, or cannot be */
+	const char *resize_reason, *resize_message;
 	const char *reason, *message;            /* of the pod as a whole (an eviction), or NULL */
 	const char *now;                         /* RFC 3339 */
 };

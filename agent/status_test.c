@@ -190,6 +190,32 @@ static json_t *condition(json_t *status, const char *type)
 	return NULL;
 }
 
+/* What a container runs with is told; conditions of a resize are there only while they are true. */
+static void test_resize(void **state)
+{
+	struct world w;
+	_cleanup_json_ json_t *applied = parse("{\"resources\":{\"requests\":{\"cpu\":\"1\"}}}"), *s = NULL, *patch = NULL, *after = NULL;
+
+	(void)state;
+	world_new(&w, "{\"conditions\":[{\"type\":\"PodResizeInProgress\",\"status\":\"True\"}]}", "mR", PLAN_ALWAYS);
+	json_set(json_at(w.pod, "spec.containers[0]"), "resources", parse("{\"requests\":{\"cpu\":\"2\"}}"));
+	w.in.initialized = true;
+	w.sc[0].applied = applied;
+	s = status_compute(&w.in);
+	expect_str(s, "containerStatuses[0].resources.requests.cpu", "1");
+	expect_str(s, "containerStatuses[0].allocatedResources.cpu", "2");
+	assert_null(condition(s, "PodResizeInProgress"));
+	patch = status_patch(w.pod, s);
+	expect_str(condition(json_object_get(patch, "status"), "PodResizeInProgress"), "$patch", "delete");
+	w.in.resize_pending = true;
+	w.in.resize_reason = "Deferred";
+	w.in.resize_message = "no room";
+	after = status_compute(&w.in);
+	expect_str(condition(after, "PodResizePending"), "reason", "Deferred");
+	expect_str(after, "containerStatuses[0].allocatedResources.cpu", "1");
+	json_decref(w.pod);
+}
+
 static void test_conditions(void **state)
 {
 	struct world w;
@@ -347,7 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_phases),	   cmocka_unit_test(test_final_phase_stays), cmocka_unit_test(test_states),
-		cmocka_unit_test(test_conditions), cmocka_unit_test(test_patch),	      cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_resize), cmocka_unit_test(test_conditions), cmocka_unit_test(test_patch),	      cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_ephemeral),
 	};
 

@@ -2,6 +2,14 @@
 # The checks of agent/test.sh, sourced by it.
 IMG=keelson.local/busybox:1
 
+for class in same:runc strange:none; do
+	k create -f - >/dev/null <<-YAML
+	apiVersion: node.k8s.io/v1
+	kind: RuntimeClass
+	metadata: {name: ${class%:*}}
+	handler: ${class#*:}
+	YAML
+done
 # Several pods at once, so that they start side by side.
 k create configmap cm --from-literal=a=1 --from-literal=b=two >/dev/null
 k create secret generic sec --from-literal=pw=geheim >/dev/null
@@ -73,6 +81,21 @@ pod hooks "  containers:
     volumeMounts: [{name: h, mountPath: /h}]
   volumes: [{name: h, hostPath: {path: $D/hooks, type: DirectoryOrCreate}}]"
 
+pod grow "  containers:
+  - name: c
+    image: $IMG
+    command: [sh, -c, 'trap exit TERM; sleep 1000 & wait']
+    resources: {requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}
+  - name: again
+    image: $IMG
+    command: [sh, -c, 'trap exit TERM; sleep 1000 & wait']
+    resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]
+    resources: {requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}"
+pod handler "  runtimeClassName: same
+  containers: [{name: c, image: $IMG, command: [sh, -c, 'trap exit TERM; sleep 1000 & wait']}]"
+pod nohandler "  runtimeClassName: strange
+  containers: [{name: c, image: $IMG}]"
+
 check "a pod runs" within 20 phase_is plain Running
 check "its condition Ready" within 10 k wait pod/plain --for=condition=Ready --timeout=5s
 WANT=three check "its log" within 5 log_has plain
@@ -122,11 +145,56 @@ last_words() { # of a command that ends while the client is still speaking
 	done
 }
 check "an attached command's last words arrive" last_words
+check "the handler of a RuntimeClass" within 20 phase_is handler Running
+check "one that the runtime does not have" within 20 bash -c "nsenter --net=/run/netns/$NS kubectl --kubeconfig $D/admin.kubeconfig get events | grep -q 'FailedCreatePodSandBox.*none'"
+
+# Resources that change in place.
+resize() { # POD CONTAINER RESOURCES-AS-JSON
+	in_ns curl -s -f -o /dev/null --cacert "$D/pki/ca.crt" --cert "$D/pki/admin.crt" --key "$D/pki/admin.key" -X PATCH \
+		-H 'Content-Type: application/strategic-merge-patch+json' -d "{\"spec\":{\"containers\":[{\"name\":\"$2\",\"resources\":$3}]}}" \
+		"https://$IP:6443/api/v1/namespaces/default/pods/$1/resize"
+}
+of() { # CONTAINER: of pod grow, in status
+	echo "{.status.containerStatuses[?(@.name==\"$1\")]$2}"
+}
+limits_of() { # [CONTAINER-ID]: quota and memory limit in the cgroup of pod grow, or of a container in it
+	local v1=$CG/kubepods/burstable/pod$grow${1:+/$1}
+	cat "/sys/fs/cgroup/cpu$v1/cpu.cfs_quota_us" "/sys/fs/cgroup/unified$v1/cpu.max" "/sys/fs/cgroup$v1/cpu.max" 2>/dev/null | head -n 1 | cut -d' ' -f1
+	cat "/sys/fs/cgroup/memory$v1/memory.limit_in_bytes" "/sys/fs/cgroup/unified$v1/memory.max" "/sys/fs/cgroup$v1/memory.max" 2>/dev/null | head -n 1
+}
+limits_are() { # CONTAINER-ID QUOTA BYTES
+	is "$(limits_of "$1" | tr '\n' ' ')" "$2 $3 "
+}
+check "a pod to be resized" within 20 phase_is grow Running
+grow=$(field grow '{.metadata.uid}')
+check "it tells what it runs with" within 10 field_is grow "$(of c .resources.limits.cpu) $(of c .allocatedResources.cpu)" "200m 100m"
+cid=$(field grow "$(of c .containerID)")
+check "more CPU and memory are taken" resize grow c '{"requests":{"cpu":"150m"},"limits":{"cpu":"400m","memory":"96Mi"}}'
+check "and told" within 20 field_is grow "$(of c .resources.limits.cpu) $(of c .resources.limits.memory) $(of c .allocatedResources.cpu)" "400m 96Mi 150m"
+check "the container has them" within 10 limits_are "${cid#containerd://}" 40000 100663296
+check "and its pod" within 10 limits_are "" 60000 167772160
+check "it was not restarted" is "$(field grow "$(of c .restartCount) $(of c .containerID)")" "0 $cid"
+check "no condition stays" within 10 field_is grow '{.status.conditions[?(@.type=="PodResizeInProgress")].status}' ""
+check "less is taken back" resize grow c '{"limits":{"cpu":"300m"}}'
+check "in the pod too" within 20 limits_are "" 50000 167772160
+check "memory that wants a restart" resize grow again '{"limits":{"memory":"80Mi"}}'
+check "gets it" within 30 field_is grow "$(of again .restartCount) $(of again .resources.limits.memory)" "1 80Mi"
+check "what no node has" resize grow c '{"requests":{"cpu":"900"},"limits":{"cpu":"900"}}'
+check "is refused" within 20 field_is grow '{.status.conditions[?(@.type=="PodResizePending")].reason}' Infeasible
+check "and not given" is "$(field grow "$(of c .resources.limits.cpu) $(of c .allocatedResources.cpu)")" "300m 150m"
+k exec grow -c c -- dd if=/dev/zero of=/dev/shm/x bs=1M count=40 >/dev/null 2>&1
+check "memory that is in use" resize grow c '{"requests":{"cpu":"150m"},"limits":{"cpu":"300m","memory":"33Mi"}}'
+check "is not taken away" within 20 field_is grow '{.status.conditions[?(@.type=="PodResizeInProgress")].reason}' Error
+check "and what was too much is forgotten" is "$(field grow '{.status.conditions[?(@.type=="PodResizePending")].reason}')" ""
+k exec grow -c c -- sh -c 'echo > /dev/shm/x'
+check "when it is free, it is" within 30 field_is grow "$(of c .resources.limits.memory)" 33Mi
+
 before=$(field plain '{.status.containerStatuses[0].containerID}')
 stop agent KILL
 start_agent
 sleep 1
 check "a killed agent disturbs no pod" is "$(field plain '{.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}')" "$before 0"
+check "what was resized is not forgotten" field_is grow "$(of c .resources.limits.memory) $(of c .resources.limits.cpu)" "33Mi 300m"
 check "the node is ready again" within 10 k wait node/n1 --for=condition=Ready --timeout=5s
 code() { in_ns curl -sk -o /dev/null -w '%{http_code}' "$@"; }
 check "no certificate" is "$(code https://$IP:10250/pods)" 401

@@ -29,6 +29,7 @@ static const struct {
 	[CRI_STOP_CONTAINER] = { RUNTIME "StopContainer", &cri__empty__descriptor },
 	[CRI_REMOVE_CONTAINER] = { RUNTIME "RemoveContainer", &cri__empty__descriptor },
 	[CRI_LIST_CONTAINERS] = { RUNTIME "ListContainers", &cri__list_containers_response__descriptor },
+	[CRI_UPDATE_CONTAINER_RESOURCES] = { RUNTIME "UpdateContainerResources", &cri__empty__descriptor },
 	[CRI_CONTAINER_STATUS] = { RUNTIME "ContainerStatus", &cri__container_status_response__descriptor },
 	[CRI_REOPEN_CONTAINER_LOG] = { RUNTIME "ReopenContainerLog", &cri__empty__descriptor },
 	[CRI_EXEC_SYNC] = { RUNTIME "ExecSync", &cri__exec_sync_response__descriptor },
