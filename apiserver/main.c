@@ -12,6 +12,7 @@
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/auth/authz.h"
+#include "apiserver/auth/front_proxy.h"
 #include "apiserver/auth/oidc.h"
 #include "apiserver/auth/token.h"
 #include "apiserver/http/handler.h"
@@ -37,6 +38,7 @@ struct options {
 	const char *anonymous_auth, *window_events, *window_bytes, *queue_bytes;
 	const char *audit_policy, *audit_path, *audit_maxsize, *audit_maxbackup, *audit_maxage;
 	struct oidc_options oidc;
+	struct front_proxy_options front_proxy;
 	const char *oidc_required;
 	size_t oidc_required_count;
 	struct etcd_options etcd;
@@ -82,6 +84,11 @@ static const char usage_text[] =
 	"                              what to note of which requests (audit.k8s.io/v1 Policy), and where\n"
 	"  --audit-log-maxsize MB --audit-log-maxbackup N --audit-log-maxage DAYS\n"
 	"                              a larger file (100) is renamed; how many renamed ones are kept, and how long (all)\n"
+	"  --requestheader-client-ca-file F\n"
+	"                              trust proxies with a certificate of this CA to name the user; also\n"
+	"                              --requestheader-allowed-names (any), --requestheader-username-headers (X-Remote-User),\n"
+	"                              --requestheader-uid-headers (X-Remote-Uid), --requestheader-group-headers\n"
+	"                              (X-Remote-Group), --requestheader-extra-headers-prefix (X-Remote-Extra-)\n"
 	"  --oidc-issuer-url URL --oidc-client-id ID\n"
 	"                              accept the ID tokens of an OpenID Connect issuer; also --oidc-username-claim (sub),\n"
 	"                              --oidc-username-prefix, --oidc-groups-claim, --oidc-groups-prefix, --oidc-ca-file,\n"
@@ -158,6 +165,12 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "shutdown-delay-duration", &o->serving.shutdown_delay, false },
 		{ "shutdown-watch-termination-grace-period", &o->serving.shutdown_watches, false },
 		{ "shutdown-grace-period", &o->serving.shutdown_grace, false },
+		{ "requestheader-client-ca-file", &o->front_proxy.client_ca_file, false },
+		{ "requestheader-allowed-names", &o->front_proxy.allowed_names, false },
+		{ "requestheader-username-headers", &o->front_proxy.username_headers, false },
+		{ "requestheader-uid-headers", &o->front_proxy.uid_headers, false },
+		{ "requestheader-group-headers", &o->front_proxy.group_headers, false },
+		{ "requestheader-extra-headers-prefix", &o->front_proxy.extra_prefixes, false },
 		{ "etcd-servers", &o->etcd.servers, false },
 		{ "etcd-cafile", &o->etcd.ca_file, false }, { "etcd-certfile", &o->etcd.cert_file, false },
 		{ "etcd-keyfile", &o->etcd.key_file, false }, { "etcd-prefix", &o->etcd.prefix, false },
@@ -397,6 +410,17 @@ static int start_oidc(struct server *s, struct err *err)
 	return s->g.oidc ? 0 : -1;
 }
 
+static int start_front_proxy(struct server *s, struct err *err)
+{
+	const struct front_proxy_options *o = &s->o.front_proxy;
+	if (!o->client_ca_file && (o->allowed_names || o->username_headers || o->uid_headers || o->group_headers || o->extra_prefixes))
+		usage("the other --requestheader options go with --requestheader-client-ca-file");
+	if (!o->client_ca_file)
+		return 0;
+	s->g.front_proxy = front_proxy_new(o, err);
+	return s->g.front_proxy ? 0 : -1;
+}
+
 static int accept_encryption(const struct encryption_config *next, struct err *err, void *user)
 {
 	return store_check_encryption(((struct server *)user)->g.store, next, err);
@@ -462,6 +486,8 @@ static int start_http(struct server *s, struct err *err)
 	int port = 0, rc;
 	if (!tls)
 		return -1;
+	if (s->g.front_proxy)
+		front_proxy_announce(s->g.front_proxy, tls);
 	s->http = s->g.http = http_server_new(&s->loop, &options, handler_request, &s->g);
 	rc = http_server_listen(s->http, s->o.listen, tls, &port, err);
 	SSL_CTX_free(tls);
@@ -496,6 +522,7 @@ static void finish(struct server *s)
 	}
 	s->drain = drain_free(s->drain);
 	s->g.oidc = oidc_free(s->g.oidc);
+	s->g.front_proxy = front_proxy_free(s->g.front_proxy);
 	if (s->g.store)
 		registry_close(&s->g);
 	s->g.crypt = crypt_free(s->g.crypt);
@@ -555,7 +582,8 @@ int main(int argc, char **argv)
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 	uv_loop_init(&s->loop);
-	if (start_audit(s, &err) != 0 || start_oidc(s, &err) != 0 || start_registry(s, &err) != 0 || start_http(s, &err) != 0) {
+	if (start_audit(s, &err) != 0 || start_oidc(s, &err) != 0 || start_front_proxy(s, &err) != 0 || start_registry(s, &err) != 0 ||
+	    start_http(s, &err) != 0) {
 		log_error("%s", err_msg(&err));
 		s->exit_code = 1;
 		finish(s);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Authentication. A certificate counts when the connection's verification accepted it; a token when its signature, times and
+ * Authentication. A trusted proxy says who it asks for. A certificate counts when the connection's verification accepted it; a token when its signature, times and
  * audience are right and the ServiceAccount (and the pod, node or secret it is bound to) still is the one it was made for, or when
  * it is a bootstrap token of the cluster.
  */
@@ -13,6 +13,7 @@
 
 #include "apiserver/auth/authz.h"
 #include "apiserver/auth/bootstrap_token.h"
+#include "apiserver/auth/front_proxy.h"
 #include "apiserver/auth/oidc.h"
 #include "apiserver/auth/token.h"
 #include "apiserver/metrics/measure.h"
@@ -209,6 +210,9 @@ json_t *authn_request(struct call *c)
 	X509 *cert = http_peer_cert(c->req);
 	const char *authorization = http_header(c->req, "Authorization");
 	c->user = (struct identity){ .name = "system:anonymous", .uid = "", .groups = nobody, .anonymous = true };
+	/* Before all else, as upstream has it: the proxy speaks for whoever it names. */
+	if (front_proxy_identity(c->g->front_proxy, c, &c->user))
+		return NULL;
 	if (authorization) {
 		const char *audiences[] = { c->g->options.issuer, NULL };
 		const char *token = bearer_of(authorization);

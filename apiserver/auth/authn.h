@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who a request is from: a client certificate (CN, O), a token (ServiceAccount, bootstrap, OpenID Connect), or nobody. Impersonation on
- * top. */
+/* Who a request is from: whom a front proxy names, a client certificate (CN, O), a token (ServiceAccount, bootstrap, OpenID Connect),
+ * or nobody. Impersonation on top. */
 #ifndef KEELSON_APISERVER_AUTH_AUTHN_H
 #define KEELSON_APISERVER_AUTH_AUTHN_H
 

@@ -21,11 +21,11 @@ struct role {
 struct subject {
 	enum { SUBJECT_USER, SUBJECT_GROUP } kind;
 	char *name;            /* ServiceAccounts by their user name */
+	char *reason;          /* what a review is told */
 };
 
 struct binding {
 	char *ns;              /* NULL: everywhere */
-	char *reason;
 	const struct role *role;
 	struct subject *subjects;
 	size_t count, cap;
@@ -117,16 +117,19 @@ static void gather(const struct rbac *r, struct role *into, const json_t *value,
 	}
 }
 
-static void binding_subject(struct binding *b, const json_t *s, const char *ns)
+/* By whom: `RBAC: allowed by RoleBinding "b/default" of ClusterRole "view" to User "jane"`. */
+static void binding_subject(struct binding *b, const json_t *s, const char *ns, const char *by)
 {
 	const char *kind = json_str_or(s, "kind", ""), *name = json_str_or(s, "name", "");
 	struct subject subject = { .kind = str_eq(kind, "Group") ? SUBJECT_GROUP : SUBJECT_USER };
-	if (str_eq(kind, "ServiceAccount"))
-		subject.name = str_printf("system:serviceaccount:%s:%s", json_str_or(s, "namespace", ns ? ns : ""), name);
+	const char *of = str_eq(kind, "ServiceAccount") ? json_str_or(s, "namespace", ns ? ns : "") : NULL;
+	if (of)
+		subject.name = str_printf("system:serviceaccount:%s:%s", of, name);
 	else if (str_eq(kind, "User") || str_eq(kind, "Group"))
 		subject.name = mem_strdup(name);
 	else
 		return;
+	subject.reason = str_printf("%s to %s \"%s%s%s\"", by, kind, name, of ? "/" : "", of ? of : "");
 	MEM_GROW(b->subjects, b->cap, b->count + 1);
 	b->subjects[b->count++] = subject;
 }
@@ -149,10 +152,11 @@ static void compile_bindings(struct rbac *r, const struct registry *g, const cha
 		}
 		MEM_GROW(r->bindings, r->cap, r->count + 1);
 		struct binding *b = &r->bindings[r->count++];
-		*b = (struct binding){ .ns = ns, .role = role,
-			.reason = str_printf("RBAC: allowed by %s \"%s\" of %s \"%s\"", resource->kind, all[i]->key, kind, name) };
+		*b = (struct binding){ .ns = ns, .role = role };
+		_cleanup_free_ char *by = str_printf("RBAC: allowed by %s \"%s%s%s\" of %s \"%s\"", resource->kind, entry_name(all[i]),
+						     ns ? "/" : "", ns ? ns : "", kind, name);
 		json_array_foreach(json_object_get(v, "subjects"), j, s)
-			binding_subject(b, s, ns);
+			binding_subject(b, s, ns, by);
 	}
 }
 
@@ -179,6 +183,12 @@ struct rbac *rbac_compile(const struct registry *g)
 	return r;
 }
 
+static void subject_done(struct subject *s)
+{
+	free(s->name);
+	free(s->reason);
+}
+
 struct rbac *rbac_free(struct rbac *r)
 {
 	if (!r)
@@ -186,10 +196,9 @@ struct rbac *rbac_free(struct rbac *r)
 	for (size_t i = 0; i < r->count; i++) {
 		struct binding *b = &r->bindings[i];
 		for (size_t j = 0; j < b->count; j++)
-			free(b->subjects[j].name);
+			subject_done(&b->subjects[j]);
 		free(b->subjects);
 		free(b->ns);
-		free(b->reason);
 	}
 	free(r->bindings);
 	map_free(r->roles);
@@ -197,14 +206,15 @@ struct rbac *rbac_free(struct rbac *r)
 	return NULL;
 }
 
-static bool is_bound(const struct binding *b, const struct identity *user)
+/* The subject that is the user, or NULL. */
+static const struct subject *bound_as(const struct binding *b, const struct identity *user)
 {
 	for (size_t i = 0; i < b->count; i++) {
 		const struct subject *s = &b->subjects[i];
 		if (s->kind == SUBJECT_GROUP ? identity_in_group(user, s->name) : str_eq(user->name, s->name))
-			return true;
+			return s;
 	}
-	return false;
+	return NULL;
 }
 
 static bool has_or_star(const struct strlist *l, const char *s)
@@ -249,12 +259,13 @@ bool rbac_allows(const struct rbac *r, const struct identity *user, const struct
 		const struct binding *b = &r->bindings[i];
 		if (b->ns && (!a->is_resource || !str_eq(b->ns, a->ns)))
 			continue;
-		if (!is_bound(b, user))
+		const struct subject *as = bound_as(b, user);
+		if (!as)
 			continue;
 		for (size_t j = 0; j < b->role->count; j++)
 			if (rule_fits(&b->role->rules[j], a)) {
 				if (ret_reason)
-					*ret_reason = b->reason;
+					*ret_reason = as->reason;
 				return true;
 			}
 	}
@@ -286,7 +297,7 @@ void rbac_rules(const struct rbac *r, const struct identity *user, const char *n
 {
 	for (size_t i = 0; i < r->count; i++) {
 		const struct binding *b = &r->bindings[i];
-		if ((b->ns && !str_eq(b->ns, ns)) || !is_bound(b, user))
+		if ((b->ns && !str_eq(b->ns, ns)) || !bound_as(b, user))
 			continue;
 		for (size_t j = 0; j < b->role->count; j++) {
 			const struct rule *rule = &b->role->rules[j];

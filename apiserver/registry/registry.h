@@ -22,6 +22,7 @@ struct authorizer;
 struct tunnel_config;
 struct audit;
 struct oidc;
+struct front_proxy;
 struct waiter;
 struct quotas;
 
@@ -57,6 +58,7 @@ struct registry {
 	struct token_keys *keys;
 	struct authorizer *authz;
 	struct tunnel_config *tunnel;
+	struct front_proxy *front_proxy; /* NULL: none is trusted */
 	struct oidc *oidc;               /* NULL: no OpenID Connect issuer */
 	struct audit *audit;             /* NULL: nothing is audited */
 	struct crypt *crypt;             /* NULL: nothing is encrypted in the store */

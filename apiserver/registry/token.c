@@ -36,9 +36,8 @@ static json_t *bind_claims(struct call *c, const json_t *ref, json_t *claims)
 	struct store_object *found;
 	json_t *status;
 	if (!r) {
-		_cleanup_free_ char *text = str_printf("cannot bind token for serviceaccount \"%s\" to a %s: only Pod, Secret and Node",
-						       c->u.name, kind);
-		return status_bad_request("%s", text);
+		const char *version = json_str_or(ref, "apiVersion", "");
+		return status_bad_request("cannot bind token to object of type %s%s, Kind=%s", strchr(version, '/') ? "" : "/", version, kind);
 	}
 	status = registry_find(g, r, c->u.ns, name, &found);
 	if (status)
@@ -47,7 +46,8 @@ static json_t *bind_claims(struct call *c, const json_t *ref, json_t *claims)
 	if (*uid && !str_eq(uid, object_uid(o))) {
 		_cleanup_free_ char *text = str_printf("the UID in the bound object reference (%s) does not match the UID in record. The "
 						       "object might have been deleted and then recreated", uid);
-		return status_conflict(r, name, text);
+		const struct schema_resource by_kind = { .group = "", .plural = kind };
+		return status_conflict(&by_kind, name, text);
 	}
 	if (r == g->pods && !str_eq(json_str_or(o, "spec.serviceAccountName", ""), c->u.name))
 		return status_bad_request("cannot bind token for serviceaccount \"%s\" to pod running with different serviceaccount name.",
