@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include "base/mem.h"
+
 static json_t *parse(const char *s)
 {
 	json_t *v = json_parse(s, strlen(s), NULL, NULL);
