@@ -247,7 +247,8 @@ static const char *failure(const struct tally *t, const char **ret_message)
 		*ret_message = "Job has reached the specified backoff limit";
 		return "BackoffLimitExceeded";
 	}
-	if (!deadline_s || t->suspended)
+	/* A Job that is just being resumed gets its new start first. */
+	if (!deadline_s || t->suspended || object_condition_true(t->job, "Suspended"))
 		return NULL;
 	if (t->v->now_s - started_s >= deadline_s) {
 		*ret_message = "Job was active longer than specified deadline";
@@ -453,6 +454,9 @@ static void note_suspension(struct tally *t, json_t *status, json_t *conditions)
 		set_condition(t, conditions, "Suspended", "True", "JobSuspended", "Job suspended");
 		if (!was)
 			plan_event(t->plan, t->job, "Normal", "Suspended", "Job suspended");
+		/* It stays until the Job is resumed: a Job that ends meanwhile must have one. */
+		if (started)
+			json_object_set_new(status, "startTime", json_string(started));
 		return;
 	}
 	if (was) {

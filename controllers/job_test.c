@@ -251,16 +251,18 @@ static void suspension_counts_nobody_as_failed(void **state _unused_)
 {
 	struct toy t;
 
-	toy_init(&t, "  completions: 2\n  parallelism: 2\n");
+	toy_init(&t, "  completions: 2\n  parallelism: 2\n  activeDeadlineSeconds: 30\n");
 	settle(&t);
 	json_set(t.job, "spec.suspend", json_true());
 	settle(&t);
 	assert_int_equal(t.pods.count, 0);
 	assert_int_equal(status(&t, "failed"), 0);
 	assert_true(object_condition_true(t.job, "Suspended"));
-	assert_null(json_str(t.job, "status.startTime"));
+	assert_non_null(json_str(t.job, "status.startTime"));
+	t.now_s += 60; /* time that does not count */
 	json_set(t.job, "spec.suspend", json_false());
 	settle(&t);
+	assert_false(object_condition_true(t.job, "Failed"));
 	assert_int_equal(t.made, 4);
 	assert_false(object_condition_true(t.job, "Suspended"));
 	assert_true(strlist_has(&t.notes, "Resumed"));

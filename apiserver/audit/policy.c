@@ -143,7 +143,7 @@ static int read_resources(const struct place *rule, const json_t *v, const json_
 	json_array_foreach(list, i, item) {
 		struct place at = { .err = rule->err };
 		const json_t *group = json_object_get(item, "group");
-		snprintf(at.text, sizeof(at.text), "%.30s.resources[%zu]", rule->text, i);
+		snprintf(at.text, sizeof(at.text), "%.30s.resources[%u]", rule->text, (unsigned)i);
 		int rc = known_fields(&at, item, known);
 		if (!rc)
 			rc = read_strings(&at, item, "resources", &resources);
