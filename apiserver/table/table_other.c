@@ -195,7 +195,7 @@ static void row_storage_class(struct row *row, const json_t *o)
 
 static void row_volume_attributes_class(struct row *row, const json_t *o)
 {
-	cell_name_default(row, o, "storageclass.kubernetes.io/is-default-class");
+	cell_name_default(row, o, "volumeattributesclass.alpha.kubernetes.io/is-default-class");
 	cell(row, str_at(o, "driverName"));
 	cell_age(row, o);
 }

@@ -259,6 +259,46 @@ static void check_lines(struct table *t, const char *expectation, const struct s
 		fprintf(stderr, "    got: ok\n");
 }
 
+/* What stands at the path; NULL: nothing. */
+static const json_t *value_at(const json_t *at, const char *path)
+{
+	_cleanup_strlist_ struct strlist steps = {0};
+
+	path_steps(&steps, path);
+	for (size_t i = 0; at && i < steps.count; i++)
+		at = json_is_array(at) ? json_array_get(at, strtoul(steps.items[i], NULL, 10)) :
+					 json_object_get(at, steps.items[i]);
+	return at;
+}
+
+/* The values that a request body has behind its defaults. */
+static void check_defaults(struct table *t, const json_t *base, const char *patch, const char *expectation)
+{
+	_cleanup_json_ json_t *o = json_deep_copy(base), *again = NULL;
+	_cleanup_strlist_ struct strlist want = {0};
+
+	apply_patches(t, o, patch);
+	decode(t, o);
+	again = json_deep_copy(o);
+	decode(t, again);
+	if (!json_equal(o, again))
+		complain(t, "defaulting twice changes it");
+	split(&want, expectation, " && ");
+	for (size_t i = 0; i < want.count; i++) {
+		const char *line = want.items[i], *equals = strstr(line, " = ");
+		_cleanup_free_ char *path = equals ? mem_strndup(line, (size_t)(equals - line)) : mem_strdup(line + 1);
+		_cleanup_json_ json_t *value = equals ? yaml_parse(equals + 3, strlen(equals + 3), NULL) : NULL;
+		const json_t *got = value_at(o, path);
+		_cleanup_strbuf_ struct strbuf text = {0};
+
+		if (equals ? got && value && json_same(got, value) : !got)
+			continue;
+		if (got)
+			json_write(&text, got);
+		complain(t, "expected %s, got %s", line, text.data ? text.data : "nothing");
+	}
+}
+
 /* "VERB BASE: [SETUP |] PATCH => LINES" */
 static void run_case(struct table *t, char *line)
 {
@@ -284,9 +324,13 @@ static void run_case(struct table *t, char *line)
 		setup = patch;
 		patch = bar + 3;
 	}
+	t->ran++;
+	if (str_eq(line, "default")) {
+		check_defaults(t, base, patch, arrow + 4);
+		return;
+	}
 	request(t, line, base, setup, patch, &got);
 	check_lines(t, arrow + 4, &got);
-	t->ran++;
 }
 
 /* Valid as it is, the same after another round of defaults, and an update to itself is valid and changes nothing. */
