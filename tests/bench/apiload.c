@@ -15,8 +15,9 @@
  *       --clients N connections with --streams N watches of --path P on each; --write-path P --body FILE --type T is the write (PUT)
  *       that each watcher sees. When all watch it prints "ready", and waits for a line on standard input: "end", or "go", upon which
  *       it makes --runs N writes one after the other, and --count N writes of --writers N connections at once. Prints
- *       "AFTER_MS EVENTS_PER_SECOND MACHINE_US": the median from a write's answer to the last watcher's event, and of the
- *       many writes how many events arrived a second and what one cost all processors.
+ *       "ACK_MS AFTER_MS EVENTS_PER_SECOND MACHINE_US": medians from sending a write to its answer and from there to the last watcher's
+ *       event (below zero: it came before the answer), and of the many writes how many events arrived a second and what one cost
+ *       all processors.
  * Common: --cert F --key F of the client, --header "name: value". Any answer but success ends it with 1.
  */
 #include <errno.h>
@@ -94,6 +95,7 @@ static struct {
 static struct {
 	long events; /* seen by watchers */
 	long heads;  /* watchers whose answer has begun */
+	double last_ms, ack_ms;
 } seen;
 
 static _noreturn_ void die(const char *what, const char *why)
@@ -156,7 +158,9 @@ static double median(double *v, long n)
 
 static struct template template_new(const char *text, size_t len)
 {
-	struct template t = { mem_strndup(text, len), len, { 0 }, 0 };
+	struct template t = { mem_alloc(len + 1), len, { 0 }, 0 }; /* it may hold NULs */
+	memcpy(t.text, text, len);
+	t.text[len] = '\0';
 	for (char *p = t.text; (p = memmem(p, len - (size_t)(p - t.text), NUMBER, NUMBER_DIGITS)); p += NUMBER_DIGITS) {
 		if (t.count == ARRAY_SIZE(t.places))
 			die(NUMBER, "more than 8 places");
@@ -277,6 +281,8 @@ static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t 
 	(void)user;
 	if (!c)
 		return 0;
+	if (c->watching)
+		seen.last_ms = now_ms();
 	if (c->watching)
 		for (const uint8_t *p = data; (p = memchr(p, '\n', len - (size_t)(p - data))); p++)
 			seen.events++;
@@ -569,6 +575,7 @@ static void watch_ended(struct client *c)
 static void written(struct client *c)
 {
 	run.answered++;
+	seen.ack_ms = now_ms();
 	if (c->again)
 		ask_next(c);
 }
@@ -584,7 +591,7 @@ static void write_once(struct client *c)
 static void watches(void)
 {
 	long total = opt.clients * opt.streams;
-	double *ms = mem_new_n(double, (size_t)opt.runs);
+	double *ack = mem_new_n(double, (size_t)opt.runs), *after = mem_new_n(double, (size_t)opt.runs);
 	char line[16];
 	for (long i = 0; i < opt.clients; i++) {
 		struct conn *conn = conn_new();
@@ -602,21 +609,23 @@ static void watches(void)
 	fflush(stdout);
 	if (!fgets(line, sizeof(line), stdin) || strncmp(line, "go", 2) != 0)
 		return;
+	while (turn(200))
+		; /* what was there when the watches began */
 	struct client *writer = client_new(conn_new(), "PUT", opt.write_path, true, written);
 	for (long i = -1; i < opt.runs; i++) {
 		long want = seen.events + total;
 		run.answered = 0;
 		write_once(writer);
-		while (!run.answered)
+		while (!run.answered || seen.events < want)
 			turn_or_die();
-		double ack = now_ms();
-		while (seen.events < want)
-			turn_or_die();
-		if (i >= 0)
-			ms[i] = now_ms() - ack;
+		if (i < 0)
+			continue; /* the first is not counted */
+		ack[i] = seen.ack_ms - writer->begin_ms;
+		after[i] = seen.last_ms - seen.ack_ms;
 	}
 	long want = seen.events + total * opt.count;
 	double begin = now_ms(), machine = machine_us();
+	opt.first++;
 	run.answered = run.started = 0;
 	for (long i = 0; i < opt.writers; i++) {
 		struct client *c = client_new(conn_new(), "PUT", opt.write_path, true, written);
@@ -627,7 +636,7 @@ static void watches(void)
 	while (seen.events < want)
 		turn_or_die();
 	double took = now_ms() - begin, events = (double)(total * opt.count);
-	printf("%.3f %.0f %.2f\n", median(ms, opt.runs), events / took * 1e3, (machine_us() - machine) / events);
+	printf("%.3f %.3f %.0f %.2f\n", median(ack, opt.runs), median(after, opt.runs), events / took * 1e3, (machine_us() - machine) / events);
 }
 
 static const struct option longs[] = {
