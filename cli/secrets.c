@@ -87,9 +87,36 @@ int secrets_prepare(const struct cluster *c, struct err *err)
 /* What the API server tells of itself */
 
 struct told {
-	uint64_t by_first, by_others, plain; /* Secrets */
-	bool has_config;                     /* the file as it is now is in force */
+	uint64_t by_key[ENCRYPTION_MAX_KEYS]; /* Secrets, by the keys of the file in their order, identity being one */
+	uint64_t by_none;                     /* by keys that are not in the file */
+	bool has_config;                      /* the file as it is now is in force */
 };
+
+/* By others than the first. */
+static uint64_t by_former(const struct told *t, const struct encryption_rule *rule)
+{
+	uint64_t sum = t->by_none;
+
+	for (size_t i = 1; i < rule->count; i++)
+		sum += t->by_key[i];
+	return sum;
+}
+
+/* The place in the file of the key that a line of keelson_apiserver_stored_objects is of; rule->count: it is not there. */
+static size_t key_of(const char *line, const struct encryption_rule *rule)
+{
+	size_t i = 0;
+
+	for (; i < rule->count; i++) {
+		const struct encryption_key *k = &rule->keys[i];
+		_cleanup_free_ char *label = k->provider == ENCRYPTION_IDENTITY ? mem_strdup("key=\"identity\"") :
+					     str_printf("key=\"%s:%s\"", encryption_provider_name(k->provider), k->name);
+
+		if (strstr(line, label))
+			break;
+	}
+	return i;
+}
 
 /* The value of a line of /metrics that begins with this name and has all these labels. */
 static bool metric_of(const char *line, const char *name, const char *label1, const char *label2, uint64_t *ret)
@@ -104,7 +131,7 @@ static int ask(struct api *api, const struct encryption_config *config, struct t
 	_cleanup_strbuf_ struct strbuf text = { 0 };
 	_cleanup_strlist_ struct strlist lines = { 0 };
 	_cleanup_free_ char *hash = str_printf("hash=\"%s\"", config->hash);
-	_cleanup_free_ char *first = str_printf("key=\"secretbox:%s\"", config->rules[0].keys[0].name);
+	const struct encryption_rule *rule = &config->rules[0];
 	int r = api_text(api, "/metrics", &text, err);
 
 	if (r < 0)
@@ -118,12 +145,9 @@ static int ask(struct api *api, const struct encryption_config *config, struct t
 			ret->has_config |= n == 1;
 		if (!metric_of(lines.items[i], "keelson_apiserver_stored_objects", "resource=\"secrets\"", "key=", &n))
 			continue;
-		if (strstr(lines.items[i], "key=\"identity\""))
-			ret->plain += n;
-		else if (strstr(lines.items[i], first))
-			ret->by_first += n;
-		else
-			ret->by_others += n;
+		size_t at = key_of(lines.items[i], rule);
+
+		*(at < rule->count ? &ret->by_key[at] : &ret->by_none) += n;
 	}
 	return 0;
 }
@@ -255,13 +279,13 @@ static int move_secrets(struct api *api, const struct encryption_config *config,
 			r = ask(api, config, &told, err);
 		if (r < 0)
 			return r;
-		if (!told.by_others && !told.plain) {
-			printf("%llu Secrets written by it\n", (unsigned long long)told.by_first);
+		if (!by_former(&told, &config->rules[0])) {
+			printf("%llu Secrets written by it\n", (unsigned long long)told.by_key[0]);
 			return 0;
 		}
 	}
 	return err_set(err, EBUSY, "%llu Secrets are still stored under former keys, which stay in the file; run it again",
-		       (unsigned long long)(told.by_others + told.plain));
+		       (unsigned long long)by_former(&told, &config->rules[0]));
 }
 
 /* Step 3: the former ones are dropped. */
@@ -306,10 +330,12 @@ static int status(struct api *api, const char *path, struct err *err)
 	const struct encryption_rule *rule = &config->rules[0];
 
 	printf("%-36s %-7s %s\n", "KEY", "WRITES", "SECRETS");
-	printf("%-36s %-7s %llu\n", rule->keys[0].name, "yes", (unsigned long long)told.by_first);
-	for (size_t i = 1; i + 1 < rule->count; i++)
-		printf("%-36s %-7s %s\n", rule->keys[i].name, "no", told.by_others ? "some" : "0");
-	printf("%-36s %-7s %llu\n", "(not encrypted)", "no", (unsigned long long)told.plain);
+	for (size_t i = 0; i < rule->count; i++) {
+		const struct encryption_key *k = &rule->keys[i];
+
+		printf("%-36s %-7s %llu\n", k->provider == ENCRYPTION_IDENTITY ? "(not encrypted)" : k->name, i ? "no" : "yes",
+		       (unsigned long long)told.by_key[i]);
+	}
 	if (!told.has_config)
 		puts("the API server has not taken the file as it is now; see keelson logs apiserver");
 	if (rule->count > 2)
