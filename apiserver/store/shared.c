@@ -284,7 +284,7 @@ static void on_page(const void *data, size_t len, void *user)
 		h->load_revision = shared_revision_of(r->header);
 	for (size_t i = 0; i < r->n_kvs; i++)
 		load_kv(h, r->kvs[i]);
-	h->loading = r->more && r->n_kvs;
+	h->more = r->more && r->n_kvs;
 	etcd__range_response__free_unpacked(r, NULL);
 }
 
@@ -297,11 +297,15 @@ static void on_page_done(enum grpc_status status, const char *text, void *user)
 	if (status == GRPC_PERMISSION_DENIED || status == GRPC_UNAUTHENTICATED)
 		h->fatal = -EACCES;
 	if (status == GRPC_OK && h->load_revision) {
-		if (h->loading)
+		if (h->more) {
 			load_page(h);
+			return;
+		}
+		/* Both at once: the watch, which may begin at any moment now, starts behind it. */
+		h->s->revision = h->load_revision;
+		h->loading = false;
 		return;
 	}
-	h->loading = true;
 	shared_lose(h, "loading failed", text);
 }
 
@@ -416,7 +420,6 @@ int shared_open(struct store *s, const struct etcd_options *o, struct err *err)
 		uv_run(s->loop, UV_RUN_ONCE);
 	if (h->loading)
 		return err_set(err, h->fatal ? -h->fatal : ETIMEDOUT, "load from etcd: %s", *h->why ? h->why : "no member answers");
-	s->revision = h->load_revision;
 	return store_check_readable(s, err);
 }
 

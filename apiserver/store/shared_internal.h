@@ -46,7 +46,7 @@ struct shared {
 	struct grpc_call *load, *watch, *ask, *compact;
 	char *load_after;    /* the last key that was loaded */
 	uint64_t load_revision;
-	bool loading, up;
+	bool loading, more, up;
 	const char *lost;    /* a literal: the member has to be left; done from the timer */
 	char why[160];       /* what the last member that failed said */
 	int fatal;           /* loading ends with this */
