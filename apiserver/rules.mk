@@ -17,6 +17,7 @@ $(B)/gen/apiserver/etcd.pb-c.c: apiserver/store/etcd.proto
 $(B)/gen/apiserver/etcd.pb-c.h: $(B)/gen/apiserver/etcd.pb-c.c ;
 $(B)/gen/apiserver/etcd.pb-c.o: GENCFLAGS := -std=c11
 
-TEST_SCRIPTS += apiserver/store/etcd_test.py apiserver/store/etcd_loss_test.py apiserver/crypt/encryption_test.py apiserver/http/proxy_test.py apiserver/registry/podsecurity_test.py
-TEST_SCRIPTS += apiserver/metrics/metrics_test.py apiserver/http/hostile_test.py apiserver/http/drain_test.py
-TEST_SCRIPTS += apiserver/registry/list_test.py apiserver/watch/watch_test.py
+TEST_SCRIPTS += apiserver/store/etcd_test.py apiserver/store/etcd_loss_test.py apiserver/crypt/encryption_test.py
+TEST_SCRIPTS += apiserver/http/proxy_test.py apiserver/registry/podsecurity_test.py apiserver/metrics/metrics_test.py
+TEST_SCRIPTS += apiserver/http/hostile_test.py apiserver/http/drain_test.py apiserver/registry/list_test.py
+TEST_SCRIPTS += apiserver/watch/watch_test.py apiserver/http/formats_test.py

@@ -188,6 +188,18 @@ static bool serve_discovery(struct call *c)
 	return d != NULL;
 }
 
+/* OpenAPI v3 has a JSON form only: who takes nothing else is told so, and does not have to guess from the bytes. */
+static bool accepts_json(struct call *c)
+{
+	const char *accept = http_header(c->req, "Accept");
+	struct accept_clause clauses[16];
+	size_t n = accept_parse(c->arena, accept, clauses, ARRAY_SIZE(clauses));
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(clauses[i].type, "application/json") || str_eq(clauses[i].type, "*/*") || str_eq(clauses[i].type, "application/*"))
+			return true;
+	return str_empty(accept);
+}
+
 static bool serve_openapi(struct call *c)
 {
 	const char *rest;
@@ -203,7 +215,9 @@ static bool serve_openapi(struct call *c)
 	}
 	rest = str_after(c->u.path, "/openapi/v3/");
 	d = rest ? openapi_v3(rest) : NULL;
-	if (d)
+	if (d && !accepts_json(c))
+		answer_status(c, status_new(406, "NotAcceptable", "only the following media types are accepted: application/json"));
+	else if (d)
 		answer_document(c, d, "application/json");
 	return d != NULL;
 }

@@ -16,18 +16,24 @@ static bool is_json_type(const char *t)
 	return !*t || str_eq(t, "application/json");
 }
 
-static json_t *unsupported_type(const struct call *c)
+static json_t *unsupported_type(void)
 {
 	return status_new(415, "UnsupportedMediaType",
 			  "the body of the request was in an unknown format - accepted media types include: application/json, "
-			  "application/yaml, " PROTO_TYPE "%s%s%s", *c->content_type ? " (not " : "", c->content_type,
-			  *c->content_type ? ")" : "");
+			  "application/yaml, " PROTO_TYPE);
 }
 
-/* Problems of strict decoding: refused, warned of or let go. */
-static json_t *report_fields(struct call *c, const struct schema_kind *kind, const struct codec_report *report)
+/* Problems of strict decoding: refused, warned of or let go. yaml: lines of YAML that set a key again; the parser's error is one,
+ * before those of the object. */
+static json_t *report_fields(struct call *c, const struct schema_kind *kind, const struct codec_report *report,
+			     const struct strlist *yaml)
 {
 	_cleanup_strbuf_ struct strbuf text = { 0 };
+	for (size_t i = 0; i < yaml->count; i++) {
+		if (c->field_validation == FIELD_VALIDATION_WARN)
+			call_warn(c, "%s", yaml->items[i]);
+		strbuf_addf(&text, "%s\n  %s", i ? "" : "yaml: unmarshal errors:", yaml->items[i]);
+	}
 	const struct strlist *lists[] = { &report->unknown, &report->duplicate };
 	for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
 		for (size_t i = 0; i < lists[l]->count; i++) {
@@ -66,7 +72,8 @@ static json_t *check_kind(const struct schema_kind *kind, json_t *v)
 	return NULL;
 }
 
-json_t *body_check(struct call *c, const struct schema_kind *kind, json_t *value, struct strlist *dup_keys)
+static json_t *check_body(struct call *c, const struct schema_kind *kind, json_t *value, const struct strlist *dup_keys,
+			  const struct strlist *dup_lines)
 {
 	struct codec_report report = { 0 };
 	_cleanup_err_ struct err err = { 0 };
@@ -77,16 +84,21 @@ json_t *body_check(struct call *c, const struct schema_kind *kind, json_t *value
 	status = check_kind(kind, value);
 	if (status)
 		return status;
-	if (dup_keys)
-		for (size_t i = 0; i < dup_keys->count; i++)
-			strlist_addf(&report.duplicate, "duplicate field \"%s\"", dup_keys->items[i]);
+	for (size_t i = 0; i < dup_keys->count; i++)
+		strlist_addf(&report.duplicate, "duplicate field \"%s\"", dup_keys->items[i]);
 	if (codec_normalize(kind->message, value, &report, &err) < 0)
 		status = status_bad_request("%s in version \"%s\" cannot be handled as a %s: %s", kind->kind, kind->version,
 					    kind->kind, err_msg(&err));
 	if (!status)
-		status = report_fields(c, kind, &report);
+		status = report_fields(c, kind, &report, dup_lines);
 	codec_report_done(&report);
 	return status;
+}
+
+json_t *body_check(struct call *c, const struct schema_kind *kind, json_t *value, struct strlist *dup_keys)
+{
+	static const struct strlist none;
+	return check_body(c, kind, value, dup_keys ? dup_keys : &none, &none);
 }
 
 static json_t *proto_body(struct call *c, const struct schema_kind *kind, json_t **ret)
@@ -107,7 +119,7 @@ static json_t *proto_body(struct call *c, const struct schema_kind *kind, json_t
 
 json_t *body_kind(struct call *c, const struct schema_kind *kind, json_t **ret)
 {
-	_cleanup_strlist_ struct strlist dup = { 0 };
+	_cleanup_strlist_ struct strlist dup = { 0 }, dup_lines = { 0 };
 	_cleanup_err_ struct err err = { 0 };
 	json_t *v, *status;
 	if (str_eq(c->content_type, PROTO_TYPE))
@@ -115,16 +127,16 @@ json_t *body_kind(struct call *c, const struct schema_kind *kind, json_t **ret)
 	if (is_json_type(c->content_type))
 		v = json_parse_peer(c->body, c->body_len, &dup, &err);
 	else if (str_eq(c->content_type, "application/yaml"))
-		v = yaml_parse_peer(c->body, c->body_len, &err);
+		v = yaml_parse_peer_strict(c->body, c->body_len, &dup_lines, &err);
 	else
-		return unsupported_type(c);
+		return unsupported_type();
 	if (!v && !c->body_len)
 		return status_bad_request("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json "
 					  "parse error: unexpected end of JSON input ()", kind->kind);
 	if (!v)
 		return status_bad_request("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json "
 					  "parse error: %s", kind->kind, err_msg(&err));
-	status = body_check(c, kind, v, &dup);
+	status = check_body(c, kind, v, &dup, &dup_lines);
 	if (status)
 		json_decref(v);
 	else

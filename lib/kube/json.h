@@ -27,6 +27,8 @@ json_t *json_parse_peer(const char *s, size_t len, struct strlist *dup_paths, st
  * strings; << merges); an empty stream is null. Anchors expand with a total limit of 1,000,000 nodes, depth <= 512. */
 json_t *yaml_parse(const char *s, size_t len, struct err *err);
 json_t *yaml_parse_peer(const char *s, size_t len, struct err *err); /* at most JSON_PEER_VALUES nodes */
+/* Of keys that a mapping sets again (the last wins), the first JSON_MAX_DUPLICATES are added: `line 3: key "name" already set in map`. */
+json_t *yaml_parse_peer_strict(const char *s, size_t len, struct strlist *dup_lines, struct err *err);
 /* All documents of a stream, in order, empty ones skipped: a JSON array. */
 json_t *yaml_parse_all(const char *s, size_t len, struct err *err);
 /* JSON text when it starts with '{' or '[', else YAML; at most JSON_PEER_VALUES. */

@@ -22,6 +22,7 @@ struct loader {
 	bool has_event;
 	struct map *anchors;  /* name -> struct anchor */
 	size_t nodes, max_nodes; /* made in this stream, copies included */
+	struct strlist *dup_lines; /* may be NULL */
 	int depth, deepest;   /* deepest: the greatest depth seen below the node being read */
 	struct err *err;
 };
@@ -274,6 +275,13 @@ static char *load_key(struct loader *l, bool *ret_merge)
 	return text ? text : fail(l, line, "unsupported map key: neither a string, a number nor a boolean");
 }
 
+/* Which line sets a key again, as goyaml says it. */
+static void note_duplicate(struct loader *l, const char *key, size_t line)
+{
+	if (l->dup_lines && l->dup_lines->count < JSON_MAX_DUPLICATES)
+		strlist_addf(l->dup_lines, "line %zu: key \"%.1000s\" already set in map", line + 1, key);
+}
+
 static json_t *load_mapping(struct loader *l)
 {
 	_cleanup_json_ json_t *o = json_object(), *merges = json_array();
@@ -287,8 +295,11 @@ static json_t *load_mapping(struct loader *l)
 			return NULL;
 		if (l->event.type == YAML_MAPPING_END_EVENT)
 			break;
+		size_t key_line = l->event.start_mark.line;
 		_cleanup_free_ char *key = load_key(l, &merge);
 
+		if (key && !merge && json_object_get(o, key))
+			note_duplicate(l, key, key_line);
 		if (!key || !next_event(l))
 			return NULL;
 		json_t *v = load_node(l);
@@ -397,9 +408,9 @@ static json_t *load_stream(struct loader *l, bool all)
 	return NULL;
 }
 
-static json_t *parse_stream(const char *s, size_t len, bool all, size_t max_nodes, struct err *err)
+static json_t *parse_stream(const char *s, size_t len, bool all, size_t max_nodes, struct strlist *dup_lines, struct err *err)
 {
-	struct loader l = { .anchors = map_new(anchor_free), .max_nodes = max_nodes, .err = err };
+	struct loader l = { .anchors = map_new(anchor_free), .max_nodes = max_nodes, .dup_lines = dup_lines, .err = err };
 
 	BUG_ON(!yaml_parser_initialize(&l.parser));
 	yaml_parser_set_input_string(&l.parser, (const unsigned char *)s, len);
@@ -413,12 +424,12 @@ static json_t *parse_stream(const char *s, size_t len, bool all, size_t max_node
 
 json_t *yaml_parse_all(const char *s, size_t len, struct err *err)
 {
-	return parse_stream(s, len, true, YAML_MAX_NODES, err);
+	return parse_stream(s, len, true, YAML_MAX_NODES, NULL, err);
 }
 
-static json_t *parse_first(const char *s, size_t len, size_t max_nodes, struct err *err)
+static json_t *parse_first(const char *s, size_t len, size_t max_nodes, struct strlist *dup_lines, struct err *err)
 {
-	_cleanup_json_ json_t *docs = parse_stream(s, len, false, max_nodes, err);
+	_cleanup_json_ json_t *docs = parse_stream(s, len, false, max_nodes, dup_lines, err);
 
 	if (!docs)
 		return NULL;
@@ -427,12 +438,17 @@ static json_t *parse_first(const char *s, size_t len, size_t max_nodes, struct e
 
 json_t *yaml_parse(const char *s, size_t len, struct err *err)
 {
-	return parse_first(s, len, YAML_MAX_NODES, err);
+	return parse_first(s, len, YAML_MAX_NODES, NULL, err);
 }
 
 json_t *yaml_parse_peer(const char *s, size_t len, struct err *err)
 {
-	return parse_first(s, len, JSON_PEER_VALUES, err);
+	return parse_first(s, len, JSON_PEER_VALUES, NULL, err);
+}
+
+json_t *yaml_parse_peer_strict(const char *s, size_t len, struct strlist *dup_lines, struct err *err)
+{
+	return parse_first(s, len, JSON_PEER_VALUES, dup_lines, err);
 }
 
 /* ---- writing ---- */

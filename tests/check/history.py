@@ -51,6 +51,10 @@ class History:
 
     # ---- one epoch
 
+    def unavailable(self, status):
+        """An honest answer while a server or etcd dies; what became of a write is then not known."""
+        return status >= 500 and (self.dying or self.shaken > 0)
+
     def guard(self, work, *args):
         try:
             work(*args)

@@ -73,6 +73,8 @@ class Reader:
         key = (self.random.choice(NAMESPACES) + "/" if kind.namespaced else "") + f"o{self.random.randrange(NAMES)}"
         before, asked = len(self.h.acks.list), self.random.choice((None, 0, self.newest()))
         status, o = self.client.request("GET", kind.path(key), query={"resourceVersion": asked} if asked is not None else None)
+        if self.h.unavailable(status):
+            return
         require(status in (200, 404), f"GET {key}: {status}", o)
         self.h.gets.append((self.h.epochs[-1].number, kind, key, before if asked is None else 0, o if status == 200 else None, asked or 0))
 
@@ -100,6 +102,8 @@ class Reader:
             status, answer = self.client.request("GET", kind.collection(f.ns), query=query)
             if status == 410:
                 require(x.exact is not None and x.exact < start, f"LIST {kind.plural} {query}: 410, the window begins at {start}", answer)
+                return None
+            if self.h.unavailable(status):
                 return None
             require(status == 200, f"LIST {kind.plural} {query}: {status}", answer)
             answer = self.h.tamper.page(answer)
@@ -147,6 +151,8 @@ class Reader:
         try:
             if self.over() and end is None:
                 return s.last() or None
+            if self.h.unavailable(response.status) and end is None:
+                return None
             if response.status != 200:
                 require(False, f"WATCH {kind.plural} {query}: {response.status}", str(response.read()))
             self.read(s, response, sock, end)

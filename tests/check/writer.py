@@ -64,7 +64,7 @@ class Writer:
             if not self.h.dying:
                 raise
             return None
-        if self.h.dying and status >= 500:
+        if self.h.unavailable(status):
             return None
         require(status in good + bad, f"{op}: {status}", answer)
         op.unknown = False
@@ -145,6 +145,8 @@ class Writer:
         """What this client was answered is there when it reads."""
         before = len(self.h.acks.list)
         status, o = self.client.request("GET", kind.path(key))
+        if self.h.unavailable(status):
+            return
         require(status in (200, 404), f"GET {key}: {status}", o)
         self.h.gets.append((self.h.epochs[-1].number, kind, key, before, o if status == 200 else None, 0))
 
@@ -191,7 +193,10 @@ class Writer:
             if self.h.dying or self.h.errors:
                 return
             self.see(kind, COUNTER)
-            o = self.h.gets[-1][4] if self.random.random() < 0.01 else self.client.request("GET", path)[1]
+            status, o = self.client.request("GET", path)
+            if self.h.unavailable(status):
+                continue
+            require(status == 200, f"GET {COUNTER}: {status}", o)
             op = Op(self.h, "increment", kind, COUNTER)
             data = {"n": number(int(base64.b64decode(o["data"]["n"])) + 1)}
             meta = {"resourceVersion": o["metadata"]["resourceVersion"], "labels": {"op": op.token}}
