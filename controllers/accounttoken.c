@@ -2,7 +2,8 @@
 /*
  * The serviceaccount-token controller: a Secret of type kubernetes.io/service-account-token gets a token that lives as long as it
  * does, beside the CA and its namespace. The token is asked of the API server (TokenRequest), bound to the Secret and for the
- * longest time there is, so that this program needs no key to sign with. A Secret whose account is gone goes, too.
+ * longest time there is, so that this program needs no key to sign with. A Secret whose account is gone goes, too: when the API server
+ * says so, as the cache of accounts may be behind that of Secrets.
  */
 #include "base/map.h"
 #include "base/mem.h"
@@ -13,9 +14,10 @@
 #define ACCOUNT_NAME "kubernetes.io/service-account.name"
 #define ACCOUNT_UID "kubernetes.io/service-account.uid"
 #define LONGEST_S (INT64_C(1) << 32)
-enum { TAG_TOKEN = 1 };
+enum { TAG_TOKEN = 1, TAG_ACCOUNT };
 
-/* State: tokens that were made and not written yet, by the uid of their Secret. */
+/* State, by the uid of a Secret: the token that was made for it and is not written yet, or GONE: it has no account. */
+#define GONE ""
 
 static char *base64_of(const char *text)
 {
@@ -51,6 +53,33 @@ static void ask_token(const json_t *secret, const char *account, struct plan *pl
 	w->tag = TAG_TOKEN;
 }
 
+static char *account_path(const json_t *secret)
+{
+	return kube_path("v1", "serviceaccounts", object_namespace(secret), map_str(object_annotations(secret), ACCOUNT_NAME), NULL);
+}
+
+/* Is it the account that the Secret means? */
+static bool is_account_of(const json_t *account, const json_t *secret)
+{
+	const char *uid = map_str(object_annotations(secret), ACCOUNT_UID);
+
+	return account && (str_empty(uid) || str_eq(uid, object_uid(account)));
+}
+
+static void without_account(const json_t *secret, bool gone, struct plan *plan)
+{
+	struct write *w;
+
+	if (gone) {
+		w = plan_delete(plan, kube_path("v1", "secrets", object_namespace(secret), object_name(secret), NULL), object_uid(secret), -1,
+				NULL);
+	} else {
+		w = plan_add(plan, "GET", account_path(secret), NULL);
+		w->tag = TAG_ACCOUNT;
+	}
+	w->flags |= WRITE_IGNORE_NOT_FOUND;
+}
+
 static void token_sync(struct controller *c, const char *key, struct plan *plan)
 {
 	const json_t *secret = controller_get(c, INFORMER_TOKEN_SECRETS, key), *account;
@@ -61,13 +90,15 @@ static void token_sync(struct controller *c, const char *key, struct plan *plan)
 	if (!secret || object_deleting(secret) || str_empty(name))
 		return;
 	account = informer_get(controller_informer(c, INFORMER_SERVICEACCOUNTS), object_namespace(secret), name);
-	if (!account || (!str_empty(uid) && !str_eq(uid, object_uid(account)))) {
-		plan_delete(plan, kube_path("v1", "secrets", object_namespace(secret), object_name(secret), NULL), object_uid(secret),
-			    -1, NULL)
-			->flags |= WRITE_IGNORE_NOT_FOUND;
+	token = map_get(c->state, object_uid(secret));
+	if (!is_account_of(account, secret)) {
+		without_account(secret, str_eq(token, GONE), plan);
 		return;
 	}
-	token = map_get(c->state, object_uid(secret));
+	if (str_eq(token, GONE)) {
+		map_del(c->state, object_uid(secret));
+		token = NULL;
+	}
 	if (!token && !map_str(json_object_get(secret, "data"), "token")) {
 		ask_token(secret, name, plan);
 		return;
@@ -88,13 +119,27 @@ static void token_sync(struct controller *c, const char *key, struct plan *plan)
 		->flags |= WRITE_IGNORE_NOT_FOUND;
 }
 
+/* An account that is there after all comes to the cache, and with it the next look at the Secret. */
+static void account_asked(struct controller *c, const char *key, const struct write *w, const struct kube_result *r, bool ok)
+{
+	const json_t *secret = controller_get(c, INFORMER_TOKEN_SECRETS, key);
+	_cleanup_free_ char *path = secret && !str_empty(map_str(object_annotations(secret), ACCOUNT_NAME)) ? account_path(secret) : NULL;
+
+	if (!ok || !r || !str_eq(path, w->path) || is_account_of(r->status == 404 ? NULL : r->object, secret))
+		return;
+	map_set(c->state, object_uid(secret), mem_strdup(GONE));
+	controller_enqueue(c, key);
+}
+
 /* A token that was made is written by the next look at the Secret; after any write of it, it is not needed again. */
 static void token_wrote(struct controller *c, const char *key, const struct write *w, const struct kube_result *r, bool ok)
 {
 	const json_t *secret = controller_get(c, INFORMER_TOKEN_SECRETS, key);
 	const char *token = ok && r && r->object ? json_str(r->object, "status.token") : NULL;
 
-	if (w->tag == TAG_TOKEN && token) {
+	if (w->tag == TAG_ACCOUNT) {
+		account_asked(c, key, w, r, ok);
+	} else if (w->tag == TAG_TOKEN && token) {
 		map_set(c->state, w->uid, mem_strdup(token));
 		controller_enqueue(c, key);
 	} else if (w->tag != TAG_TOKEN && ok && secret) {

@@ -270,6 +270,15 @@ storage_and_rights() {
 	api POST $core/secrets '{"metadata":{"name":"tok","annotations":{"kubernetes.io/service-account.name":"nobody"}},
 		"type":"kubernetes.io/service-account-token"}' >/dev/null
 	check "that of an account that is not there goes" $core/secrets/tok .code 404
+	kill -STOP "$ctl_pid"
+	for i in 1 2 3 4 5; do
+		api POST $core/serviceaccounts '{"metadata":{"name":"new-'$i'"}}' >/dev/null
+		api POST $core/secrets '{"metadata":{"name":"new-'$i'","annotations":{"kubernetes.io/service-account.name":"new-'$i'"}},
+			"type":"kubernetes.io/service-account-token"}' >/dev/null
+	done
+	kill -CONT "$ctl_pid"
+	check "those that are made right behind their accounts stay" $core/secrets '[.items[]|select(.data.token)|.metadata.name]|sort' \
+		'["new-1","new-2","new-3","new-4","new-5"]'
 }
 
 D=/apis/apps/v1/namespaces/t/deployments/web
