@@ -128,10 +128,11 @@ static int refuse(const struct store *s, uint16_t resource, uint16_t form, const
 		       s->hooks.place_name(resource), crypt_form_name(form));
 }
 
+/* What an etcd has not been sent yet is encrypted when it is; the engine's writes have their form from the start. */
 static int check_pending(const struct store *s, const struct pending *p, const struct encryption_config *next, struct err *err)
 {
 	for (; p; p = p->next)
-		if (!p->deleted && p->value && !crypt_form_fits(p->object->form, next, s->hooks.place_name(p->object->resource)))
+		if (!p->deleted && (p->value || !s->shared) && !crypt_form_fits(p->object->form, next, s->hooks.place_name(p->object->resource)))
 			return refuse(s, p->object->resource, p->object->form, "writes under way", err);
 	return 0;
 }

@@ -205,6 +205,23 @@ static void test_close_commits(void **state)
 	assert_non_null(store_get(f->s, PODS, "ns/a"));
 }
 
+/* A plain write under way counts as stored: a configuration that could not read it is not taken. */
+static void test_encryption_sees_writes(void **state)
+{
+	static const char text[] = "---\n{apiVersion: apiserver.config.k8s.io/v1, kind: EncryptionConfiguration, resources: [{resources: [pods], "
+				   "providers: [{secretbox: {keys: [{name: k, secret: MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=}]}}]}]}";
+	struct fixture *f = *state;
+	_cleanup_err_ struct err err = { 0 };
+	_cleanup_(encryption_config_freep) struct encryption_config *next = encryption_config_parse(text, strlen(text), &err);
+	if (!next)
+		fail_msg("%s", err_msg(&err));
+	assert_int_equal(store_check_encryption(f->s, next, &err), 0);
+	put(f, "default/a", 0, 0);
+	assert_int_equal(store_check_encryption(f->s, next, &err), -EBUSY);
+	run(f);
+	assert_int_equal(store_check_encryption(f->s, next, &err), -EBUSY);
+}
+
 static void test_lock(void **state)
 {
 	struct fixture *f = *state;
@@ -374,6 +391,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_order_and_ranges, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close_commits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_encryption_sees_writes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kill_loses_nothing, setup, teardown),
