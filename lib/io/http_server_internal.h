@@ -161,7 +161,8 @@ struct http_server {
 	/* http_server_memory.c */
 	int statm_fd;
 	bool pressed;
-	uint64_t sampled_ms, trimmed_ms, memory_cuts;
+	uint64_t sampled_ms, memory_cuts;
+	int64_t trim_at_ms; /* not before */
 	size_t uncounted_bytes; /* taken since the last look */
 	int spare_fd; /* given up to accept and close a connection when descriptors run out */
 	unsigned open_handles;

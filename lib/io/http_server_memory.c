@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 enum { SAMPLE_MS = 10, SAMPLE_BYTES = 1 << 20, TRIM_MS = 200, CUTS_A_SAMPLE = 256, HELD_MIN_BYTES = 65536, EVICTIONS_A_SAMPLE = 64 };
+enum { TRIM_REST = 4 }; /* times as long as it took */
 
 static size_t resident_bytes(struct http_server *s)
 {
@@ -69,10 +72,12 @@ static void sample(struct http_server *s, uint64_t now_ms)
 
 	s->sampled_ms = now_ms;
 	s->uncounted_bytes = 0;
-	/* What was freed but not given back is no pressure. */
-	if (resident > high && now_ms - s->trimmed_ms >= TRIM_MS) {
-		s->trimmed_ms = now_ms;
+	/* What was freed but not given back is no pressure. Giving it back walks the whole heap: of a large one it is done less often. */
+	if (resident > high && clock_mono_ms() >= s->trim_at_ms) {
+		int64_t began_ms = clock_mono_ms();
+
 		malloc_trim(0);
+		s->trim_at_ms = clock_mono_ms() + MAX((clock_mono_ms() - began_ms) * TRIM_REST, (int64_t)TRIM_MS);
 		resident = resident_bytes(s);
 	}
 	s->pressed = resident > (s->pressed ? high - limit / 32 : high);
