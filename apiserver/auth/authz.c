@@ -32,14 +32,10 @@ struct authorizer *authorizer_free(struct authorizer *a)
 
 static const char *trusted(const struct authorizer *a, const struct identity *user)
 {
-	static const char *const users[] = { "system:kube-scheduler", "system:kube-controller-manager", "system:kube-proxy" };
 	if (a->mode == AUTHZ_ALWAYS_ALLOW && !user->anonymous)
 		return "AlwaysAllow";
 	if (identity_in_group(user, "system:masters"))
 		return "system:masters";
-	for (size_t i = 0; i < ARRAY_SIZE(users); i++)
-		if (str_eq(user->name, users[i]))
-			return "a daemon of the cluster";
 	return NULL;
 }
 
