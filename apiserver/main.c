@@ -107,6 +107,7 @@ static const char usage_text[] =
 	"                              in total (10000), and of one address (a quarter of that)\n"
 	"  --max-requests-inflight N --max-mutating-requests-inflight N\n"
 	"                              reading (400) and writing (200) requests in work; beyond: 429. 0: no limit\n"
+	"  --request-timeout D         a client that takes longer to read a long list is cut off (1m0s)\n"
 	"  --goaway-chance P           how often a request ends its HTTP/2 connection (0)\n"
 	"  --shutdown-delay-duration D --shutdown-watch-termination-grace-period D --shutdown-grace-period D\n"
 	"                              at the end: how long everything is served although /readyz fails (0s), over what time\n"
@@ -161,6 +162,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "max-connections-per-client", &o->serving.max_connections_per_client, false },
 		{ "max-requests-inflight", &o->serving.max_requests, false },
 		{ "max-mutating-requests-inflight", &o->serving.max_mutating_requests, false },
+		{ "request-timeout", &o->serving.request_timeout, false },
 		{ "goaway-chance", &o->serving.goaway_chance, false },
 		{ "shutdown-delay-duration", &o->serving.shutdown_delay, false },
 		{ "shutdown-watch-termination-grace-period", &o->serving.shutdown_watches, false },
@@ -438,6 +440,7 @@ static int start_registry(struct server *s, struct err *err)
 	registry_options_from(&s->o, &r);
 	memcpy(r.max_inflight, s->serving.max_inflight, sizeof(r.max_inflight));
 	r.goaway_chance = s->serving.goaway_chance;
+	r.request_timeout_ms = s->serving.request_timeout_ms;
 	r.etcd = s->o.etcd.servers ? &s->o.etcd : NULL;
 	s->issuer = str_printf("https://kubernetes.default.svc.%s", s->o.cluster_domain);
 	r.issuer = s->issuer;

@@ -2,7 +2,7 @@
 /*
  * Long lists: written piece by piece as their connection drains, and compressed piece by piece on the thread pool when the client takes
  * gzip, so that a list of any length holds one piece. Every form of JSON goes this way. The call is kept until the end: it counts as a
- * request in work.
+ * request in work, for at most --request-timeout.
  */
 #include <string.h>
 #include <zlib.h>
@@ -30,8 +30,14 @@ struct list_job {
 	bool gzip, working;
 	z_stream z;               /* working: the thread pool's, with text and packed */
 	uv_work_t work;
+	uv_timer_t deadline;      /* its handle lives as long as the job */
 	struct strbuf packed;
 };
+
+static void on_deadline_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
 
 static void job_free(struct list_job *l)
 {
@@ -43,7 +49,10 @@ static void job_free(struct list_job *l)
 	strbuf_done(&l->text);
 	strbuf_done(&l->packed);
 	call_unref(l->call);
-	free(l);
+	if (l->deadline.data)
+		uv_close((uv_handle_t *)&l->deadline, on_deadline_closed);
+	else
+		free(l);
 }
 
 static void on_closed(struct http_request *req, void *user)
@@ -53,6 +62,14 @@ static void on_closed(struct http_request *req, void *user)
 	l->req = NULL;
 	if (!l->working)
 		job_free(l);
+}
+
+/* Who reads too slowly must not keep the place of a request in work from others. */
+static void on_deadline(uv_timer_t *t)
+{
+	struct list_job *l = t->data;
+	if (l->req)
+		http_abort(l->req);
 }
 
 static bool is_last(const struct list_job *l)
@@ -147,6 +164,9 @@ static void stream(struct call *c, struct list_job *l, size_t total, uint64_t re
 	form_list_head(&l->form, revision, token, remaining, &l->text);
 	http_stream_begin(l->req, 200, fields, n);
 	http_set_user(l->req, l, on_closed);
+	uv_timer_init(c->g->loop, &l->deadline);
+	l->deadline.data = l;
+	uv_timer_start(&l->deadline, on_deadline, c->g->options.request_timeout_ms, 0);
 	next_piece(l);
 }
 

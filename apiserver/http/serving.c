@@ -110,10 +110,13 @@ int serving_parse(const struct serving_texts *t, struct serving *ret, struct err
 	    parse_count("max-connections-per-client", t->max_connections_per_client, 0, &s.max_connections_of_client, err) < 0 ||
 	    parse_count("max-requests-inflight", t->max_requests, 400, &s.max_inflight[0], err) < 0 ||
 	    parse_count("max-mutating-requests-inflight", t->max_mutating_requests, 200, &s.max_inflight[1], err) < 0 ||
+	    parse_duration("request-timeout", t->request_timeout, 60000, &s.request_timeout_ms, err) < 0 ||
 	    parse_duration("shutdown-delay-duration", t->shutdown_delay, 0, &s.delay_ms, err) < 0 ||
 	    parse_duration("shutdown-watch-termination-grace-period", t->shutdown_watches, 0, &s.watches_ms, err) < 0 ||
 	    parse_duration("shutdown-grace-period", t->shutdown_grace, 5000, &s.grace_ms, err) < 0)
 		return -EINVAL;
+	if (!s.request_timeout_ms)
+		return err_set(err, EINVAL, "--request-timeout is a duration such as 1m0s, more than none");
 	s.goaway_chance = t->goaway_chance ? strtod(t->goaway_chance, &end) : 0;
 	if (end && (*end || end == t->goaway_chance || !(s.goaway_chance >= 0 && s.goaway_chance <= 0.02)))
 		return err_set(err, EINVAL, "--goaway-chance is a number from 0 to 0.02");

@@ -12,13 +12,14 @@
 
 /* As texts of options; NULL: the default. */
 struct serving_texts {
-	const char *max_memory, *max_connections, *max_connections_per_client, *max_requests, *max_mutating_requests, *goaway_chance;
+	const char *max_memory, *max_connections, *max_connections_per_client, *max_requests, *max_mutating_requests, *goaway_chance, *request_timeout;
 	const char *shutdown_delay, *shutdown_watches, *shutdown_grace;
 };
 struct serving {
 	size_t max_memory_bytes; /* 0: no limit */
 	unsigned max_connections, max_connections_of_client, max_inflight[2];
 	double goaway_chance;
+	unsigned request_timeout_ms; /* for the whole of a long list */
 	unsigned delay_ms, watches_ms, grace_ms;
 };
 /* -EINVAL with err, which names the option. */

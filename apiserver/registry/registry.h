@@ -44,6 +44,7 @@ struct registry_options {
 	const struct etcd_options *etcd; /* the store is this etcd; NULL: it is in the directory */
 	unsigned max_inflight[2];        /* requests in work by enum measure_kind; 0: no limit */
 	double goaway_chance;            /* of a request on HTTP/2 to be the last of its connection */
+	unsigned request_timeout_ms;     /* how long a client may take to read a list */
 };
 
 enum { EVENTS_TTL_MINUTES = 60 };
