@@ -2,39 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The end of a real API server: /readyz fails while everything is still served, connections are told, watches end whole, requests under way
 are answered, what was acknowledged is there afterwards, and what does not end is cut."""
-import atexit, json, os, shutil, signal, socket, struct, sys, tempfile, threading, time
+import json, os, signal, socket, struct, sys, threading, time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tests/check"))
-from server import CUT, Client, Server, make_certificates  # noqa: E402
+from server import CUT, Client, make_certificates  # noqa: E402
+from trial import check, directory, failures, serve  # noqa: E402
 
-BIN = os.path.join(os.environ.get("B", "build"), "bin", "keelson-apiserver")
-DIR = tempfile.mkdtemp(prefix="keelson-drain.")
+DIR = directory("drain")
 PATH = "/api/v1/namespaces/default/configmaps"
-failed = 0
 server = None
-
-
-def end():
-    if server:
-        server.end(signal.SIGKILL)
-    shutil.rmtree(DIR, ignore_errors=True)
-
-
-atexit.register(end)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-
-def check(ok, text):
-    global failed
-    failed += not ok
-    print(("ok - " if ok else "not ok - ") + text, flush=True)
 
 
 def start(*options):
     global server
-    server = Server(BIN, DIR + "/pki", DIR + "/data", options)
-    server.start()
+    server = serve(DIR + "/pki", DIR + "/data", options)
     return Client(server)
 
 
@@ -164,7 +146,7 @@ def main():
     drain()
     bounded()
     goaway()
-    return failed != 0
+    return len(failures) > 0
 
 
 sys.exit(main())

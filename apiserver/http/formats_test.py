@@ -4,32 +4,21 @@
 What bodies and answers may be: media types in and out with q values and parameters, duplicate and unknown fields by
 fieldValidation, pretty answers, gzip. Against a real API server. usage: formats_test.py; B (build) is the build directory.
 """
-import atexit
 import gzip
 import json
 import os
-import shutil
-import signal
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tests/check"))
 sys.dont_write_bytecode = True
-from server import Client, Server, make_certificates  # pylint: disable=wrong-import-position
+from server import Client, make_certificates  # pylint: disable=wrong-import-position
+from trial import check, directory, finish, serve  # pylint: disable=wrong-import-position
 
-DIR = tempfile.mkdtemp(prefix="keelson-formats.")
+DIR = directory("formats")
 MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 PROTO = "application/vnd.kubernetes.protobuf"
 TYPES = "application/json, application/yaml, " + PROTO
-failures = 0
-
-
-def check(ok, text, *context):
-    global failures
-    failures += not ok
-    print(("ok - " if ok else "not ok - ") + text, *(() if ok else context), flush=True)
-
 
 class Place:
     def __init__(self, server):
@@ -197,17 +186,14 @@ def test_gzip(place):
 
 def main():
     make_certificates(DIR)
-    server = Server(os.path.join(os.environ.get("B", "build"), "bin", "keelson-apiserver"), DIR, f"{DIR}/store")
-    atexit.register(shutil.rmtree, DIR, True)
-    atexit.register(server.end, signal.SIGKILL)
-    server.start()
+    server = serve(DIR, f"{DIR}/store")
     place = Place(server)
     for name in ("c", "d"):
         place.send("POST", MAPS, json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}), Content_Type="application/json")
     for test in (test_accept, test_openapi, test_content_type, test_fields, test_pretty, test_gzip):
         test(place)
     check(server.end() == 0, "the server ends in order")
-    sys.exit(failures > 0)
+    finish()
 
 
 main()

@@ -3,36 +3,19 @@
 """Peers that mean harm, against a real API server: each gets a bounded answer, memory stays below --max-memory, an honest client is served
 meanwhile, and afterwards the server has no more descriptors than before. Raw sockets, and HTTP/2 frames made by hand.
 KEELSON_HOSTILE_CONNECTIONS: how many connections at once (600)."""
-import atexit, gzip, json, os, resource, shutil, signal, socket, ssl, struct, sys, tempfile, threading, time
+import gzip, json, os, resource, socket, ssl, struct, sys, threading, time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tests/check"))
-from server import Client, Server, issue, make_certificates  # noqa: E402
+from server import Client, issue, make_certificates  # noqa: E402
+from trial import check, directory, failures, serve  # noqa: E402
 
-BIN = os.path.join(os.environ.get("B", "build"), "bin", "keelson-apiserver")
 LIMIT_MIB = 320
 CONNECTIONS = int(os.environ.get("KEELSON_HOSTILE_CONNECTIONS", "600"))
-DIR = tempfile.mkdtemp(prefix="keelson-hostile.")
+DIR = directory("hostile")
 PATH = "/api/v1/namespaces/default/configmaps"
 GONE = (OSError, EOFError)
-failed = 0
 server = None
-
-
-def end():
-    if server:
-        server.end(signal.SIGKILL)
-    shutil.rmtree(DIR, ignore_errors=True)
-
-
-atexit.register(end)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-
-def check(ok, text):
-    global failed
-    failed += not ok
-    print(("ok - " if ok else "not ok - ") + text, flush=True)
 
 
 def proc_status(field):
@@ -392,9 +375,8 @@ def main():
     os.mkdir(DIR + "/pki")
     make_certificates(DIR + "/pki")
     issue(DIR + "/pki", "reader", "/CN=reader")
-    server = Server(BIN, DIR + "/pki", DIR + "/data", ["--max-memory", "%dMi" % LIMIT_MIB, "--max-connections", "500", "--max-requests-inflight", "20",
-                                                       "--max-connections-per-client", "450"])
-    server.start()
+    server = serve(DIR + "/pki", DIR + "/data", ["--max-memory", "%dMi" % LIMIT_MIB, "--max-connections", "500", "--max-requests-inflight", "20",
+                                                 "--max-connections-per-client", "450"])
     admin = Client(server)
     admin.request("POST", PATH, {"metadata": {"name": "honest"}})
     admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", VIEWER)
@@ -429,7 +411,7 @@ def main():
     check(descriptors() <= before + 2, "no descriptor is left behind (%d before, %d now)" % (before, descriptors()))
     check(Client(server).request("GET", "/readyz", raw=True) == (200, b"ok"), "the server is ready")
     check(server.end() == 0, "and ends in order")
-    return failed != 0
+    return len(failures) > 0
 
 
 sys.exit(main())

@@ -2,32 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """/metrics and the health checks of a real API server: the text format by a parser of its own, names, types and labels, what is counted,
 who may look, and that nobody can make series up."""
-import atexit, os, re, shutil, signal, sys, tempfile
+import os, re, sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tests/check"))
-from server import Client, Server, issue, make_certificates  # noqa: E402
+from server import Client, issue, make_certificates  # noqa: E402
+from trial import check, directory, failures, serve  # noqa: E402
 
-BIN = os.path.join(os.environ.get("B", "build"), "bin", "keelson-apiserver")
-DIR = tempfile.mkdtemp(prefix="keelson-metrics.")
-failed = 0
+DIR = directory("metrics")
 server = None
-
-
-def end():
-    if server:
-        server.end(signal.SIGKILL)
-    shutil.rmtree(DIR, ignore_errors=True)
-
-
-atexit.register(end)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-
-def check(ok, text):
-    global failed
-    failed += not ok
-    print(("ok - " if ok else "not ok - ") + text, flush=True)
 
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -237,15 +220,14 @@ def main():
     global server
     os.mkdir(DIR + "/pki")
     make_certificates(DIR + "/pki")
-    server = Server(BIN, DIR + "/pki", DIR + "/data")
-    server.start()
+    server = serve(DIR + "/pki", DIR + "/data")
     admin = Client(server)
     health(admin)
     metrics(admin)
     cardinality(admin)
     access()
     check(server.end() == 0, "the server ends in order")
-    return failed != 0
+    return len(failures) > 0
 
 
 sys.exit(main())

@@ -4,43 +4,24 @@
 Lists and gets at every resourceVersion there is to ask for, and continue tokens, against a real API server whose event window
 is small, so that it forgets. usage: list_test.py; B (build) is the build directory.
 """
-import atexit
 import base64
 import json
 import os
-import shutil
-import signal
 import sys
-import tempfile
 import threading
 import time
 from urllib.parse import urlencode
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tests/check"))
 sys.dont_write_bytecode = True
-from server import Client, Server, make_certificates  # pylint: disable=wrong-import-position
+from server import Client, make_certificates  # pylint: disable=wrong-import-position
+from trial import check, directory, finish, serve  # pylint: disable=wrong-import-position
 
-DIR = tempfile.mkdtemp(prefix="keelson-list.")
-failures = 0
-
-
-def check(ok, text, *context):
-    global failures
-    failures += not ok
-    print(("ok - " if ok else "not ok - ") + text, *(() if ok else context), flush=True)
-
+DIR = directory("list")
 
 def start():
     make_certificates(DIR)
-    server = Server(os.path.join(os.environ.get("B", "build"), "bin", "keelson-apiserver"), DIR, f"{DIR}/store",
-                    ("--watch-window-events", "60"))
-
-    def end():
-        server.end(signal.SIGKILL)
-        shutil.rmtree(DIR, ignore_errors=True)
-    atexit.register(end)
-    server.start()
-    return server
+    return serve(DIR, f"{DIR}/store", ("--watch-window-events", "60"))
 
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -327,7 +308,7 @@ def main():
     test_forgotten_token(place)
     test_future(place)
     check(server.end() == 0, "the server ends in order")
-    sys.exit(failures > 0)
+    finish()
 
 
 main()

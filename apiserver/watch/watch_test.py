@@ -4,45 +4,31 @@
 Watches against a real API server: paths, selectors, bookmarks, ends, formats and transports, the window's end, slow readers.
 usage: watch_test.py; B (build) is the build directory.
 """
-import atexit
 import base64
 import hashlib
 import json
 import os
 import re
-import shutil
-import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from urllib.parse import urlencode
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tests/check"))
 sys.dont_write_bytecode = True
-from server import Client, Server, make_certificates  # pylint: disable=wrong-import-position
+from server import Client, make_certificates  # pylint: disable=wrong-import-position
+from trial import check, directory, finish, serve  # pylint: disable=wrong-import-position
 
-DIR = tempfile.mkdtemp(prefix="keelson-watch.")
+DIR = directory("watch")
 MAPS = "/api/v1/namespaces/default/configmaps"
 ALL_MAPS = "/api/v1/configmaps"
 PATIENCE_S = 60
-failures = 0
-
-
-def check(ok, text, *context):
-    global failures
-    failures += not ok
-    print(("ok - " if ok else "not ok - ") + text, *(() if ok else context), flush=True)
-    return ok
 
 
 def start(name, *options):
-    server = Server(os.path.join(os.environ.get("B", "build"), "bin", "keelson-apiserver"), DIR, f"{DIR}/{name}", options)
-    atexit.register(server.end, signal.SIGKILL)
-    server.start()
-    return server
+    return serve(DIR, f"{DIR}/{name}", options)
 
 
 class Place:
@@ -456,7 +442,6 @@ def test_slow(place):
 
 def main():
     make_certificates(DIR)
-    atexit.register(shutil.rmtree, DIR, True)
     server = start("small", "--watch-window-events", "50")
     place = Place(server)
     for test in (test_paths, test_selectors, test_initial, test_ends, test_window, test_formats, test_http2, test_websocket):
@@ -467,7 +452,7 @@ def main():
     server = start("queue", "--watch-queue-bytes", "1000000", "--watch-window-bytes", "100000000")
     test_slow(Place(server))
     check(server.end() == 0, "and the other")
-    sys.exit(failures > 0)
+    finish()
 
 
 main()
