@@ -343,6 +343,9 @@ static void on_server_gone(void *user)
 static void begin_end(struct server *s, int code, bool at_once)
 {
 	if (s->ending) {
+		/* The store broke meanwhile: nothing more is served, and whoever waits for the end hears of it. */
+		s->exit_code = code ? code : s->exit_code;
+		s->g.stopping |= at_once;
 		if (s->drain)
 			drain_hurry(s->drain);
 		return;
