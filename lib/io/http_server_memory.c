@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 
-enum { SAMPLE_MS = 10, SAMPLE_BYTES = 1 << 20, TRIM_MS = 200, CUTS_A_SAMPLE = 256, HELD_MIN_BYTES = 65536, EVICTIONS_A_SAMPLE = 64 };
+enum { SAMPLE_MS = 10, SAMPLE_BYTES = 1 << 20, TRIM_MS = 200, HELD_MIN_BYTES = 65536, EVICTIONS_A_SAMPLE = 64 };
 enum { TRIM_REST = 4 }; /* times as long as it took */
 
 static size_t resident_bytes(struct http_server *s)
@@ -40,30 +40,26 @@ static size_t held_bytes(const struct http_conn *c)
 	return n;
 }
 
-/* Cuts the connections that hold most, until as much would be free. False: nobody holds much. */
-static bool cut_largest(struct http_server *s, size_t wanted)
+/* Cuts connections until as much would be free, those that hold most first (within a factor of two, so that a few looks at all of
+ * them are enough). */
+static void cut_largest(struct http_server *s, size_t wanted)
 {
-	size_t freed = 0;
+	size_t freed = 0, most = 0;
 
-	for (int i = 0; i < CUTS_A_SAMPLE && freed < wanted; i++) {
-		struct http_conn *largest = NULL;
-		size_t most = HELD_MIN_BYTES;
-
-		for (struct http_conn *c = s->conns; c; c = c->next) {
+	for (const struct http_conn *c = s->conns; c; c = c->next)
+		most = MAX(most, c->failed ? 0 : held_bytes(c));
+	while (freed < wanted && most > HELD_MIN_BYTES) {
+		most = MAX(most / 2, (size_t)HELD_MIN_BYTES);
+		for (struct http_conn *c = s->conns; c && freed < wanted; c = c->next) {
 			size_t n = c->failed ? 0 : held_bytes(c);
 
 			if (n <= most)
 				continue;
-			most = n;
-			largest = c;
+			freed += n;
+			s->memory_cuts++;
+			hs_conn_fail(c);
 		}
-		if (!largest)
-			break;
-		freed += most;
-		s->memory_cuts++;
-		hs_conn_fail(largest);
 	}
-	return freed > 0;
 }
 
 static void sample(struct http_server *s, uint64_t now_ms)
