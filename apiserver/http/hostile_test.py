@@ -341,26 +341,22 @@ VIEWER = {"metadata": {"name": "reader"}, "roleRef": {"apiGroup": "rbac.authoriz
 def unread():
     """Who never reads what was asked for is cut off after --request-timeout, and others get the place."""
     global server
-    first, server = server, Server(BIN, DIR + "/pki", DIR + "/unread", ["--max-requests-inflight", "4", "--request-timeout", "5s"])
-    server.start()
-    try:
-        admin = Client(server)
-        admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", VIEWER)
-        for i in range(20):
-            admin.request("POST", PATH, {"metadata": {"name": "big-%d" % i}, "data": {"a": "x" * 30000}})
-        someone = server.context_of("reader")
-        one = b"GET " + PATH.encode() + b"/big-0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        h = dial(someone, "h2")
-        h.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)) + b"".join(frame(HEADERS, 5, 1 + 2 * k, head(PATH)) for k in range(4)))
-        codes = []
-        while len(codes) < 3000 and not (429 in codes and codes[-1] == 200):
-            codes.append(status_of(ask(one, someone)))
-        check(429 in codes and codes[-1] == 200, "lists that nobody reads give their places back after --request-timeout")
-        h.close()
-        server.end()
-    finally:
-        server.end(signal.SIGKILL)
-        server = first
+    first, server = server, serve(DIR + "/pki", DIR + "/unread", ["--max-requests-inflight", "4", "--request-timeout", "5s"])
+    admin = Client(server)
+    admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", VIEWER)
+    for i in range(20):
+        admin.request("POST", PATH, {"metadata": {"name": "big-%d" % i}, "data": {"a": "x" * 30000}})
+    someone = server.context_of("reader")
+    one = b"GET " + PATH.encode() + b"/big-0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    h = dial(someone, "h2")
+    h.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)) + b"".join(frame(HEADERS, 5, 1 + 2 * k, head(PATH)) for k in range(4)))
+    codes = []
+    while len(codes) < 3000 and not (429 in codes and codes[-1] == 200):
+        codes.append(status_of(ask(one, someone)))
+    check(429 in codes and codes[-1] == 200, "lists that nobody reads give their places back after --request-timeout")
+    h.close()
+    server.end()
+    server = first
 
 
 def fill(admin):
