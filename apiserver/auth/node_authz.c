@@ -122,12 +122,12 @@ static bool is_mirror(const json_t *pod)
 /* Does a pod of the node use the object? What a mirror pod names, the node has made up itself. */
 static bool node_uses(struct registry *g, const char *node, const char *plural, const char *ns, const char *name)
 {
-	size_t n, len = strlen(ns);
-	struct store_object **all = store_objects(g->store, g->pods->id, &n);
-	for (size_t i = 0; i < n; i++) {
-		if (strncmp(all[i]->key, ns, len) != 0 || all[i]->key[len] != '/' || !is_on(g, all[i], node))
+	_cleanup_free_ char *prefix = str_printf("%s/", ns);
+	struct store_iter it = store_iterate(g->store, g->pods->id, prefix);
+	for (struct store_object *o; (o = store_next(&it));) {
+		if (!is_on(g, o, node))
 			continue;
-		_cleanup_json_ json_t *pod = entry_parse(all[i]);
+		_cleanup_json_ json_t *pod = entry_parse(o);
 		if (!is_mirror(pod) && pod_uses(pod, plural, name))
 			return true;
 	}

@@ -82,12 +82,11 @@ static void role_free(void *p)
 static void compile_roles(struct rbac *r, const struct registry *g, const char *plural)
 {
 	const struct schema_resource *resource = schema_resource_find(GROUP, "v1", plural);
-	size_t n;
-	struct store_object **all = store_objects(g->store, resource->id, &n);
-	for (size_t i = 0; i < n; i++) {
+	struct store_iter it = store_iterate(g->store, resource->id, NULL);
+	for (struct store_object *o; (o = store_next(&it));) {
 		struct role *role = mem_new(struct role);
-		_cleanup_free_ char *key = resource->namespaced ? mem_strdup(all[i]->key) : str_printf("/%s", all[i]->key);
-		role->value = entry_parse(all[i]);
+		_cleanup_free_ char *key = resource->namespaced ? mem_strdup(o->key) : str_printf("/%s", o->key);
+		role->value = entry_parse(o);
 		role_add_rules(role, role->value);
 		map_set(r->roles, key, role);
 	}
@@ -137,13 +136,13 @@ static void binding_subject(struct binding *b, const json_t *s, const char *ns, 
 static void compile_bindings(struct rbac *r, const struct registry *g, const char *plural)
 {
 	const struct schema_resource *resource = schema_resource_find(GROUP, "v1", plural);
-	size_t n, i, j;
+	size_t j;
 	json_t *s;
-	struct store_object **all = store_objects(g->store, resource->id, &n);
-	for (i = 0; i < n; i++) {
-		_cleanup_json_ json_t *v = entry_parse(all[i]);
+	struct store_iter it = store_iterate(g->store, resource->id, NULL);
+	for (struct store_object *o; (o = store_next(&it));) {
+		_cleanup_json_ json_t *v = entry_parse(o);
 		const char *name = json_str_or(v, "roleRef.name", ""), *kind = json_str_or(v, "roleRef.kind", "");
-		char *ns = resource->namespaced ? mem_strndup(all[i]->key, entry_namespace_len(all[i])) : NULL;
+		char *ns = resource->namespaced ? mem_strndup(o->key, entry_namespace_len(o)) : NULL;
 		_cleanup_free_ char *key = str_printf("%s/%s", str_eq(kind, "Role") && ns ? ns : "", name);
 		const struct role *role = map_get(r->roles, key);
 		if (!role) {
@@ -153,7 +152,7 @@ static void compile_bindings(struct rbac *r, const struct registry *g, const cha
 		MEM_GROW(r->bindings, r->cap, r->count + 1);
 		struct binding *b = &r->bindings[r->count++];
 		*b = (struct binding){ .ns = ns, .role = role };
-		_cleanup_free_ char *by = str_printf("RBAC: allowed by %s \"%s%s%s\" of %s \"%s\"", resource->kind, entry_name(all[i]),
+		_cleanup_free_ char *by = str_printf("RBAC: allowed by %s \"%s%s%s\" of %s \"%s\"", resource->kind, entry_name(o),
 						     ns ? "/" : "", ns ? ns : "", kind, name);
 		json_array_foreach(json_object_get(v, "subjects"), j, s)
 			binding_subject(b, s, ns, by);

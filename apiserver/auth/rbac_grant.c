@@ -97,18 +97,18 @@ static void ask_role(struct grant *k, const json_t *role, unsigned depth)
 {
 	enum { MAX_DEPTH = 4 };
 	const struct schema_resource *clusterroles = schema_resource_find(GROUP, "v1", "clusterroles");
-	size_t i, j, n;
+	size_t i;
 	json_t *v;
 	json_array_foreach(json_object_get(role, "rules"), i, v)
 		ask_rule(k, v);
 	if (i || depth > MAX_DEPTH)
 		return;
-	struct store_object **all = store_objects(k->g->store, clusterroles->id, &n);
 	json_array_foreach(json_at(role, "aggregationRule.clusterRoleSelectors"), i, v) {
 		struct selector *s = selector_from_label_selector(v, NULL);
-		for (j = 0; s && j < n; j++)
-			if (selector_matches(s, all[j]->labels)) {
-				_cleanup_json_ json_t *other = entry_parse(all[j]);
+		struct store_iter it = store_iterate(k->g->store, clusterroles->id, NULL);
+		for (struct store_object *o; s && (o = store_next(&it));)
+			if (selector_matches(s, o->labels)) {
+				_cleanup_json_ json_t *other = entry_parse(o);
 				ask_role(k, other, depth + 1);
 			}
 		selector_free(s);

@@ -14,11 +14,10 @@ static void write_objects(const struct registry *g)
 	for (size_t i = 0; i < schema_resource_count(); i++) {
 		const struct schema_resource *r = schema_resource_at(i);
 		_cleanup_strbuf_ struct strbuf labels = { 0 }, old = { 0 };
-		size_t count;
 		/* Views of another resource's objects, and kinds that are never stored, have none of their own. */
 		if (r->storage_id != r->id || !r->list_message || !(r->verbs & VERB_WATCH))
 			continue;
-		store_objects(g->store, r->id, &count);
+		size_t count = store_count(g->store, r->id);
 		metrics_label(&labels, "group", r->group);
 		metrics_label(&labels, "resource", r->plural);
 		metrics_gauge_set("apiserver_resource_objects",

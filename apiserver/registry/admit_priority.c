@@ -8,11 +8,10 @@ enum { DEFAULT_TOLERATION_S = 300 };
 /* The class of pods that name none: of several the one with the lowest value. Own, NULL: there is none. */
 static json_t *default_class(struct registry *g)
 {
-	size_t n;
-	struct store_object **all = store_objects(g->store, g->priorityclasses->id, &n);
+	struct store_iter it = store_iterate(g->store, g->priorityclasses->id, NULL);
 	json_t *best = NULL;
-	for (size_t i = 0; i < n; i++) {
-		json_t *v = entry_parse_shared(all[i]);
+	for (struct store_object *o; (o = store_next(&it));) {
+		json_t *v = entry_parse_shared(o);
 		if (json_bool(v, "globalDefault", false) && (!best || json_int(v, "value", 0) < json_int(best, "value", 0))) {
 			json_decref(best);
 			best = v;

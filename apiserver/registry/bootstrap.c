@@ -105,12 +105,9 @@ static void renew_lease(struct registry *g)
 static void server_addresses(struct registry *g, struct strlist *ret)
 {
 	const char *own = g->options.advertise_address;
-	size_t n, at;
-	struct store_object **all = store_objects(g->store, g->leases->id, &n);
-	for (at = store_lower_bound(g->store, g->leases->id, "kube-system/apiserver-"); at < n; at++) {
-		if (!str_starts(all[at]->key, "kube-system/apiserver-"))
-			break;
-		_cleanup_json_ json_t *lease = entry_parse(all[at]);
+	struct store_iter it = store_iterate(g->store, g->leases->id, "kube-system/apiserver-");
+	for (struct store_object *o; (o = store_next(&it));) {
+		_cleanup_json_ json_t *lease = entry_parse(o);
 		const char *address = json_str_or(lease, "spec.holderIdentity", ""), *renewed = json_str(lease, "spec.renewTime");
 		int64_t when = 0; /* µs */
 		struct ip_addr ip;

@@ -11,10 +11,9 @@ static char *default_class(struct registry *g, const struct schema_resource *cla
 {
 	_cleanup_free_ char *created = NULL;
 	char *best = NULL;
-	size_t n;
-	struct store_object **o = store_objects(g->store, classes->id, &n);
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_json_ json_t *class = entry_parse_shared(o[i]);
+	struct store_iter it = store_iterate(g->store, classes->id, NULL);
+	for (struct store_object *o; (o = store_next(&it));) {
+		_cleanup_json_ json_t *class = entry_parse_shared(o);
 		const char *is = json_string_value(json_object_get(json_at(class, "metadata.annotations"), annotation));
 		const char *since = json_str_or(class, "metadata.creationTimestamp", "");
 		if (!str_eq(is, "true") || (best && strcmp(since, created) <= 0))

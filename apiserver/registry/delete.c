@@ -394,8 +394,7 @@ void verb_deletecollection(struct call *c)
 	struct filter f = { 0 };
 	_cleanup_err_ struct err err = { 0 };
 	struct collection *k;
-	size_t n;
-	struct store_object **all;
+	struct store_object *found;
 	json_t *status = delete_options_read(c, &o);
 	if (!status && filter_compile(c->r, c->u.ns, NULL, query_get(&c->q, "labelSelector"), query_get(&c->q, "fieldSelector"), &f,
 				      &err) < 0)
@@ -407,14 +406,11 @@ void verb_deletecollection(struct call *c)
 	k = mem_new(struct collection);
 	k->call = call_ref(c);
 	k->waiting = 1;
-	all = store_objects(c->g->store, c->storage->id, &n);
-	k->objects = mem_new_n(struct store_object *, n + 1);
-	for (size_t i = 0; i < n; i++) {
-		struct store_object *latest;
+	struct store_iter it = filter_iterate(&f, c->g->store, c->storage->id);
+	k->objects = mem_new_n(struct store_object *, store_iter_left(&it) + 1);
+	while ((found = filter_next(&f, &it))) {
+		struct store_object *latest = store_latest(c->g->store, c->storage->id, found->key);
 		bool gone;
-		if (!filter_matches(&f, all[i]))
-			continue;
-		latest = store_latest(c->g->store, c->storage->id, all[i]->key);
 		if (!latest)
 			continue;
 		k->waiting++;

@@ -125,6 +125,20 @@ static json_t *labels_of(const json_t *object)
 	return json_incref(*slot);
 }
 
+/* What a selector can ask of it, in short. */
+static struct store_object *sign(struct store_object *o)
+{
+	const char *const *fields = entry_field_labels(schema_resource_at(o->resource));
+	const char *key, *field = o->fields;
+	json_t *value;
+	o->signature = signature_name(entry_name(o));
+	json_object_foreach(o->labels, key, value)
+		o->signature |= signature_label(key, json_is_string(value) ? json_string_value(value) : "");
+	for (; field && *fields; fields++, field += strlen(field) + 1)
+		o->signature |= signature_field(field);
+	return o;
+}
+
 static void write_metadata(struct strbuf *b, json_t *metadata, uint64_t revision)
 {
 	static const char *const order[] = { "name", "generateName", "namespace", "uid", "resourceVersion", "generation",
@@ -177,8 +191,8 @@ struct store_object *entry_make(const struct schema_resource *storage, const cha
 	if (value)
 		write_member(&b, "status", value);
 	strbuf_addc(&b, '}');
-	return store_object_new(storage->id, key, revision, bytes_new(b.data, b.len), head, meta_off, meta_len,
-				labels_of(object), fields_of(storage, object));
+	return sign(store_object_new(storage->id, key, revision, bytes_new(b.data, b.len), head, meta_off, meta_len,
+				     labels_of(object), fields_of(storage, object)));
 }
 
 struct store_object *entry_restore(uint16_t resource, const char *key, uint64_t revision, struct bytes *json,
@@ -190,8 +204,8 @@ struct store_object *entry_restore(uint16_t resource, const char *key, uint64_t 
 		bytes_unref(json);
 		return NULL;
 	}
-	return store_object_new(resource, key, revision, json, head_len, meta_off, meta_len, labels_of(object),
-				fields_of(schema_resource_at(resource), object));
+	return sign(store_object_new(resource, key, revision, json, head_len, meta_off, meta_len, labels_of(object),
+				     fields_of(schema_resource_at(resource), object)));
 }
 
 /* The resource whose version a value is written in; NULL: there is none. */
@@ -254,9 +268,9 @@ struct store_object *entry_at(struct store_object *o, uint64_t revision)
 	struct bytes *text = text_with(o, revision, &change);
 	for (; o->fields && *labels; labels++)
 		end += strlen(end) + 1;
-	return store_object_new(o->resource, o->key, revision, text, o->head_len, o->meta_off,
-				(uint32_t)((int64_t)o->meta_len + change), json_incref(o->labels),
-				o->fields ? mem_dup(o->fields, (size_t)(end - o->fields)) : NULL);
+	return sign(store_object_new(o->resource, o->key, revision, text, o->head_len, o->meta_off,
+				     (uint32_t)((int64_t)o->meta_len + change), json_incref(o->labels),
+				     o->fields ? mem_dup(o->fields, (size_t)(end - o->fields)) : NULL));
 }
 
 json_t *entry_parse(const struct store_object *o)

@@ -11,13 +11,13 @@ enum { EXPIRE_AT_ONCE = 1000 };
 void events_expire_minute(struct registry *g)
 {
 	uint64_t *slot = &g->minutes[g->minute_count % EVENTS_TTL_MINUTES], floor = *slot;
-	size_t n, removed = 0;
-	struct store_object **all = store_objects(g->store, g->events->id, &n);
+	size_t removed = 0;
 	*slot = store_revision(g->store);
 	if (g->minute_count++ < EVENTS_TTL_MINUTES)
 		return;
-	for (size_t i = 0; i < n && removed < EXPIRE_AT_ONCE; i++) {
-		struct store_object *latest = all[i]->revision <= floor ? store_latest(g->store, g->events->id, all[i]->key) : NULL;
+	struct store_iter it = store_iterate(g->store, g->events->id, NULL);
+	for (struct store_object *o; removed < EXPIRE_AT_ONCE && (o = store_next(&it));) {
+		struct store_object *latest = o->revision <= floor ? store_latest(g->store, g->events->id, o->key) : NULL;
 		if (!latest || latest->revision > floor)
 			continue;
 		_cleanup_json_ json_t *v = entry_parse(latest);

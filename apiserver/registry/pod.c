@@ -125,12 +125,10 @@ static json_t *too_many(const char *pdb, const char *fmt, ...)
 static json_t *find_budget(struct registry *g, const struct store_object *pod, const json_t *value, struct store_object **ret,
 			   json_t **ret_value)
 {
-	size_t n, ns_len = entry_namespace_len(pod);
-	struct store_object **all = store_objects(g->store, g->pdbs->id, &n);
-	for (size_t i = 0; i < n && json_object_size(object_labels(value)); i++) {
-		if (strncmp(all[i]->key, pod->key, ns_len + 1) != 0)
-			continue;
-		struct store_object *latest = store_latest(g->store, g->pdbs->id, all[i]->key);
+	_cleanup_free_ char *prefix = mem_strndup(pod->key, entry_namespace_len(pod) + 1);
+	struct store_iter it = store_iterate(g->store, g->pdbs->id, prefix);
+	for (struct store_object *o; json_object_size(object_labels(value)) && (o = store_next(&it));) {
+		struct store_object *latest = store_latest(g->store, g->pdbs->id, o->key);
 		json_t *v = latest ? entry_parse(latest) : NULL;
 		struct selector *s = v ? selector_from_label_selector(json_at(v, "spec.selector"), NULL) : NULL;
 		bool covers = s && selector_matches(s, pod->labels);

@@ -124,13 +124,13 @@ static void warn_of_pods(struct registry *g, struct call *c, const json_t *ns, c
 {
 	enum pod_security_level level;
 	_cleanup_free_ char *text = level_of(ns, "enforce", &level), *prefix = str_printf("%s/", name);
-	size_t n, seen = 0, all_of_it = 0;
-	struct store_object **all = store_objects(g->store, g->pods->id, &n);
+	struct store_iter it = store_iterate(g->store, g->pods->id, prefix);
+	size_t seen = 0, all_of_it = 0;
 	struct map *found = map_new(free);
-	for (size_t i = store_lower_bound(g->store, g->pods->id, prefix); i < n && str_starts(all[i]->key, prefix); i++) {
+	for (struct store_object *o; (o = store_next(&it));) {
 		if (all_of_it++ >= CHECKED_PODS)
 			continue;
-		_cleanup_json_ json_t *pod = entry_parse(all[i]);
+		_cleanup_json_ json_t *pod = entry_parse(o);
 		_cleanup_strbuf_ struct strbuf why = { 0 };
 		seen++;
 		if (pod_security_reasons(level, json_object_get(pod, "metadata"), json_object_get(pod, "spec"), &why))
@@ -138,7 +138,7 @@ static void warn_of_pods(struct registry *g, struct call *c, const json_t *ns, c
 		struct violators *v = map_get(found, why.data);
 		if (!v) {
 			v = mem_new(struct violators);
-			v->first = entry_name(all[i]); /* keys are in order */
+			v->first = entry_name(o); /* keys are in order */
 			map_set(found, why.data, v);
 		}
 		v->count++;

@@ -55,23 +55,19 @@ void quotas_free(struct quotas *q)
 	free(q);
 }
 
-/* The objects of a resource in a namespace: from *ret_first on, so many. */
-static size_t in_namespace(const struct registry *g, const struct schema_resource *r, const char *ns, struct store_object ***ret_first)
+static struct store_iter in_namespace(const struct registry *g, const struct schema_resource *r, const char *ns)
 {
-	_cleanup_free_ char *from = str_printf("%s/", ns), *to = str_printf("%s0", ns); /* '0' follows '/' */
-	size_t n, a = store_lower_bound(g->store, r->id, from), b = store_lower_bound(g->store, r->id, to);
-	*ret_first = store_objects(g->store, r->id, &n) + a;
-	return b - a;
+	_cleanup_free_ char *prefix = str_printf("%s/", ns);
+	return store_iterate(g->store, r->id, prefix);
 }
 
 /* ---- counting */
 
 static void count_resource(struct registry *g, const json_t *quota, const struct schema_resource *r, const char *ns, json_t *used)
 {
-	struct store_object **o;
-	size_t n = in_namespace(g, r, ns, &o);
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_json_ json_t *v = entry_parse(o[i]);
+	struct store_iter it = in_namespace(g, r, ns);
+	for (struct store_object *o; (o = store_next(&it));) {
+		_cleanup_json_ json_t *v = entry_parse(o);
 		if (!quota_selects(quota, r, v))
 			continue;
 		_cleanup_json_ json_t *usage = quota_usage(r, v);
@@ -104,12 +100,11 @@ static void put_status(struct registry *g, const struct quotas *q, struct store_
 static void recount(struct quotas *q, const char *ns)
 {
 	struct registry *g = q->g;
-	struct store_object **o;
-	size_t n = in_namespace(g, q->quotas, ns, &o);
-	/* The array is the store's and moves with writes. */
+	struct store_iter it = in_namespace(g, q->quotas, ns);
+	/* The store's index moves with writes. */
 	_cleanup_strlist_ struct strlist keys = { 0 };
-	for (size_t i = 0; i < n; i++)
-		strlist_add(&keys, o[i]->key);
+	for (struct store_object *o; (o = store_next(&it));)
+		strlist_add(&keys, o->key);
 	for (size_t i = 0; i < keys.count; i++) {
 		struct store_object *latest = store_latest(g->store, q->quotas->id, keys.items[i]);
 		if (!latest)
@@ -141,14 +136,11 @@ static void on_timer(uv_timer_t *t)
 void quotas_changed(struct quotas *q, const struct store_object *object)
 {
 	const struct schema_resource *r = schema_resource_at(object->resource);
-	struct store_object **o;
-	size_t n;
-	store_objects(q->g->store, q->quotas->id, &n);
-	if (!n || !r->namespaced)
+	if (!store_count(q->g->store, q->quotas->id) || !r->namespaced)
 		return;
 	_cleanup_free_ char *ns = mem_strndup(object->key, entry_namespace_len(object));
-	n = in_namespace(q->g, q->quotas, ns, &o);
-	if (!n || (r == q->quotas && map_has(q->dirty, ns)))
+	struct store_iter quotas = in_namespace(q->g, q->quotas, ns);
+	if (!store_iter_left(&quotas) || (r == q->quotas && map_has(q->dirty, ns)))
 		return;
 	map_set(q->dirty, ns, q);
 	if (!uv_is_active((uv_handle_t *)q->timer))
@@ -159,10 +151,11 @@ void quotas_changed(struct quotas *q, const struct store_object *object)
 
 void limits_default(struct quotas *q, const struct schema_resource *storage, const char *ns, json_t *object)
 {
-	struct store_object **o;
-	size_t n = storage == q->g->pods ? in_namespace(q->g, q->ranges, ns, &o) : 0;
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_json_ json_t *range = entry_parse(o[i]);
+	if (storage != q->g->pods)
+		return;
+	struct store_iter it = in_namespace(q->g, q->ranges, ns);
+	for (struct store_object *o; (o = store_next(&it));) {
+		_cleanup_json_ json_t *range = entry_parse(o);
 		limits_default_pod(range, object);
 	}
 }
@@ -170,11 +163,12 @@ void limits_default(struct quotas *q, const struct schema_resource *storage, con
 json_t *limits_check(struct quotas *q, const struct schema_resource *storage, const char *ns, const json_t *object)
 {
 	struct registry *g = q->g;
-	struct store_object **o;
 	_cleanup_strlist_ struct strlist errors = { 0 };
-	size_t n = storage == g->pods || storage == q->claims ? in_namespace(g, q->ranges, ns, &o) : 0;
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_json_ json_t *range = entry_parse(o[i]);
+	if (storage != g->pods && storage != q->claims)
+		return NULL;
+	struct store_iter it = in_namespace(g, q->ranges, ns);
+	for (struct store_object *o; (o = store_next(&it));) {
+		_cleanup_json_ json_t *range = entry_parse(o);
 		if (storage == q->claims)
 			limits_check_claim(range, object, &errors);
 		else
@@ -239,15 +233,17 @@ static json_t *judge(struct quotas *q, struct store_object *o, const struct sche
 json_t *quota_admit(struct quotas *q, const struct schema_resource *r, const char *ns, const json_t *old, const json_t *object,
 		    bool dry_run)
 {
-	struct store_object **o;
-	size_t n = r->namespaced ? in_namespace(q->g, q->quotas, ns, &o) : 0, count_taken = 0;
+	if (!r->namespaced)
+		return NULL;
+	struct store_iter it = in_namespace(q->g, q->quotas, ns);
+	size_t n = store_iter_left(&it), count_taken = 0;
 	if (!n)
 		return NULL;
 	_cleanup_json_ json_t *more = growth(r, old, object);
 	_cleanup_free_ struct taken *taken = mem_new_n(struct taken, n);
 	json_t *status = NULL;
-	for (size_t i = 0; i < n && !status && json_object_size(more); i++) {
-		status = judge(q, o[i], r, ns, object, more, &taken[count_taken]);
+	for (struct store_object *o; !status && json_object_size(more) && (o = store_next(&it));) {
+		status = judge(q, o, r, ns, object, more, &taken[count_taken]);
 		count_taken += taken[count_taken].quota != NULL;
 	}
 	/* All have room, or none is changed. */

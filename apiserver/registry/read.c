@@ -56,41 +56,35 @@ static int by_key(const void *a, const void *b)
 	return strcmp((*(struct store_object *const *)a)->key, (*(struct store_object *const *)b)->key);
 }
 
-static bool in_namespace(const struct filter *f, const struct store_object *o)
+/* As things are now: up to `most` behind `start`. Returns how many objects were not looked at. */
+static size_t collect_now(const struct registry *g, const struct schema_resource *storage, const struct filter *f, const char *start,
+			  size_t most, struct objects *out)
 {
-	size_t len = f->ns ? strlen(f->ns) : 0;
-	return !len || (strncmp(o->key, f->ns, len) == 0 && o->key[len] == '/');
+	struct store_iter it = filter_iterate(f, g->store, storage->id);
+	struct store_object *o;
+	if (start)
+		store_iter_after(&it, start);
+	while (out->count < most && (o = filter_next(f, &it)))
+		objects_add(out, o);
+	return store_iter_left(&it);
 }
 
-/* Everything the filter wants, in order, as it was at `revision` (the window reaches back that far). */
-static void collect(const struct registry *g, const struct schema_resource *storage, const struct filter *f, uint64_t revision,
-		    struct objects *out)
+/* Everything the filter wants, as it was before the changes from `since` on. */
+static void collect_earlier(const struct registry *g, const struct schema_resource *storage, const struct filter *f,
+			    const struct watch_event *since, struct objects *out)
 {
-	size_t n, at = 0;
-	struct store_object **all = store_objects(g->store, storage->id, &n);
-	const struct watch_event *since = watch_hub_after(g->hub, storage->id, revision);
-	struct map *before = since ? map_new(NULL) : NULL; /* changed since: the state before, or `before` itself for none */
+	struct store_iter it = filter_iterate(f, g->store, storage->id);
+	struct map *before = map_new(NULL); /* changed since: the state before, or `before` itself for none */
 	for (const struct watch_event *e = since; e; e = e->next)
 		if (!map_has(before, e->object->key))
 			map_set(before, e->object->key, e->old ? (void *)e->old : (void *)before);
-	if (f->ns && !since) {
-		_cleanup_free_ char *prefix = str_printf("%s/", f->ns);
-		at = store_lower_bound(g->store, storage->id, prefix);
-	}
-	for (; at < n; at++) {
-		if (before && map_has(before, all[at]->key))
-			continue;
-		if (!since && !in_namespace(f, all[at]))
-			break;
-		if (filter_matches(f, all[at]))
-			objects_add(out, all[at]);
-	}
-	if (!before)
-		return;
+	for (struct store_object *o; (o = filter_next(f, &it));)
+		if (!map_has(before, o->key))
+			objects_add(out, o);
 	const char *key;
 	void *value;
-	size_t it = 0;
-	while (map_next(before, &it, &key, &value))
+	size_t at = 0;
+	while (map_next(before, &at, &key, &value))
 		if (value != before && filter_matches(f, value))
 			objects_add(out, value);
 	if (out->count)
@@ -161,11 +155,18 @@ void verb_list(struct call *c)
 		return;
 	}
 	revision = l.exact ? l.revision : current;
-	collect(g, c->storage, &f, revision, &found);
-	slice(&found, skip_to(&found, l.start), SIZE_MAX);
+	const struct watch_event *since = watch_hub_after(g->hub, c->storage->id, revision);
+	size_t left = 0;
+	if (since) {
+		/* The window reaches back that far. */
+		collect_earlier(g, c->storage, &f, since, &found);
+		slice(&found, skip_to(&found, l.start), SIZE_MAX);
+	} else {
+		left = collect_now(g, c->storage, &f, l.start, l.limit && l.limit < SIZE_MAX ? l.limit + 1 : SIZE_MAX, &found);
+	}
 	if (l.limit && found.count > l.limit) {
 		if (!filter_selects(&f))
-			remaining = (int64_t)(found.count - l.limit);
+			remaining = (int64_t)(found.count - l.limit + left);
 		slice(&found, 0, l.limit);
 		token = list_token(c->storage, (int64_t)revision, found.items[found.count - 1]->key);
 	}

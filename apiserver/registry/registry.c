@@ -61,7 +61,6 @@ int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const st
 {
 	struct store_hooks hooks = { entry_place_name, entry_place_find, entry_restore, on_changed, on_committed, on_broken, g,
 		entry_read, entry_at, entry_value, service_claims, g->crypt, measure_storage };
-	size_t n;
 	g->loop = loop;
 	g->options = *o;
 	find_resources(g);
@@ -76,9 +75,9 @@ int registry_open(struct registry *g, uv_loop_t *loop, const char *dir, const st
 	watch_hub_set_store(g->hub, g->store);
 	g->alloc = alloc_new(o);
 	g->quotas = quotas_new(g);
-	struct store_object **services = store_objects(g->store, g->services->id, &n);
-	for (size_t i = 0; i < n; i++)
-		service_changed(g, services[i], NULL, false);
+	struct store_iter it = store_iterate(g->store, g->services->id, NULL);
+	for (struct store_object *service; (service = store_next(&it));)
+		service_changed(g, service, NULL, false);
 	/* Loading parsed everything once; what that took is given back. */
 	malloc_trim(0);
 	return 0;

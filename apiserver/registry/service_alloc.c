@@ -90,10 +90,9 @@ void service_keep(struct alloc_undo *u)
 /* The write may have failed because another API server gave the same address or port first. */
 static void note_all(struct registry *g)
 {
-	size_t n;
-	struct store_object **services = store_objects(g->store, g->services->id, &n);
-	for (size_t i = 0; i < n; i++)
-		service_changed(g, services[i], NULL, false);
+	struct store_iter it = store_iterate(g->store, g->services->id, NULL);
+	for (struct store_object *o; (o = store_next(&it));)
+		service_changed(g, o, NULL, false);
 }
 
 void service_undo(struct registry *g, struct alloc_undo *u)

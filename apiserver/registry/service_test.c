@@ -271,11 +271,11 @@ static unsigned pick(unsigned n)
 /* What the stored Services have: canonical addresses and ports, into the two. */
 static void add_up(const struct fixture *f, struct map *ips, bool *ports)
 {
-	size_t n, k;
+	size_t k;
 	json_t *v;
-	struct store_object **all = store_objects(f->g.store, f->g.services->id, &n);
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_json_ json_t *o = entry_parse(all[i]);
+	struct store_iter it = store_iterate(f->g.store, f->g.services->id, NULL);
+	for (struct store_object *service; (service = store_next(&it));) {
+		_cleanup_json_ json_t *o = entry_parse(service);
 		struct ip_addr a;
 		char text[IP_ADDR_TEXT_SIZE];
 		json_array_foreach(json_at(o, "spec.clusterIPs"), k, v)

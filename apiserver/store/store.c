@@ -50,47 +50,12 @@ struct store_object *store_object_unref(struct store_object *o)
 	return NULL;
 }
 
-static size_t lower_bound(const struct place *p, const char *key)
-{
-	size_t lo = 0, hi = p->count;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (strcmp(p->items[mid]->key, key) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-/* The slot of key, or NULL; *ret_at where it is or would be. */
-static struct store_object **place_find(const struct place *p, const char *key, size_t *ret_at)
-{
-	*ret_at = lower_bound(p, key);
-	return *ret_at < p->count && strcmp(p->items[*ret_at]->key, key) == 0 ? &p->items[*ret_at] : NULL;
-}
-
-static void place_insert(struct place *p, size_t at, struct store_object *o)
-{
-	MEM_GROW(p->items, p->cap, p->count + 1);
-	memmove(&p->items[at + 1], &p->items[at], (p->count - at) * sizeof(*p->items));
-	p->items[at] = o;
-	p->count++;
-}
-
-static void place_remove(struct place *p, size_t at)
-{
-	p->count--;
-	memmove(&p->items[at], &p->items[at + 1], (p->count - at) * sizeof(*p->items));
-}
-
 /* Opening */
 
 void store_load(struct store *s, struct store_object *object)
 {
-	struct place *p = &s->places[object->resource];
-	place_insert(p, lower_bound(p, object->key), object);
 	store_count_form(s, object, 1);
+	store_object_unref(place_put(&s->places[object->resource], object));
 }
 
 struct load {
@@ -236,9 +201,7 @@ bool store_was_empty(const struct store *s)
 
 struct store_object *store_get(const struct store *s, uint16_t resource, const char *key)
 {
-	size_t at;
-	struct store_object **slot = place_find(&s->places[resource], key, &at);
-	return slot ? *slot : NULL;
+	return place_get(&s->places[resource], key);
 }
 
 /* How a write is named on disk. */
@@ -258,15 +221,14 @@ struct store_object *store_latest(const struct store *s, uint16_t resource, cons
 	return store_get(s, resource, key);
 }
 
-struct store_object **store_objects(const struct store *s, uint16_t resource, size_t *ret_count)
+size_t store_count(const struct store *s, uint16_t resource)
 {
-	*ret_count = s->places[resource].count;
-	return s->places[resource].items;
+	return s->places[resource].count;
 }
 
-size_t store_lower_bound(const struct store *s, uint16_t resource, const char *key)
+struct store_iter store_iterate(const struct store *s, uint16_t resource, const char *prefix)
 {
-	return lower_bound(&s->places[resource], key);
+	return place_iterate(&s->places[resource], prefix);
 }
 
 /* A shared store */
@@ -425,24 +387,13 @@ static void commit_work(uv_work_t *work)
 void store_apply(struct store *s, struct store_object *object, bool deleted)
 {
 	struct place *place = &s->places[object->resource];
-	size_t at;
-	struct store_object **slot = place_find(place, object->key, &at), *old = slot ? *slot : NULL;
-	if (deleted) {
-		if (old) {
-			place_remove(place, at);
-			store_count_form(s, old, -1);
-			s->hooks.changed(STORE_DELETED, object, old, s->hooks.user);
-		}
-	} else if (old) {
-		*slot = store_object_ref(object);
+	struct store_object *old = deleted ? place_take(place, object->key) : place_put(place, store_object_ref(object));
+	if (old)
 		store_count_form(s, old, -1);
+	if (!deleted)
 		store_count_form(s, object, 1);
-		s->hooks.changed(STORE_MODIFIED, object, old, s->hooks.user);
-	} else {
-		place_insert(place, at, store_object_ref(object));
-		store_count_form(s, object, 1);
-		s->hooks.changed(STORE_ADDED, object, NULL, s->hooks.user);
-	}
+	if (!deleted || old)
+		s->hooks.changed(deleted ? STORE_DELETED : old ? STORE_MODIFIED : STORE_ADDED, object, old, s->hooks.user);
 	store_object_unref(old);
 }
 
@@ -523,9 +474,7 @@ static void on_check(uv_check_t *check)
 void store_forget_all(struct store *s)
 {
 	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++) {
-		for (size_t j = 0; j < s->places[i].count; j++)
-			store_object_unref(s->places[i].items[j]);
-		s->places[i].count = 0;
+		place_clear(&s->places[i]);
 		if (s->places[i].by_form)
 			memset(s->places[i].by_form, 0, s->places[i].by_form_cap * sizeof(*s->places[i].by_form));
 	}
@@ -555,10 +504,8 @@ void store_close(struct store *s)
 	if (s->engine)
 		s->engine = engine_close(s->engine);
 	store_forget_all(s);
-	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++) {
-		free(s->places[i].items);
+	for (size_t i = 0; i < STORE_MAX_RESOURCES; i++)
 		free(s->places[i].by_form);
-	}
 	s->unreadable = map_free(s->unreadable);
 	s->latest = map_free(s->latest);
 	free(TAKE(s->dir));

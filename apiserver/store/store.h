@@ -15,6 +15,7 @@
 
 #include "apiserver/crypt/crypt.h"
 #include "apiserver/store/etcd.h"
+#include "apiserver/store/signature.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -28,6 +29,7 @@ struct store_object {
 	struct bytes *json;          /* the whole object, resourceVersion included; starts {"kind":..,"apiVersion":..,"metadata": */
 	uint32_t head_len;           /* bytes before "metadata", so that {"metadata" + rest is an item of a list */
 	uint32_t meta_off, meta_len; /* the value of "metadata" in json */
+	uint64_t signature;          /* of labels, fields and name (signature.h), given by the owner; 0: nothing can be selected by it */
 	json_t *labels;              /* NULL without */
 	char *fields;                /* values of the resource's field labels, each NUL-terminated; NULL without */
 	char key[];                  /* "namespace/name" or "name" */
@@ -90,10 +92,24 @@ bool store_was_empty(const struct store *s);           /* nothing was there when
 struct store_object *store_get(const struct store *s, uint16_t resource, const char *key); /* borrow; NULL */
 /* With writes not yet durable: what the next write of this key has to be based on. Borrow; NULL. */
 struct store_object *store_latest(const struct store *s, uint16_t resource, const char *key);
-/* Objects of a resource in order of their keys: the array and its length, borrowed, valid until control returns to the loop. */
-struct store_object **store_objects(const struct store *s, uint16_t resource, size_t *ret_count);
-/* The first index whose key is >= key. */
-size_t store_lower_bound(const struct store *s, uint16_t resource, const char *key);
+size_t store_count(const struct store *s, uint16_t resource); /* of objects */
+
+/* A walk over objects of a resource in order of their keys. Valid until control returns to the loop, as are the objects (borrow). */
+struct place;
+struct store_iter {
+	const struct place *place;
+	size_t chunk, at;         /* the next one */
+	size_t end_chunk, end_at; /* behind the last one */
+};
+/* Those whose keys begin with prefix; NULL or "": all. prefix is not needed afterwards. */
+struct store_iter store_iterate(const struct store *s, uint16_t resource, const char *prefix);
+/* Leaves out those up to key, itself included. */
+void store_iter_after(struct store_iter *it, const char *key);
+/* How many are still to come. Touches no object. */
+size_t store_iter_left(const struct store_iter *it);
+struct store_object *store_next(struct store_iter *it); /* NULL at the end */
+/* The next one whose signature has what is wanted; the others are not touched. */
+struct store_object *store_next_wanted(struct store_iter *it, const struct signature_want *want);
 
 /* Encryption at rest. A value that its key does not open is neither shown nor replaced nor removed. */
 

@@ -4,6 +4,7 @@
 #define KEELSON_APISERVER_STORE_STORE_INTERNAL_H
 
 #include "apiserver/store/engine.h"
+#include "apiserver/store/place.h"
 #include "apiserver/store/store.h"
 #include "base/str.h"
 
@@ -46,13 +47,6 @@ struct pending {
 	int64_t deadline_ms;
 	uint64_t number;                   /* in the order of acceptance */
 	struct shared *shared;
-};
-
-struct place {
-	struct store_object **items; /* sorted by key */
-	size_t count, cap;
-	uint32_t *by_form; /* how many are stored in which form */
-	size_t by_form_cap;
 };
 
 /* A value that could not be read. */

@@ -74,6 +74,32 @@ static int compile_fields(const struct schema_resource *view, const char *text, 
 	return rc;
 }
 
+static void want_labels(const struct selector *labels, struct signature_want *w)
+{
+	const struct strlist *values;
+	const char *key;
+	for (size_t it = 0; selector_next_needed(labels, &it, &key, &values);) {
+		w->all |= signature_label_key(key);
+		if (values && values->count == 1)
+			w->all |= signature_label(key, values->items[0]);
+		else if (values && values->count <= SIGNATURE_MAX_ANY && !w->any_count) /* the first list of values; what is left is compared */
+			for (size_t i = 0; i < values->count; i++)
+				w->any[w->any_count++] = signature_label(key, values->items[i]);
+	}
+}
+
+/* Selectors that say what an object has not cannot be told from a signature. */
+static void want(struct filter *f)
+{
+	if (f->name)
+		f->want.all |= signature_name(f->name);
+	if (f->labels)
+		want_labels(f->labels, &f->want);
+	for (size_t i = 0; i < f->field_count; i++)
+		if (!f->fields[i].negate && f->fields[i].field >= 0)
+			f->want.all |= signature_field(f->fields[i].value);
+}
+
 int filter_compile(const struct schema_resource *view, const char *ns, const char *name, const char *label_text,
 		   const char *field_text, struct filter *ret, struct err *err)
 {
@@ -92,6 +118,7 @@ int filter_compile(const struct schema_resource *view, const char *ns, const cha
 		filter_done(&f);
 		return rc;
 	}
+	want(&f);
 	*ret = f;
 	return 0;
 }
@@ -136,6 +163,24 @@ bool filter_matches(const struct filter *f, const struct store_object *o)
 		if (!field_matches(&f->fields[i], o))
 			return false;
 	return true;
+}
+
+struct store_iter filter_iterate(const struct filter *f, const struct store *s, uint16_t resource)
+{
+	_cleanup_free_ char *prefix = NULL;
+	if (f->ns)
+		prefix = str_printf("%s/%s", f->ns, f->name ? f->name : "");
+	else if (f->name && !schema_resource_at(resource)->namespaced)
+		prefix = mem_strdup(f->name);
+	return store_iterate(s, resource, prefix);
+}
+
+struct store_object *filter_next(const struct filter *f, struct store_iter *it)
+{
+	struct store_object *o;
+	while ((o = store_next_wanted(it, &f->want)) && !filter_matches(f, o))
+		;
+	return o;
 }
 
 bool filter_selects(const struct filter *f)

@@ -321,20 +321,12 @@ void watch_peer_drained(struct watcher *w)
 
 static void take_snapshot(struct watcher *w)
 {
-	size_t n, at = 0;
-	struct store_object **all = store_objects(w->hub->store, w->resource, &n);
-	size_t cap = 0, ns_len = w->filter.ns ? strlen(w->filter.ns) : 0;
-	if (ns_len) {
-		_cleanup_free_ char *prefix = str_printf("%s/", w->filter.ns);
-		at = store_lower_bound(w->hub->store, w->resource, prefix);
-	}
-	for (; at < n; at++) {
-		if (ns_len && (strncmp(all[at]->key, w->filter.ns, ns_len) != 0 || all[at]->key[ns_len] != '/'))
-			break;
-		if (!filter_matches(&w->filter, all[at]))
-			continue;
+	struct store_iter it = filter_iterate(&w->filter, w->hub->store, w->resource);
+	struct store_object *o;
+	size_t cap = 0;
+	while ((o = filter_next(&w->filter, &it))) {
 		MEM_GROW(w->snapshot, cap, w->count + 1);
-		w->snapshot[w->count++] = store_object_ref(all[at]);
+		w->snapshot[w->count++] = store_object_ref(o);
 	}
 	w->from = store_revision(w->hub->store);
 }

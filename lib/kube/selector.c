@@ -480,6 +480,21 @@ bool selector_matches_everything(const struct selector *s)
 	return !s->nothing && !s->count;
 }
 
+bool selector_next_needed(const struct selector *s, size_t *it, const char **ret_key, const struct strlist **ret_values)
+{
+	while (*it < s->count) {
+		const struct requirement *q = &s->items[(*it)++];
+		bool equal = q->op == OP_IN || q->op == OP_EQUALS;
+
+		if (!equal && q->op != OP_EXISTS && q->op != OP_GREATER && q->op != OP_LESS)
+			continue;
+		*ret_key = q->key;
+		*ret_values = equal ? &q->values : NULL;
+		return true;
+	}
+	return false;
+}
+
 void selector_write(const struct selector *s, struct strbuf *out)
 {
 	static const char *const ops[OP_MAX] = { [OP_IN] = " in ",    [OP_NOT_IN] = " notin ", [OP_EQUALS] = "=",

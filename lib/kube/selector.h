@@ -18,6 +18,9 @@ struct selector *selector_free(struct selector *s);
 DEFINE_CLEANUP(struct selector *, selector_free)
 bool selector_matches(const struct selector *s, const json_t *labels); /* labels may be NULL */
 bool selector_matches_everything(const struct selector *s);
+/* The next requirement, from *it (0 at first) on, that only labels with *ret_key meet, with one of *ret_values (NULL: whichever). Borrow.
+ * False: there are no more. */
+bool selector_next_needed(const struct selector *s, size_t *it, const char **ret_key, const struct strlist **ret_values);
 void selector_write(const struct selector *s, struct strbuf *out);     /* canonical text */
 
 /* Field selectors: "metadata.name=x,status.phase!=Running". get returns the field's value for the object or NULL when
