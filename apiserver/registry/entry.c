@@ -231,8 +231,10 @@ struct store_object *entry_read(uint16_t resource, const char *key, uint64_t rev
 	if (!json_is_object(object) || !json_is_object(json_object_get(object, "metadata")))
 		return NULL;
 	view = view_of(storage, object);
-	if (!view)
+	/* Whoever wrote it may have left out what is filled in when Kubernetes decodes. */
+	if (!view || codec_normalize(view->message, object, NULL, &err) < 0)
 		return NULL;
+	defaults_apply(view, object);
 	convert_object(view, storage, object);
 	return entry_make(storage, key, revision, object);
 }

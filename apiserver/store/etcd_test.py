@@ -190,7 +190,7 @@ def test_foreign():
         code, seen = call("b", "GET", url + "/" + name)
         _, all_of_them = call("a", "GET", url)
         count += 1
-        if code != 200 or seen["kind"] != kind or seen["apiVersion"] != version or seen["metadata"].get("labels") != {"from": "elsewhere"} or \
+        if code != 200 or seen["kind"] != kind or seen["apiVersion"] != version or (seen["metadata"].get("labels") or {}).get("from") != "elsewhere" or \
                 seen["metadata"]["creationTimestamp"] != "2026-01-01T00:00:00Z" or seen["metadata"].get("namespace") != space or \
                 name not in [i["metadata"]["name"] for i in all_of_them.get("items", [])]:
             wrong.append((full, version, code, seen))
@@ -216,6 +216,13 @@ def test_foreign():
     check(call("a", "GET", MAPS + "/json")[1]["data"] == {"k": "v", "l": "w"} and call("a", "GET", MAPS + "/broken")[0] == 404,
           "JSON that others write is read, what is not readable is left alone")
     etcdctl("del", "/registry/configmaps/default/broken")
+    secret = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "bare", "namespace": "default", "uid": "6f5c7f3e-0000-4000-8000-00000000abce",
+              "creationTimestamp": "2026-01-01T00:00:00Z"}, "data": {"k": "dg=="}}
+    etcdctl("put", "/registry/secrets/default/bare", stdin=json.dumps(secret).encode())
+    _, seen = call("a", "GET", "/api/v1/namespaces/default/secrets/bare")
+    check(seen.get("type") == "Opaque", "what they leave out is filled in")
+    check(call("a", "PUT", "/api/v1/namespaces/default/secrets/bare", seen)[0] == 200, "and what is read can be written")
+    etcdctl("del", "/registry/secrets/default/bare")
 
 
 def pod_template(name, size=0):
