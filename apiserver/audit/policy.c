@@ -241,7 +241,7 @@ static int read_policy(struct audit_policy *p, struct err *err)
 struct audit_policy *audit_policy_parse(const char *text, size_t len, struct err *err)
 {
 	struct audit_policy *p = mem_new(struct audit_policy);
-	p->value = json_or_yaml_parse(text, len, err);
+	p->value = json_or_yaml_parse(text, len, NULL, err);
 	if (!p->value || read_policy(p, err) < 0)
 		return audit_policy_free(p);
 	return p;

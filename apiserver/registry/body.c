@@ -158,10 +158,10 @@ json_t *body_object(struct call *c, const struct schema_resource *r, json_t **re
 	return NULL;
 }
 
-json_t *body_value(struct call *c, const char *what, json_t **ret)
+json_t *body_value(struct call *c, const char *what, struct strlist *dup_keys, json_t **ret)
 {
 	_cleanup_err_ struct err err = { 0 };
-	json_t *v = json_or_yaml_parse(c->body, c->body_len, &err);
+	json_t *v = json_or_yaml_parse(c->body, c->body_len, dup_keys, &err);
 	if (!v)
 		return status_bad_request("error decoding %s: %s", what, c->body_len ? err_msg(&err) : "unexpected end of JSON input");
 	*ret = v;

@@ -85,7 +85,7 @@ json_t *delete_options_read(struct call *c, struct delete_options *ret)
 		return status_internal("DeleteOptions has no schema");
 	if (str_empty(c->content_type) || str_eq(c->content_type, "application/json") ||
 	    str_eq(c->content_type, "application/yaml")) {
-		status = body_value(c, "DeleteOptions", &v);
+		status = body_value(c, "DeleteOptions", NULL, &v);
 		if (status)
 			return status;
 		if (json_is_object(v))

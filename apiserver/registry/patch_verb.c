@@ -4,6 +4,7 @@
  * read and the write happen in one turn of the loop, so that a patch without a resourceVersion cannot conflict. An applied
  * configuration (KEP-555) goes the same way, or creates what does not exist.
  */
+#include <ctype.h>
 #include <string.h>
 
 #include "apiserver/auth/authz.h"
@@ -13,7 +14,8 @@
 #include "apiserver/validate/validate.h"
 #include "kube/object.h"
 
-static json_t *apply_patch(struct call *c, const struct schema_kind *kind, const json_t *current, json_t **ret)
+/* twice: of merge patches, what they set twice stands where it does in the object. */
+static json_t *apply_patch(struct call *c, const struct schema_kind *kind, const json_t *current, struct strlist *twice, json_t **ret)
 {
 	_cleanup_err_ struct err err = { 0 };
 	_cleanup_json_ json_t *patch = NULL;
@@ -26,7 +28,7 @@ static json_t *apply_patch(struct call *c, const struct schema_kind *kind, const
 				  "the body of the request was in an unknown format - accepted media types include: "
 				  "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, "
 				  "application/apply-patch+yaml");
-	status = body_value(c, "patch", &patch);
+	status = body_value(c, "patch", json_patch ? NULL : twice, &patch);
 	if (status)
 		return status;
 	if (json_patch)
@@ -56,10 +58,42 @@ static json_t *check_identity(struct call *c, const json_t *patched)
 
 /* ---- server-side apply */
 
+static bool is_json(const char *text, size_t len)
+{
+	size_t i = 0;
+	while (i < len && isspace((unsigned char)text[i]))
+		i++;
+	return i < len && text[i] == '{';
+}
+
+/* A configuration is YAML to Kubernetes, JSON too: keys that are set again are named by their lines. */
+static json_t *report_twice(struct call *c)
+{
+	_cleanup_strlist_ struct strlist lines = { 0 };
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+	if (c->field_validation == FIELD_VALIDATION_IGNORE)
+		return NULL;
+	json_decref(yaml_parse_peer_strict(c->body, c->body_len, &lines, NULL));
+	for (size_t i = 0; i < lines.count; i++) {
+		if (c->field_validation == FIELD_VALIDATION_WARN)
+			call_warn(c, "%s", lines.items[i]);
+		strbuf_addf(&text, "\n  %s", lines.items[i]);
+	}
+	if (!lines.count || c->field_validation != FIELD_VALIDATION_STRICT)
+		return NULL;
+	return status_bad_request("error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:%s", text.data);
+}
+
 /* The configuration, as the client sent it: normalized, nothing defaulted. */
 static json_t *read_config(struct call *c, const struct schema_kind *kind, json_t **ret)
 {
-	json_t *status = body_value(c, "patch", ret);
+	_cleanup_strlist_ struct strlist twice = { 0 };
+	json_t *status = body_value(c, "patch", &twice, ret);
+	/* JSON is read as YAML again only when there is something to name. */
+	if (!status && (twice.count || !is_json(c->body, c->body_len)))
+		status = report_twice(c);
+	if (status)
+		return status;
 	if (!status && (str_empty(json_str(*ret, "kind")) || str_empty(json_str(*ret, "apiVersion"))))
 		return status_bad_request("error decoding patch: an applied configuration needs apiVersion and kind");
 	if (!status)
@@ -116,6 +150,7 @@ void verb_patch(struct call *c)
 {
 	const struct schema_kind *kind = schema_kind_find_gvk(c->r->group, c->r->version, c->r->kind);
 	struct write_options o = { .dry_run = c->dry_run, .user = &c->user, .call = c, .sub = *c->u.sub ? c->u.sub : NULL };
+	_cleanup_strlist_ struct strlist twice = { 0 };
 	_cleanup_json_ json_t *current = NULL, *patched = NULL;
 	struct store_object *latest = NULL;
 	if (str_eq(c->content_type, "application/apply-patch+yaml")) {
@@ -128,10 +163,10 @@ void verb_patch(struct call *c)
 	if (!status) {
 		current = entry_parse(latest);
 		convert_object(c->storage, c->r, current);
-		status = apply_patch(c, kind, current, &patched);
+		status = apply_patch(c, kind, current, &twice, &patched);
 	}
 	if (!status)
-		status = body_check(c, kind, patched, NULL);
+		status = body_check(c, kind, patched, &twice);
 	if (!status)
 		status = check_identity(c, patched);
 	if (!status) {

@@ -102,8 +102,8 @@ json_t *body_object(struct call *c, const struct schema_resource *r, json_t **re
 json_t *body_kind(struct call *c, const struct schema_kind *kind, json_t **ret);
 /* Checks a value (own; replaced in place) against a kind, as if it had been the body. */
 json_t *body_check(struct call *c, const struct schema_kind *kind, json_t *value, struct strlist *dup_keys);
-/* Any JSON or YAML body as a value (patches). */
-json_t *body_value(struct call *c, const char *what, json_t **ret);
+/* Any JSON or YAML body as a value (patches). dup_keys (may be NULL): see json_parse(). */
+json_t *body_value(struct call *c, const char *what, struct strlist *dup_keys, json_t **ret);
 
 /* ---- write.c */
 

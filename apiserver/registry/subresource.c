@@ -74,14 +74,17 @@ static void on_scaled(struct write_result *r, void *user)
 static json_t *wanted_scale(struct call *c, const struct schema_kind *kind, const json_t *present, json_t **ret)
 {
 	_cleanup_json_ json_t *patch = NULL;
+	_cleanup_strlist_ struct strlist twice = { 0 };
 	_cleanup_err_ struct err err = { 0 };
 	json_t *status, *v;
 	if (c->u.verb == API_UPDATE)
 		return body_kind(c, kind, ret);
-	status = body_value(c, "patch", &patch);
+	bool json_patch = str_eq(c->content_type, "application/json-patch+json");
+	/* What a JSON patch sets is not where it stands in the patch. */
+	status = body_value(c, "patch", json_patch ? NULL : &twice, &patch);
 	if (status)
 		return status;
-	if (str_eq(c->content_type, "application/json-patch+json"))
+	if (json_patch)
 		v = patch_json(present, patch, &err);
 	else if (str_eq(c->content_type, "application/merge-patch+json"))
 		v = patch_merge(present, patch, &err);
@@ -93,7 +96,7 @@ static json_t *wanted_scale(struct call *c, const struct schema_kind *kind, cons
 				  "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
 	if (!v)
 		return status_from_err(&err);
-	status = body_check(c, kind, v, NULL);
+	status = body_check(c, kind, v, &twice);
 	if (status)
 		json_decref(v);
 	else

@@ -492,14 +492,14 @@ json_t *json_parse_peer(const char *s, size_t len, struct strlist *dup_paths, st
 	return parse(s, len, JSON_PEER_VALUES, dup_paths, err);
 }
 
-json_t *json_or_yaml_parse(const char *s, size_t len, struct err *err)
+json_t *json_or_yaml_parse(const char *s, size_t len, struct strlist *dup_paths, struct err *err)
 {
 	size_t i = 0;
 
 	while (i < len && isspace((unsigned char)s[i]))
 		i++;
 	if (i < len && (s[i] == '{' || s[i] == '['))
-		return json_parse_peer(s, len, NULL, err);
+		return json_parse_peer(s, len, dup_paths, err);
 	return yaml_parse_peer(s, len, err);
 }
 

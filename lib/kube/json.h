@@ -31,8 +31,8 @@ json_t *yaml_parse_peer(const char *s, size_t len, struct err *err); /* at most 
 json_t *yaml_parse_peer_strict(const char *s, size_t len, struct strlist *dup_lines, struct err *err);
 /* All documents of a stream, in order, empty ones skipped: a JSON array. */
 json_t *yaml_parse_all(const char *s, size_t len, struct err *err);
-/* JSON text when it starts with '{' or '[', else YAML; at most JSON_PEER_VALUES. */
-json_t *json_or_yaml_parse(const char *s, size_t len, struct err *err);
+/* JSON text when it starts with '{' or '[' (dup_paths is for it), else YAML; at most JSON_PEER_VALUES. */
+json_t *json_or_yaml_parse(const char *s, size_t len, struct strlist *dup_paths, struct err *err);
 void json_write(struct strbuf *out, const json_t *v);        /* compact, keys in stored order */
 void json_write_pretty(struct strbuf *out, const json_t *v); /* indent 2, as kubectl -o json */
 void yaml_write(struct strbuf *out, const json_t *v);        /* block style, keys sorted, as sigs.k8s.io/yaml */

@@ -123,7 +123,7 @@ static void json_peer(void **state _unused_)
 	assert_null(json_parse_peer(b.data, b.len, NULL, &err));
 	assert_int_equal(err.http_status, 400);
 	assert_non_null(strstr(err_msg(&err), "too many values"));
-	assert_null(json_or_yaml_parse(b.data, b.len, NULL));
+	assert_null(json_or_yaml_parse(b.data, b.len, NULL, NULL));
 	assert_null(yaml_parse_peer(b.data, b.len, NULL));
 	v = json_parse(b.data, b.len, NULL, NULL);
 	assert_non_null(v);
@@ -296,10 +296,10 @@ static void yaml_without_text(void **state _unused_)
 static void json_or_yaml(void **state _unused_)
 {
 	_cleanup_err_ struct err e = { 0 };
-	_cleanup_json_ json_t *v = json_or_yaml_parse("\n{\"a\":1}", 8, NULL), *y = json_or_yaml_parse("a: 1", 4, NULL);
+	_cleanup_json_ json_t *v = json_or_yaml_parse("\n{\"a\":1}", 8, NULL, NULL), *y = json_or_yaml_parse("a: 1", 4, NULL, NULL);
 
 	assert_true(json_same(v, y));
-	assert_null(json_or_yaml_parse("{a: 1}", 6, &e));
+	assert_null(json_or_yaml_parse("{a: 1}", 6, NULL, &e));
 	assert_true(str_starts(err_msg(&e), "invalid character 'a'"));
 }
 

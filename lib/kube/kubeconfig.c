@@ -142,7 +142,7 @@ int kubeconfig_load(const char *path, struct kubeconfig *ret, struct err *err)
 		err_set(err, -r, "%s", strerror(-r));
 		return err_wrap(err, "read kubeconfig %s", path);
 	}
-	_cleanup_json_ json_t *config = json_or_yaml_parse(text.data ? text.data : "", text.len, err);
+	_cleanup_json_ json_t *config = json_or_yaml_parse(text.data ? text.data : "", text.len, NULL, err);
 
 	r = config ? fill(&k, path, config, err) : -EINVAL;
 	if (r < 0) {
