@@ -201,7 +201,7 @@ func subjectReviews(t *trial) {
 	t.equal("local", local.Status.Allowed, true)
 	_, err = reviews.LocalSubjectAccessReviews(t.ns).Create(t.ctx, &authorizationv1.LocalSubjectAccessReview{ObjectMeta: metav1.ObjectMeta{Namespace: t.ns},
 		Spec: authorizationv1.SubjectAccessReviewSpec{User: "reader", ResourceAttributes: about("default", "get")}}, metav1.CreateOptions{})
-	t.refused("of another namespace", "BadRequest", err)
+	t.refused("of another namespace", "Invalid", err)
 	rules, err := t.as("reader").AuthorizationV1().SelfSubjectRulesReviews().Create(t.ctx, &authorizationv1.SelfSubjectRulesReview{
 		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: t.ns}}, metav1.CreateOptions{})
 	t.must(err)
