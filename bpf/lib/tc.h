@@ -123,12 +123,13 @@ static __always_inline int tc_way_ends(const struct work *w)
 }
 
 /* Whether the flow to the backend chosen may pass the node's stack by, both ways: neither conntrack nor a filter sees any of it then.
- * What the stack might not let through, or not by these links, is left to it. */
+ * What the stack might not let through, or not by these links, is left to it; so are datagrams: their answers may be fragments, which
+ * bridges with br_netfilter put together, and only the stack takes them apart again. */
 static __always_inline int tc_may_be_fast(void *ctx, struct work *w)
 {
 	const struct abi_config *c = config_get();
 	const struct abi_backend *b = &w->chosen.backend;
-	if (!c || !c->pods_ifindex || !(c->flags & ABI_CONFIG_FAST_PATH) || w->inside || w->unwrapped ||
+	if (!c || !c->pods_ifindex || !(c->flags & ABI_CONFIG_FAST_PATH) || w->key.proto != IPPROTO_TCP || w->inside || w->unwrapped ||
 	    !(b->flags & ABI_BACKEND_LOCAL) || !in_pod_range(c, b->addr) || in_pod_range(c, w->key.client) || is_node_addr(w->key.client))
 		return 0;
 	w->to = w->p.t;

@@ -69,18 +69,18 @@ table inet idle { chain f { type filter hook forward priority 0; policy accept; 
 R
 at p1/1 "$TOOL" serve pod 8080 & pids+=($!)
 
-# reaches TEXT WAY: every way of asking, from the client's own address; WAY: through the stack, or past it.
+# reaches TEXT WAY: every way of asking, from the client's own address; WAY: connections go through the stack, or past it.
 reaches() {
 	local before kind node got way
-	before=$(stack)
-	for node in 192.168.50.1 fd00:50::1; do
-		for kind in tcp udp udpc; do
+	way=past
+	for kind in tcp udp udpc; do
+		before=$(stack)
+		for node in 192.168.50.1 fd00:50::1; do
 			got=$(ask $kind $node 30080 2)
 			[ "$(grep -c "^pod saw .*, answered as $node:30080$" <<<"$got")" = 2 ] && ok "$1: $kind to $node" || bad "$1: $kind to $node" "$got"
 		done
+		[ $kind != tcp ] || [ "$(stack)" = "$before" ] || way=stack
 	done
-	way=past
-	[ "$(stack)" = "$before" ] || way=stack
 	[ $way = "$2" ] && ok "$1: $([ $way = past ] && echo past the stack || echo through the stack)" || bad "$1" "$before and $(stack) connections in the stack"
 }
 flow() { # FD KIND: steady questions in the background until FD is closed
