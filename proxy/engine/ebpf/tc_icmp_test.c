@@ -75,13 +75,16 @@ static char *text(const char *fmt, ...)
 				for (uint8_t proto = protocols[i_##proto], once = 1; once; once = 0)             \
 					for (size_t quote = k < 4 ? WHOLE : (v6 ? 40 : 20) + 8; quote; quote = 0)
 
-/* A backend of this node: complaints from outside about its answers, and its own about what came. fast: past the stack. */
+/* A backend of this node: complaints from outside about its answers, and its own about what came. fast: past the stack, which
+ * is for TCP only. */
 static void local(bool fast)
 {
-	struct bpf_program *back = fast ? skel->progs.tc_pods : skel->progs.tc_egress;
-	int verdict = fast ? TC_ACT_REDIRECT : TC_ACT_UNSPEC;
 	EACH_CASE(v6, proto, k, quote)
 	{
+		bool past = fast && proto == IPPROTO_TCP;
+		struct bpf_program *back = past ? skel->progs.tc_pods : skel->progs.tc_egress;
+		int verdict = past ? TC_ACT_REDIRECT : TC_ACT_UNSPEC;
+
 		one_backend(POD1(v6), 8080, proto, ABI_BACKEND_LOCAL);
 		open_flow(skel->progs.tc_ingress, v6, proto, 40000, NODE(v6), 30080);
 		struct packet about = sent(proto, NODE(v6), 30080, CLIENT(v6), 40000);
