@@ -127,6 +127,7 @@ int64_t resources_oom_score_adj(const json_t *pod, const json_t *container, int6
 
 struct sums {
 	int64_t cpu_request, cpu_limit, memory_limit; /* limits: -1 once one is missing */
+	int64_t memory_request_bytes;
 };
 
 static int64_t limit_plus(int64_t sum, int64_t limit)
@@ -144,11 +145,12 @@ static void sums_add(struct sums *s, const json_t *container)
 	s->cpu_request += MAX(resources_milli(container, "requests", "cpu"), (int64_t)0);
 	s->cpu_limit = limit_plus(s->cpu_limit, resources_milli(container, "limits", "cpu"));
 	s->memory_limit = limit_plus(s->memory_limit, resources_milli(container, "limits", "memory"));
+	s->memory_request_bytes += MAX(resources_milli(container, "requests", "memory"), (int64_t)0) / 1000;
 }
 
-void resources_of_pod(const json_t *pod, struct resources_pod *ret)
+/* What all containers need at once, or one init container beside the sidecars before it, if that is more (KEP-753). */
+static struct sums sums_of_pod(const json_t *spec)
 {
-	const json_t *spec = json_object_get(pod, "spec");
 	struct sums sidecars = { 0 }, total = { 0 }, peak = { 0 };
 	json_t *container;
 	size_t i;
@@ -162,45 +164,34 @@ void resources_of_pod(const json_t *pod, struct resources_pod *ret)
 		peak.cpu_request = MAX(peak.cpu_request, running.cpu_request);
 		peak.cpu_limit = limit_max(peak.cpu_limit, running.cpu_limit);
 		peak.memory_limit = limit_max(peak.memory_limit, running.memory_limit);
+		peak.memory_request_bytes = MAX(peak.memory_request_bytes, running.memory_request_bytes);
 		if (str_eq(json_str(container, "restartPolicy"), "Always")) {
 			sidecars = running;
 			sums_add(&total, container);
 		}
 	}
-	ret->cpu_shares = resources_cpu_shares(MAX(total.cpu_request, peak.cpu_request));
-	ret->cpu_quota_us = resources_cpu_quota(limit_max(total.cpu_limit, peak.cpu_limit));
-	ret->memory_bytes = MAX(limit_max(total.memory_limit, peak.memory_limit), (int64_t)0) / 1000;
+	return (struct sums){ .cpu_request = MAX(total.cpu_request, peak.cpu_request),
+			      .cpu_limit = limit_max(total.cpu_limit, peak.cpu_limit),
+			      .memory_limit = limit_max(total.memory_limit, peak.memory_limit),
+			      .memory_request_bytes = MAX(total.memory_request_bytes, peak.memory_request_bytes) };
 }
 
-static void add_request(struct resources_request *sum, const json_t *container)
+void resources_of_pod(const json_t *pod, struct resources_pod *ret)
 {
-	sum->cpu_milli += MAX(resources_milli(container, "requests", "cpu"), (int64_t)0);
-	sum->memory_bytes += MAX(resources_milli(container, "requests", "memory"), (int64_t)0) / 1000;
+	struct sums sums = sums_of_pod(json_object_get(pod, "spec"));
+
+	ret->cpu_shares = resources_cpu_shares(sums.cpu_request);
+	ret->cpu_quota_us = resources_cpu_quota(sums.cpu_limit);
+	ret->memory_bytes = MAX(sums.memory_limit, (int64_t)0) / 1000;
 }
 
 void resources_request_of_pod(const json_t *pod, struct resources_request *ret)
 {
 	const json_t *spec = json_object_get(pod, "spec"), *overhead = json_object_get(spec, "overhead");
-	struct resources_request sidecars = { 0 }, total = { 0 }, peak = { 0 };
-	json_t *container;
-	size_t i;
+	struct sums sums = sums_of_pod(spec);
 
-	json_array_foreach(json_object_get(spec, "containers"), i, container)
-		add_request(&total, container);
-	json_array_foreach(json_object_get(spec, "initContainers"), i, container) {
-		struct resources_request running = sidecars;
-
-		add_request(&running, container);
-		peak.cpu_milli = MAX(peak.cpu_milli, running.cpu_milli);
-		peak.memory_bytes = MAX(peak.memory_bytes, running.memory_bytes);
-		if (str_eq(json_str(container, "restartPolicy"), "Always")) {
-			sidecars = running;
-			add_request(&total, container);
-		}
-	}
-	ret->cpu_milli = MAX(total.cpu_milli, peak.cpu_milli) + MAX(quantity_milli_of(json_object_get(overhead, "cpu")), (int64_t)0);
-	ret->memory_bytes = MAX(total.memory_bytes, peak.memory_bytes) +
-			    MAX(quantity_milli_of(json_object_get(overhead, "memory")), (int64_t)0) / 1000;
+	ret->cpu_milli = sums.cpu_request + MAX(quantity_milli_of(json_object_get(overhead, "cpu")), (int64_t)0);
+	ret->memory_bytes = sums.memory_request_bytes + MAX(quantity_milli_of(json_object_get(overhead, "memory")), (int64_t)0) / 1000;
 }
 
 json_t *resources_pod_with(const json_t *pod, const json_t *applied)
